@@ -1,0 +1,101 @@
+# Everything a newcomer or a contributor runs. 'make' alone lists it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# What the caller's shell has activated stays outside.
+unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP VIRTUAL_ENV
+
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@echo "make TARGET        PYTHON=/path/to/python chooses the interpreter (3.11 or newer), ARGS=... goes to pytest"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+# --- set up and try --------------------------------------------------------------------------------------
+
+.PHONY: install
+install: $(STAMP) ## set up .venv: headrace, mlflow, scikit-learn and the test tools, all pinned
+	@:
+
+# A .venv that was made in another place (a clone that was moved) is made anew.
+ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
+.PHONY: $(STAMP)
+endif
+$(STAMP): pyproject.toml constraints.txt tools/setup.sh
+	@sh tools/setup.sh "$(PYTHON)" "$(VENV)"
+	@pwd -P >$@
+
+# One process in the foreground: Ctrl-C reaches the demo, which ends its children and then itself with 0.
+.PHONY: demo
+demo: install ## train two news models on real data, register and serve them; Ctrl-C ends it
+	@PYTHONPATH=examples exec $(BIN)/python -m news.demo
+
+# --- check -----------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: lint types ## all checks and all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: unit
+unit: install ## the tests that start no processes: seconds
+	@$(BIN)/python -m pytest $(wildcard tests/unit tests/properties) $(ARGS)
+
+.PHONY: nightly
+nightly: install ## the tests that 'make test' leaves out: minutes each, and 10,000 requests compared with MLflow
+	@$(BIN)/python -m pytest -m slow $(ARGS)
+	@HEADRACE_DIFFERENTIAL_EXAMPLES=10000 $(BIN)/python -m pytest --timeout 3600 tests/properties/test_scoring.py
+
+.PHONY: fuzz
+fuzz: install ## feed the data port and the wire with what coverage finds, a minute each
+	@$(BIN)/uv pip install --quiet atheris==3.0.0
+	@mkdir -p .cache/fuzz/port .cache/fuzz/wire
+	@$(BIN)/python fuzz/fuzz_port.py -max_total_time=60 -max_len=700 -artifact_prefix=.cache/fuzz/ .cache/fuzz/port fuzz/seeds/port
+	@$(BIN)/python fuzz/fuzz_wire.py -max_total_time=60 -artifact_prefix=.cache/fuzz/ .cache/fuzz/wire
+
+.PHONY: lint
+lint: install ## ruff, and which package may import which
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: types
+types: install ## mypy, strict
+	@$(BIN)/mypy
+
+.PHONY: format
+format: install ## let ruff repair and format
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+# --- measure ---------------------------------------------------------------------------------------------
+
+.PHONY: bench
+bench: install ## headrace beside its peers: installs them, measures, writes docs/benchmarks; ARGS=--quick takes minutes
+	@$(BIN)/python benchmarks/beside $(ARGS)
+
+# --- build -----------------------------------------------------------------------------------------------
+
+.PHONY: wheel
+wheel: install ## build dist/*.whl
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build --target wheel
+
+.PHONY: constraints
+constraints: install ## pin the newest versions that pyproject.toml allows
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --output-file constraints.txt --upgrade --quiet \
+	    --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --annotation-style line \
+	    --custom-compile-command 'make constraints'
+
+.PHONY: settings
+settings: install ## write docs/settings.md from the configuration's tree
+	@$(BIN)/python tools/settings_page.py
+
+.PHONY: clean
+clean: ## remove .venv, the demo's data, builds and caches
+	rm -rf .venv .demo .bench .headrace build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests examples tools -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
