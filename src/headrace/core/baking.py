@@ -1,0 +1,97 @@
+"""Whether a version that has just taken over does well: its errors and latency beside those of the one before.
+
+Pure: two windows of counters go in, a verdict comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+Sample = tuple[str, tuple[tuple[str, str], ...], float]
+
+
+@dataclass(frozen=True)
+class BakeLimits:
+    """When a version is sent back.
+
+    When its share of errors is `max_error_rate` above the former version's, or its median latency `max_latency_ratio`
+    times the former's (and more than `latency_floor_s`: small numbers vary by themselves). Nothing is judged before
+    `min_requests` answers.
+    """
+
+    max_error_rate: float = 0.05
+    max_latency_ratio: float = 4.0
+    min_requests: int = 20
+    latency_floor_s: float = 0.05
+
+
+@dataclass
+class Window:
+    """What was counted for one version: answers, errors that are not the caller's fault, latency buckets."""
+
+    requests: float = 0.0
+    errors: float = 0.0
+    buckets: dict[float, float] = field(default_factory=dict)
+
+    def minus(self, earlier: Window) -> Window:
+        """What was counted since `earlier`."""
+        return Window(
+            self.requests - earlier.requests,
+            self.errors - earlier.errors,
+            {le: n - earlier.buckets.get(le, 0.0) for le, n in self.buckets.items()},
+        )
+
+    @property
+    def error_rate(self) -> float:
+        """Errors in all answers; 0 where there are none."""
+        return self.errors / self.requests if self.requests else 0.0
+
+    def median_s(self) -> float | None:
+        """The median latency, read off the buckets; None where nothing was counted."""
+        bounds = sorted(self.buckets.items())
+        if not bounds or bounds[-1][1] <= 0:
+            return None
+        half, below_s, below_n = bounds[-1][1] / 2, 0.0, 0.0
+        for le_s, count in bounds:
+            if count >= half:
+                if le_s == float("inf") or count == below_n:
+                    return below_s
+                return below_s + (le_s - below_s) * (half - below_n) / (count - below_n)
+            below_s, below_n = le_s, count
+        return below_s
+
+
+def window(samples: Iterable[Sample], version: str) -> Window:
+    """Read one version's window out of the gateways' samples (`version` is the pool's label)."""
+    made = Window()
+    for name, labels, value in samples:
+        by_name = dict(labels)
+        if by_name.get("version") != version:
+            continue
+        if name == "headrace_requests_total":
+            made.requests += value
+            made.errors += value if by_name.get("status", "").startswith("5") else 0.0
+        elif name == "headrace_model_errors_total":
+            made.errors += value
+        elif name == "headrace_request_seconds_bucket":
+            le_s = float(by_name["le"])
+            made.buckets[le_s] = made.buckets.get(le_s, 0.0) + value
+    return made
+
+
+def verdict(before: Window, after: Window, limits: BakeLimits) -> str | None:
+    """Why the new version should go, or None: it does well so far, or too little is known."""
+    if after.requests < limits.min_requests:
+        return None
+    if after.error_rate > before.error_rate + limits.max_error_rate:
+        return (
+            f"{after.error_rate:.1%} of {after.requests:.0f} answers were errors "
+            f"({before.error_rate:.1%} with the version before)"
+        )
+    was_s, is_s = before.median_s(), after.median_s()
+    if was_s is None or is_s is None or before.requests < limits.min_requests:
+        return None
+    if is_s > limits.latency_floor_s and is_s > was_s * limits.max_latency_ratio:
+        return f"its median latency is {is_s * 1000:.1f} ms ({was_s * 1000:.1f} ms with the version before)"
+    return None

@@ -1,0 +1,298 @@
+"""Which version of a model serves: one pure object that is told what happened and says what to do.
+
+It knows at most four versions of a model at a time: the one that serves, a candidate that is being brought up, the one
+that served before and is kept warm for a rollback, and one that drains. It owns their `Life`; nothing else moves it.
+
+What it promises (and the stateful tests hold it to): once a version serves, one always does; only a READY version is
+ever made to serve; a version marked bad does not come back until the registry points elsewhere; beside the serving
+version there is never more than one other with processes, but for the moment in which one drains.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from headrace.core.lifecycle import Life, State
+
+Identity = Hashable
+
+
+@dataclass(frozen=True)
+class Start:
+    """Bring a version up: fetch, build, load, warm, check; then say `progressed`, `ready` or `failed`."""
+
+    key: str
+    identity: Identity
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Move all traffic to this version, in one step."""
+
+    key: str
+    old: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End a version's processes, after what it has in flight where `drain`; then say `ended`."""
+
+    key: str
+    drain: bool
+    reason: str
+
+
+Action = Start | Flip | Stop
+
+
+class CannotRollBack(Exception):
+    """There is no earlier version to go back to."""
+
+
+@dataclass
+class Slot:
+    """One version: `confirmed` once the registry is known to point at it (a start may guess from the cache)."""
+
+    identity: Identity
+    life: Life
+    confirmed: bool
+
+
+@dataclass
+class _Mark:
+    """Why an identity is not to be brought up: until `until_s`, or (None) until the registry changes."""
+
+    until_s: float | None
+    reason: str
+    attempts: int = 1
+
+
+@dataclass
+class Rollout:
+    """See the module. Times are seconds on the caller's clock. `keep_old_s` 0 keeps no old version warm."""
+
+    keep_old_s: float = 600.0
+    retry_first_s: float = 30.0
+    retry_most_s: float = 600.0
+
+    slots: dict[str, Slot] = field(default_factory=dict)
+    serving: str | None = None
+    candidate: str | None = None
+    warm: str | None = None
+    previous: Identity | None = None
+    registry: Identity | None = None
+    held: Identity | None = None
+    _asked: bool = False
+    _before_last: Identity | None = None
+    _marks: dict[Identity, _Mark] = field(default_factory=dict)
+    _warm_until_s: float = 0.0
+    _serial: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    # What happens.
+
+    def restore(
+        self, last: Identity | None, before: Identity | None, held: Identity | None, bad: dict[Identity, str]
+    ) -> None:
+        """Take over what was known before a restart: what served last, what did before it, and what was marked bad."""
+        self.previous, self._before_last, self.held = last, before, held
+        self._marks = {identity: _Mark(None, reason) for identity, reason in bad.items()}
+
+    def guess(self, identity: Identity, now_s: float) -> list[Action]:
+        """Begin to bring up what the registry most likely points at, before it has answered."""
+        if self.slots or self.registry is not None or identity in self._marks:
+            return []
+        return [self._start(identity if self.held is None else self.held, now_s, confirmed=self.held is not None)]
+
+    def pointed(self, identity: Identity, now_s: float) -> list[Action]:
+        """The registry points at `identity` now."""
+        self._asked = True
+        if identity != self.registry:
+            if self.registry is not None or identity not in self._marks:
+                # The registry has changed: whatever was decided against its former answer is void.
+                self.held = None
+                self._marks.clear()
+            self.registry = identity
+        return self._settle(now_s)
+
+    def unreachable(self, now_s: float) -> list[Action]:
+        """The registry cannot be asked: where nothing serves, the guess will have to do."""
+        self._asked = True
+        slot = self.slots.get(self.candidate or "")
+        if self.serving is None and slot is not None:
+            slot.confirmed = True
+        return self._settle(now_s)
+
+    def progressed(self, key: str, state: State, now_s: float) -> list[Action]:
+        """A version on its way up has reached `state`."""
+        if key == self.candidate:
+            self.slots[key].life.to(state, now_s)
+        return self._settle(now_s)
+
+    def failed(self, key: str, reason: str, now_s: float, *, for_good: bool = False) -> list[Action]:
+        """A version could not be brought up, or (`for_good`) was refused by a check."""
+        slot = self.slots.get(key)
+        if slot is None or key == self.serving or slot.life.over:
+            return []
+        slot.life.to(State.FAILED, now_s, reason)
+        if key == self.candidate:
+            self.candidate = None
+            mark = self._marks.get(slot.identity)
+            attempts = mark.attempts + 1 if mark else 1
+            wait_s = min(self.retry_most_s, self.retry_first_s * 2 ** (attempts - 1))
+            self._marks[slot.identity] = _Mark(None if for_good else now_s + wait_s, reason, attempts)
+        elif key == self.warm:
+            self.warm = None
+        return [Stop(key, drain=False, reason=reason), *self._settle(now_s)]
+
+    def ended(self, key: str, now_s: float) -> list[Action]:
+        """A version's last process is gone."""
+        slot = self.slots.pop(key, None)
+        if slot is not None and slot.life.state is not State.STOPPED:
+            slot.life.to(State.STOPPED, now_s, slot.life.reason)
+        if key == self.candidate:
+            self.candidate = None
+        if key == self.warm:
+            self.warm = None
+        return self._settle(now_s)
+
+    def roll_back(self, reason: str, now_s: float) -> list[Action]:
+        """Go back to the version that served before, and hold it until the registry changes.
+
+        Raises CannotRollBack where none is known. At once where it is still warm, else as soon as it is up again.
+        """
+        serving = self.slots.get(self.serving or "")
+        target = self.slots[self.warm].identity if self.warm else self.previous
+        if serving is None or target is None or target == serving.identity:
+            raise CannotRollBack("no other version has served before this one")
+        self._marks[serving.identity] = _Mark(None, reason)
+        self._marks.pop(target, None)
+        self.held = target
+        return self._settle(now_s)
+
+    def retry(self, now_s: float) -> list[Action]:
+        """Try again now what failed for a reason that may have passed."""
+        for mark in self._marks.values():
+            mark.until_s = None if mark.until_s is None else min(mark.until_s, now_s)
+        return self._settle(now_s)
+
+    def rest(self, now_s: float) -> list[Action]:
+        """Nothing is wanted here any more, for it serves elsewhere: end everything, what serves after it has drained.
+
+        The one exception to 'once a version serves, one always does'. `pointed` begins anew.
+        """
+        actions: list[Action] = []
+        reason = "it serves elsewhere"
+        if self.candidate is not None:
+            actions.append(self._abandon(now_s, reason))
+        if self.warm is not None:
+            actions.append(self._retire(self.warm, now_s, reason))
+        if self.serving is not None:
+            key, self.serving = self.serving, None
+            self.slots[key].life.to(State.DRAINING, now_s, reason)
+            actions.append(Stop(key, drain=True, reason=reason))
+        self.registry = self.held = self.previous = self._before_last = None
+        return actions
+
+    def tick(self, now_s: float) -> list[Action]:
+        """Time has passed: a warm version may have been kept long enough, a failed one may be tried again."""
+        if self.warm is not None and now_s >= self._warm_until_s:
+            return [self._retire(self.warm, now_s, "kept long enough"), *self._settle(now_s)]
+        return self._settle(now_s)
+
+    # What there is.
+
+    @property
+    def wanted(self) -> Identity | None:
+        """What should serve: what is held after a rollback, else what the registry points at."""
+        return self.held if self.held is not None else self.registry
+
+    @property
+    def bad(self) -> dict[Identity, str]:
+        """What is not brought up until the registry changes, and why."""
+        return {identity: mark.reason for identity, mark in self._marks.items() if mark.until_s is None}
+
+    def why_not(self, identity: Identity) -> str:
+        """Why an identity was not brought up; empty where nothing is held against it."""
+        mark = self._marks.get(identity)
+        return mark.reason if mark else ""
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether refusing the candidate leaves something that can serve."""
+        candidate = self.slots.get(self.candidate or "")
+        other = self.previous is not None and candidate is not None and self.previous != candidate.identity
+        return self.serving is not None or (other and self.previous not in self._marks)
+
+    # Inside.
+
+    def _settle(self, now_s: float) -> list[Action]:
+        actions: list[Action] = []
+        target = self._target(now_s)
+        candidate = self.slots.get(self.candidate or "")
+        if candidate is not None and target is not None:
+            if candidate.identity == target:
+                candidate.confirmed = True
+            elif self.registry is not None or self.held is not None:
+                actions.append(self._abandon(now_s, "another version is wanted now"))
+                candidate = None
+        if candidate is not None and candidate.confirmed and candidate.life.state is State.READY:
+            actions.append(self._flip(self.candidate or "", now_s, "the registry points at it"))
+            return [*actions, *self._settle(now_s)]
+        if target is None or self._identity(self.serving) == target or candidate is not None:
+            return actions
+        if self._identity(self.warm) == target:
+            reason = "rolled back" if target == self.held else "the registry points at it again"
+            actions.append(self._flip(self.warm or "", now_s, reason))
+        elif self.warm is not None:
+            actions.append(self._retire(self.warm, now_s, "to make room for the next version"))
+        elif all(key == self.serving for key in self.slots):
+            actions.append(self._start(target, now_s, confirmed=True))
+        return actions
+
+    def _target(self, now_s: float) -> Identity | None:
+        """What to bring up or keep: the wanted version if nothing speaks against it, else what is better than none."""
+        fallback = self.previous if self.serving is None and self._asked else None
+        for identity in (self.wanted, fallback):
+            mark = self._marks.get(identity) if identity is not None else None
+            if identity is not None and (mark is None or (mark.until_s is not None and now_s >= mark.until_s)):
+                return identity
+        return self._identity(self.serving)
+
+    def _start(self, identity: Identity, now_s: float, *, confirmed: bool) -> Start:
+        key = str(next(self._serial))
+        self.slots[key] = Slot(identity, Life(since_s=now_s), confirmed)
+        self.candidate = key
+        return Start(key, identity)
+
+    def _flip(self, key: str, now_s: float, reason: str) -> Flip:
+        old = self.serving
+        if key == self.candidate:
+            self.candidate = None
+        if key == self.warm:
+            self.warm = None
+        self.slots[key].life.to(State.SERVING, now_s, reason)
+        self.serving = key
+        self._marks.pop(self.slots[key].identity, None)
+        if old is None and self.previous == self.slots[key].identity:
+            self.previous = self._before_last
+        if old is not None:
+            self.slots[old].life.to(State.READY, now_s, "kept warm")
+            self.previous = self.slots[old].identity
+            self.warm, self._warm_until_s = old, now_s + self.keep_old_s
+        return Flip(key, old, reason)
+
+    def _abandon(self, now_s: float, reason: str) -> Stop:
+        key, self.candidate = self.candidate or "", None
+        self.slots[key].life.to(State.STOPPED, now_s, reason)
+        return Stop(key, drain=False, reason=reason)
+
+    def _retire(self, key: str, now_s: float, reason: str) -> Stop:
+        self.warm = None
+        self.slots[key].life.to(State.DRAINING, now_s, reason)
+        return Stop(key, drain=True, reason=reason)
+
+    def _identity(self, key: str | None) -> Identity | None:
+        return self.slots[key].identity if key is not None else None
