@@ -1,0 +1,192 @@
+"""The life of a worker process: load a model once, then serve it, or fork replicas that share its memory.
+
+A *host* loads. Where nothing but the main thread runs after that, its replicas are forks: they share the model's
+pages, and a replica that dies is replaced in milliseconds. A model that starts threads while it loads cannot be
+forked safely; then the host becomes the one replica itself, and the supervisor starts a host for each.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from typing import Any, Dict, List, Optional  # noqa: UP035 - runs on Python 3.9
+
+from . import lifeline, scoring, serving
+from .control import Control
+from .title import set_title
+
+# Threads of libraries that stop them before a fork and start them again after it (pthread_atfork), by their names.
+_FORK_AWARE = {"jemalloc_bg_thd"}
+
+Command = Dict[str, Any]  # noqa: UP006
+
+
+class Host:
+    """One worker process from its start to its end; `run` returns its exit code."""
+
+    def __init__(self, control_path: str, lifeline_fd: int, identity: Command) -> None:
+        self._control_path = control_path
+        self._lifeline_fd = lifeline_fd
+        self._identity = identity
+        self._control = Control(control_path)
+        self._scorer: Optional[scoring.Scorer] = None  # noqa: UP045
+        self._children: Dict[int, str] = {}  # noqa: UP006 - pid -> replica id
+
+    def run(self) -> int:
+        """Obey commands until the supervisor is gone. A replica's life happens inside this call too."""
+        self._control.say("hello", role="host", pid=os.getpid(), **self._identity)
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_read, False)
+        os.set_blocking(wake_write, False)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._control, selectors.EVENT_READ)
+            selector.register(wake_read, selectors.EVENT_READ)
+            while True:
+                ready = {key.fileobj for key, _ in selector.select()}
+                if wake_read in ready:
+                    _drain(wake_read)
+                    self._reap()
+                if self._control not in ready:
+                    continue
+                try:
+                    commands = self._control.receive()
+                except (EOFError, OSError):
+                    return 0
+                for command in commands:
+                    if command["command"] == "load":
+                        if not self._load(command):
+                            return 1
+                    elif command["command"] == "serve":
+                        return self._serve(self._control, command)
+                    elif command["command"] == "fork" and self._fork(command):
+                        # A replica now: of its host it keeps the model, and nothing else.
+                        signal.set_wakeup_fd(-1)
+                        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                        os.close(wake_read)
+                        os.close(wake_write)
+                        self._control.close()
+                        return self._replica(command)
+
+    def _load(self, command: Command) -> bool:
+        started = time.monotonic()
+        try:
+            options = scoring.ScoringOptions(**command.get("options", {}))
+            self._scorer = scoring.load(command["path"], options)
+        except BaseException as error:  # noqa: BLE001 - a model's code may raise anything, SystemExit too
+            detail = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+            self._control.say("failed", reason=_one_line(error), detail=detail[-20_000:])
+            return False
+        gc.collect()
+        gc.freeze()  # a forked replica's collector then leaves the shared pages alone
+        self._control.say(
+            "loaded",
+            facts=self._scorer.facts(),
+            took_s=time.monotonic() - started,
+            forkable=_forkable(),
+            threads=_threads(),
+            rss_bytes=_rss_bytes(),
+        )
+        return True
+
+    def _fork(self, command: Command) -> bool:
+        """Fork one replica; True in the child."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            return True
+        self._children[pid] = command["replica"]
+        self._control.say("forked", replica=command["replica"], pid=pid)
+        return False
+
+    def _replica(self, command: Command) -> int:
+        lifeline.arm(self._lifeline_fd)
+        set_title(f"replica-{command['replica']}")
+        control = Control(self._control_path)
+        control.say("hello", role="replica", pid=os.getpid(), replica=command["replica"], **self._identity)
+        return self._serve(control, command)
+
+    def _serve(self, control: Control, command: Command) -> int:
+        scorer = self._scorer
+        if scorer is None:
+            control.say("failed", reason="told to serve before a model was loaded", detail="")
+            return 1
+        if control is self._control:
+            set_title(f"replica-{command['replica']}")
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(command["socket"])
+        listener.listen(64)
+        warm_up = scorer.warm_up() if command.get("warm_up", True) else {"ok": None}
+        control.say("ready", replica=command["replica"], warm_up=warm_up, facts=scorer.facts(), rss_bytes=_rss_bytes())
+        serving.serve(listener, scorer, stop=lambda: False)  # until the supervisor ends this process
+        return 0
+
+    def _reap(self) -> None:
+        while self._children:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            replica = self._children.pop(pid, None)
+            if replica is not None:
+                self._control.say("exited", replica=replica, pid=pid, exit=os.waitstatus_to_exitcode(status))
+
+
+def _drain(fd: int) -> None:
+    try:
+        while os.read(fd, 4096):
+            pass
+    except BlockingIOError:
+        pass
+
+
+def _threads() -> List[str]:  # noqa: UP006
+    """The names of this process's threads that a fork would lose, other than the one that forks."""
+    names = []
+    try:
+        for thread in os.listdir("/proc/self/task"):
+            if int(thread) != os.getpid():
+                with open(f"/proc/self/task/{thread}/comm") as file:
+                    names.append(file.read().strip())
+    except OSError:
+        return [t.name for t in threading.enumerate() if t is not threading.main_thread()]
+    return [name for name in names if name not in _FORK_AWARE]
+
+
+def _forkable() -> bool:
+    """Whether a fork copies everything that runs: only Linux tells, and only one thread is sure."""
+    return sys.platform == "linux" and not _threads() and threading.active_count() == 1
+
+
+def _rss_bytes() -> int:
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except (OSError, ValueError):
+        return 0
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or repr(error)
+    return text[:500] if isinstance(error, scoring.LoadError) else f"{type(error).__name__}: {text}"[:500]
+
+
+def main(arguments: str) -> int:
+    """Run a worker as its JSON command-line argument says; returns the exit code."""
+    settings = json.loads(arguments)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the supervisor, which ends us in order
+    lifeline.arm(settings["lifeline_fd"])
+    return Host(settings["control"], settings["lifeline_fd"], settings["identity"]).run()

@@ -1,0 +1,59 @@
+"""From bytes to parsed JSON, within limits that keep an odd body from costing more than its answer."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from typing import Any
+
+from headrace_worker.scoring.refusal import Refusal
+
+# An unterminated string matches too: each byte is looked at once, whatever the body.
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+_NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
+_NOT_BRACKETS = bytes(b for b in range(256) if b not in b"[]{}")
+_STEP = [1 if b in b"[{" else -1 for b in range(256)]
+
+
+class NotJson(Exception):
+    """The body is not JSON; the environment's MLflow says it in its own words."""
+
+
+def parse(body: bytes, *, decode_first: bool, max_nesting: int, max_integer_digits: int) -> Any:
+    """Parse like `json.loads`; NotJson for what it refuses, Refusal (400) for what goes beyond the limits.
+
+    `decode_first` follows the MLflow versions that decode the body as UTF-8 before they parse it; the others
+    leave it to `json.loads`, which also takes UTF-16, UTF-32 and a byte order mark.
+    """
+    if body.count(b"[") + body.count(b"{") > max_nesting and _deeper_than(body, max_nesting):
+        raise Refusal(
+            400, "BAD_REQUEST", f"The JSON body is nested too deeply: at most {max_nesting} levels are accepted."
+        )
+    if len(body) > max_integer_digits and re.search(rb"[0-9]{%d}" % (max_integer_digits + 1), body):
+        _refuse_long_integers(body, max_integer_digits)
+    try:
+        return json.loads(body.decode("utf-8") if decode_first else body)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise NotJson from error
+    except ValueError:
+        raise _too_many_digits(max_integer_digits) from None
+    except RecursionError:
+        raise Refusal(400, "BAD_REQUEST", "The JSON body is nested too deeply for this server.") from None
+
+
+def _deeper_than(body: bytes, max_nesting: int) -> bool:
+    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
+    return max(itertools.accumulate(map(_STEP.__getitem__, brackets)), default=0) > max_nesting
+
+
+def _refuse_long_integers(body: bytes, max_integer_digits: int) -> None:
+    """Raise if a run of digits outside strings is an integer; fractions and exponents may be long."""
+    for match in _NUMBER.finditer(_STRING.sub(b"0", body)):
+        number = match.group()
+        if len(number) > max_integer_digits and number.lstrip(b"-").isdigit():
+            raise _too_many_digits(max_integer_digits)
+
+
+def _too_many_digits(max_integer_digits: int) -> Refusal:
+    return Refusal(400, "BAD_REQUEST", f"An integer of more than {max_integer_digits} digits is not accepted.")

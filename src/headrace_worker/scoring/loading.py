@@ -1,0 +1,60 @@
+"""Bringing a model up the way MLflow's scoring server does."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headrace_worker.scoring.options import ScoringOptions
+
+
+class LoadError(Exception):
+    """The model cannot be loaded; the message is one line that an operator can act on."""
+
+
+def load_pyfunc(path: str, options: ScoringOptions) -> Any:
+    """Load the model directory `path` with the environment's own MLflow; raises LoadError.
+
+    Afterwards the process counts as a serving environment for MLflow, as in its scoring server. Whether the
+    environment is the one the model was trained in is headrace's own report, so MLflow's warnings about it
+    are not asked for.
+    """
+    config = _parse_config(options.model_config)
+    try:
+        import mlflow.pyfunc
+
+        extra = {} if config is None else {"model_config": config}
+        model = mlflow.pyfunc.load_model(path, suppress_warnings=True, **extra)
+        _mark_serving_environment()
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # a model's code may even call sys.exit while it is imported
+        raise LoadError(f"{path}: {_one_line(error)}") from error
+    return model
+
+
+def _parse_config(text: str | None) -> dict[str, Any] | None:
+    if not text:
+        return None
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise LoadError(f"the model configuration is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise LoadError(f"the model configuration must be a JSON object, got {type(config).__name__}")
+    return config
+
+
+def _mark_serving_environment() -> None:
+    try:
+        from mlflow.environment_variables import _MLFLOW_IS_IN_SERVING_ENVIRONMENT
+    except ImportError:  # MLflow before 2.18 has no such notion
+        return
+    os.environ[_MLFLOW_IS_IN_SERVING_ENVIRONMENT.name] = "true"
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or "no message"
+    return f"{type(error).__name__}: {text[:500]}"

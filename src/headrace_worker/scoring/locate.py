@@ -1,0 +1,155 @@
+"""Finding the element of a request that does not fit the signature, or that fits only by losing something.
+
+Pure; walks parsed JSON. Never on the way of a request that may be merged (shapes.py): its types are already known to
+be those of the signature.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from headrace_worker.scoring import plan as plans
+from headrace_worker.scoring import shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TRUNCATED = "truncated"
+WRAPPED = "wrapped"
+TEXT_AS_BOOLEAN = "text_as_boolean"
+NULL_AS_BOOLEAN = "null_as_boolean"
+NULL_AS_TEXT = "null_as_text"
+FEWER_ROWS = "fewer_rows"
+"""The hazards: what MLflow answers with 200 although something was lost (docs: coming-from-mlflow)."""
+
+MAX_SHOWN = 40
+
+_WORDS = {
+    plans.DOUBLE: "double",
+    plans.FLOAT: "float",
+    plans.INTEGER: "integer",
+    plans.LONG: "long",
+    plans.BOOLEAN: "boolean",
+    plans.STRING: "string",
+}
+_BOUNDS = {plans.INTEGER: 2**31, plans.LONG: 2**63}
+
+
+class Finding(NamedTuple):
+    """`hazard` is empty for an element that MLflow refuses; `message` says what was expected and what was there."""
+
+    path: str
+    hazard: str
+    message: str
+
+
+def findings(request: dict[str, Any], plan: plans.Plan) -> Iterator[Finding]:
+    """Every element of `request` that is refused or hazardous under a signature of plain columns, in order."""
+    if plan.kind != plans.COLUMNS or not shapes.LLM_KEYS.isdisjoint(request):
+        return
+    given = [name for name in shapes.FORMATS if name in request]
+    if len(given) != 1:
+        return
+    through_numpy = given[0] in (shapes.INSTANCES, shapes.INPUTS)
+    for path, letter, value in _elements(given[0], request[given[0]], plan):
+        if letter is not None:
+            found = _judge(letter, value, through_numpy=through_numpy)
+            if found is not None:
+                yield Finding(path, *found)
+
+
+def missing(request: dict[str, Any], plan: plans.Plan) -> Finding | None:
+    """The first required column that a table of `request` lacks."""
+    for name in (n for n in shapes.FORMATS if n in request):
+        value = request[name]
+        names: Any = None
+        path = name
+        if name == shapes.SPLIT and isinstance(value, dict) and isinstance(value.get("columns"), list):
+            names, path = value["columns"], f"{name}.columns"
+        elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+            names = value[0]
+        elif name in (shapes.INSTANCES, shapes.INPUTS) and isinstance(value, dict):
+            names = value
+        if names is not None:
+            for column in plan.named:
+                if column in plan.required and column not in names:
+                    return Finding(path, "", f'the column "{column}" is missing')
+    return None
+
+
+def show(value: Any) -> str:
+    """A short JSON text of a scalar, or the kind of anything larger."""
+    if isinstance(value, (list, dict)):
+        return "a list" if isinstance(value, list) else "an object"
+    if isinstance(value, str) and len(value) > MAX_SHOWN:
+        return json.dumps(value[:MAX_SHOWN])[:-1] + '..."'
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 128:
+        return "an integer of many digits"
+    return json.dumps(value)
+
+
+def _elements(name: str, value: Any, plan: plans.Plan) -> Iterator[tuple[str, str | None, Any]]:
+    """(path, letter, element) of each element whose column is known."""
+    if name == shapes.SPLIT:
+        if not isinstance(value, dict) or not isinstance(value.get("data"), list):
+            return
+        letters = _by_position(value.get("columns"), plan)
+        for r, row in enumerate(value["data"]):
+            for c, element in enumerate(row if isinstance(row, list) else ()):
+                yield f"{name}.data[{r}][{c}]", letters[c] if c < len(letters) else None, element
+    elif isinstance(value, dict):
+        for column, elements in value.items():
+            letter = plan.named.get(column)
+            if isinstance(elements, list):
+                for r, element in enumerate(elements):
+                    yield f"{name}.{column}[{r}]", letter, element
+            else:
+                yield f"{name}.{column}", letter, elements
+    elif isinstance(value, list):
+        for r, row in enumerate(value):
+            if isinstance(row, dict):
+                for column, element in row.items():
+                    yield f"{name}[{r}].{column}", plan.named.get(column), element
+            elif len(plan.positional) == 1:
+                yield f"{name}[{r}]", plan.positional[0], row
+
+
+def _by_position(columns: Any, plan: plans.Plan) -> list[str | None]:
+    if plan.by_name:
+        return [plan.named.get(c) if isinstance(c, str) else None for c in columns] if isinstance(columns, list) else []
+    return list(plan.positional)
+
+
+def _judge(letter: str, value: Any, *, through_numpy: bool) -> tuple[str, str] | None:
+    """(hazard or empty, message) for one element, None if it is all right."""
+    refused = ("", f"expected {_WORDS[letter]}, got {show(value)}")
+    if isinstance(value, (list, dict)):
+        return None if through_numpy and isinstance(value, list) else refused
+    if letter == plans.STRING:
+        return (NULL_AS_TEXT, 'null would become the text "None"') if value is None and through_numpy else None
+    if letter == plans.BOOLEAN:
+        if isinstance(value, str):
+            return TEXT_AS_BOOLEAN, f"expected boolean, got {show(value)}, and any text counts as true"
+        return (NULL_AS_BOOLEAN, "expected boolean, got null, which counts as false") if value is None else None
+    if letter in (plans.DOUBLE, plans.FLOAT):
+        return refused if isinstance(value, str) and not _reads_as(float, value) else None
+    if isinstance(value, float):
+        if math.isnan(value) or math.isinf(value):
+            return refused
+        return None if value.is_integer() else (TRUNCATED, f"expected {_WORDS[letter]}, got {show(value)}")
+    if isinstance(value, int):
+        if -_BOUNDS[letter] <= value < _BOUNDS[letter]:
+            return None
+        wraps = not through_numpy and letter == plans.INTEGER and -(2**63) <= value < 2**63
+        return (WRAPPED, f"{show(value)} does not fit an integer of 32 bits") if wraps else refused
+    return None if isinstance(value, str) and _reads_as(int, value) else refused
+
+
+def _reads_as(kind: type[float | int], text: str) -> bool:
+    try:
+        kind(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,39 @@
+"""What the operator chose for one model's scoring; plain data, made by the process that starts the worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MLFLOW_ERRORS = "mlflow"
+STRICT_ERRORS = "strict"
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """How requests are scored and how failures are told.
+
+    `errors` is ``mlflow`` (status and body as `mlflow models serve` gives them) or ``strict`` (4xx only for
+    the caller's faults, 500 for the model's, no stack trace). `max_rows` bounds the rows of one predict call
+    that holds several requests; 1 turns merging off; one request is never cut, however many rows it has.
+    `max_inflated_bytes` bounds a body after decompression, `max_nesting` the depth of its JSON arrays and
+    objects, `max_integer_digits` the digits of one integer. `model_config` is a JSON object that overrides
+    the model's own configuration (MLflow's SERVING_MODEL_CONFIG); None leaves it as it is.
+    """
+
+    errors: str = MLFLOW_ERRORS
+    max_rows: int = 256
+    max_inflated_bytes: int = 64 * 1024 * 1024
+    max_nesting: int = 500
+    max_integer_digits: int = 4300
+    model_config: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.errors not in (MLFLOW_ERRORS, STRICT_ERRORS):
+            raise ValueError(f"errors: expected mlflow or strict, got {self.errors!r}")
+        if self.max_rows < 1:
+            raise ValueError(f"max_rows: expected at least 1, got {self.max_rows}")
+
+    @property
+    def strict(self) -> bool:
+        """Whether hazards are refused and errors are told without internals."""
+        return self.errors == STRICT_ERRORS

@@ -1,0 +1,306 @@
+"""One loaded model: answers batches of requests."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from headrace_worker import wire
+from headrace_worker.scoring import jsonbody, locate, media, rows, telling
+from headrace_worker.scoring import plan as plans
+from headrace_worker.scoring.building import Builder
+from headrace_worker.scoring.engine import Clock, Engine
+from headrace_worker.scoring.evidence import Evidence
+from headrace_worker.scoring.example import read_example
+from headrace_worker.scoring.inflate import inflate
+from headrace_worker.scoring.oracle import Call, CallFailed, Oracle
+from headrace_worker.scoring.output import Encoder, Unsendable
+from headrace_worker.scoring.predicting import stream_chunks
+from headrace_worker.scoring.refusal import JSON, Refusal
+from headrace_worker.scoring.shapes import LLM_KEYS, Classifier, Kind, Share
+from headrace_worker.scoring.streaming import events, streams
+from headrace_worker.scoring.tables import Tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from headrace_worker.scoring.options import ScoringOptions
+
+MAX_KNOWN_HEADS = 1024
+
+_logger = logging.getLogger(__name__)
+_TOO_LARGE = Refusal(500, "INTERNAL_ERROR", "The worker has not enough memory to read this request.")
+
+_scan: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder())["scan_once"]
+
+
+class Scorer:
+    """Scores requests with one model. Not safe for threads: a worker process has one."""
+
+    def __init__(self, model: Any, path: str, options: ScoringOptions) -> None:
+        self.model = model
+        self.path = path
+        self.options = options
+        self.oracle = Oracle(model)
+        self.encoder = Encoder()
+        self.evidence = Evidence("merging is turned off (max_rows is 1)" if options.max_rows == 1 else None)
+        closed = self.oracle.is_type_hint or self.oracle.unenforced is None
+        self.plan = plans.make_plan(self.oracle.input_schema, closed=closed)
+        if self.plan.kind == plans.CLOSED:
+            self.evidence.refuse("the model's input is not a table of any number of rows")
+        self.classifier = Classifier(self.plan)
+        self._engine = Engine(
+            self.oracle,
+            Builder(self.oracle, self.plan),
+            self.encoder,
+            self.evidence,
+            max_rows=options.max_rows,
+            finish=self._finish,
+            fail=self._fail,
+        )
+        self._teller = telling.Teller(self.oracle, self.plan, strict=options.strict)
+        self._tables = Tables(self.oracle)
+        self._hazards: Counter[str] = Counter()
+        self._streams = streams(model)
+        self._heads: dict[bytes, media.Media | Refusal] = {}
+        # Bodies up to here have no integer that is too long.
+        self._short = options.max_integer_digits
+
+    def score(
+        self, heads: list[bytes], head_index: bytes, bodies: list[memoryview]
+    ) -> tuple[list[wire.Answer], wire.Timing, bytes]:
+        """One answer for each body, in order; raises nothing for what a client or the model does."""
+        read = [self._read_head(head) for head in heads]
+        clock = Clock()
+        answers: list[Any] = [None] * len(bodies)
+        groups: dict[Kind, list[Share]] = {}
+        apart: list[tuple[int, media.Media, bytes, Any]] = []
+        text_kinds, short, deepest = self.classifier.text_kinds, self._short, self.options.max_nesting
+        plain = [isinstance(head, media.Media) and head.is_plain_json for head in read]
+        for place, body in enumerate(bodies):
+            request = None
+            if plain[head_index[place]] and len(body) <= short:
+                # The usual request, held to the same rules as any other (in `_sort`), in as few steps as can be.
+                text = ""
+                end = -1
+                try:
+                    text = str(body, "utf-8")
+                    if len(text) <= deepest or text.count("[") + text.count("{") <= deepest:
+                        request, end = _scan(text, 0)
+                except (ValueError, StopIteration, RecursionError):
+                    pass
+                if end != len(text) or request.__class__ is not dict:
+                    request = None
+                elif len(request) == 1:
+                    ((name, value),) = request.items()
+                    kind = text_kinds.get(name)
+                    if kind is not None and value.__class__ is list and len(value) == 1 and value[0].__class__ is str:
+                        share = Share(kind, value, 1, place, body)
+                        if kind in groups:
+                            groups[kind].append(share)
+                        else:
+                            groups[kind] = [share]
+                        continue
+            try:
+                self._sort(place, read[head_index[place]], body, request, groups, apart)
+            except Refusal as refusal:
+                answers[place] = telling.tell_refusal(refusal, strict=self.options.strict)
+            except MemoryError:
+                answers[place] = telling.tell_refusal(_TOO_LARGE, strict=self.options.strict)
+        clock.lap("parse")
+        for members in groups.values():
+            self._score_group(members, answers, clock)
+        for place, head, whole, request in apart:
+            clock.predicts += 1
+            answers[place] = self._score_apart(head, whole, request)
+            clock.lap("predict")
+        return answers, clock.timing(), self._notes()
+
+    def _score_group(self, shares: list[Share], answers: list[Any], clock: Clock) -> None:
+        """Answer requests of one kind; should the engine fail on what a model made, each goes MLflow's way."""
+        try:
+            self._engine.score(shares, answers, clock)
+        except Exception:
+            _logger.exception("scoring together failed; each of the %d requests is scored by itself", len(shares))
+            for share in shares:
+                if answers[share.place] is None:
+                    body = bytes(share.body)
+                    answers[share.place] = self._by_reference(media.JSON, body, self._parse(body))
+
+    def _sort(
+        self,
+        place: int,
+        head: media.Media | Refusal,
+        body: memoryview,
+        request: dict[str, Any] | None,
+        groups: dict[Kind, list[Share]],
+        apart: list[tuple[int, media.Media, bytes, Any]],
+    ) -> None:
+        """Put one body with those it may be merged with, or apart; `request` is what it holds, if that is known."""
+        if isinstance(head, Refusal):
+            raise head
+        whole: bytes | memoryview = body
+        if request is None:
+            whole = inflate(bytes(body), head.codings, self.options.max_inflated_bytes)
+            request = self._parse(whole) if head.kind == media.JSON else None
+        share = self.classifier.share(request, place, whole) if type(request) is dict else None
+        if share is not None:
+            groups.setdefault(share.kind, []).append(share)
+        else:
+            apart.append((place, head, bytes(whole), request))
+
+    def _parse(self, body: bytes) -> Any:
+        """The parsed body, None if it is not JSON; raises Refusal beyond the limits."""
+        try:
+            return jsonbody.parse(
+                body,
+                decode_first=self.oracle.decodes_first,
+                max_nesting=self.options.max_nesting,
+                max_integer_digits=self.options.max_integer_digits,
+            )
+        except jsonbody.NotJson:
+            return None
+
+    def _read_head(self, head: bytes) -> media.Media | Refusal:
+        known = self._heads.get(head)
+        if known is None:
+            try:
+                known = media.read_head(head, self.oracle.content_types, self.oracle.protocol_change)
+            except Refusal as refusal:
+                known = refusal
+            if len(self._heads) >= MAX_KNOWN_HEADS:
+                self._heads.clear()
+            self._heads[head] = known
+        return known
+
+    def _finish(self, raw: Any, share: Share) -> wire.Answer:
+        """The answer to a share that the model answered with `raw`."""
+        rows_out = rows.count(raw)
+        if rows_out is not None and rows_out < share.rows:
+            return self._tell_fewer(raw, share.rows, rows_out)
+        try:
+            return wire.Answer(200, JSON, self.encoder.encode(raw), share.rows)
+        except Unsendable as unsendable:
+            return telling.tell_unsendable(unsendable, share.rows, strict=self.options.strict)
+
+    def _tell_fewer(self, raw: Any, rows_in: int, rows_out: int) -> wire.Answer:
+        self._hazards[locate.FEWER_ROWS] += 1
+        if self.options.strict:
+            return telling.tell_fewer_rows(rows_in, rows_out)
+        try:
+            return wire.Answer(200, JSON, self.encoder.encode(raw), rows_in, wire.FLAG_HAZARD)
+        except Unsendable as unsendable:
+            return telling.tell_unsendable(unsendable, rows_in, strict=False)
+
+    def _fail(self, share: Share, error: Exception, predicting: bool) -> wire.Answer:  # noqa: FBT001
+        """The answer to a share whose conversion or prediction raised `error`, in MLflow's words.
+
+        The scoring server goes through the request once more with a model that raises `error`, or, where nothing was
+        predicted yet, with the real one.
+        """
+        body = bytes(share.body)
+        return self._by_reference(media.JSON, body, self._parse(body), error if predicting else None)
+
+    def _score_apart(self, head: media.Media, body: bytes, request: Any) -> wire.Answer:
+        """Score a request that cannot be merged, watching for hazards of the protocol."""
+        found = []
+        if self.plan.has_hazards and type(request) is dict:
+            found = [finding for finding in locate.findings(request, self.plan) if finding.hazard]
+        if found and self.options.strict:
+            refusal = Refusal(400, "INVALID_PARAMETER_VALUE", found[0].message, found[0].path)
+            self._hazards.update({finding.hazard for finding in found})
+            return telling.tell_refusal(refusal, strict=True)
+        answer = self._by_reference(head.kind, body, request)
+        if found and answer.status == 200:
+            self._hazards.update({finding.hazard for finding in found})
+            answer = answer._replace(flags=answer.flags | wire.FLAG_HAZARD)
+        return answer
+
+    def _by_reference(self, kind: str, body: bytes, request: Any, error: Exception | None = None) -> wire.Answer:
+        try:
+            call, text = self._call(kind, body, request, error)
+        except CallFailed as failed:
+            if not failed.call.predicted:
+                return self._teller.tell(failed, request)
+            # The model has answered, with something that MLflow cannot send.
+            call, text = failed.call, None
+        if call.is_table and (rows_out := rows.count(call.raw)) is not None and rows_out < call.rows:
+            return self._tell_fewer(call.raw, call.rows, rows_out)
+        if text is not None:
+            return wire.Answer(200, JSON, text.encode("utf-8", "surrogatepass"), call.rows)
+        try:
+            is_wrapped = call.is_table or type(request) is not dict or LLM_KEYS.isdisjoint(request)
+            return wire.Answer(200, JSON, self.encoder.encode(call.raw, wrapped=is_wrapped), call.rows)
+        except Unsendable as unsendable:
+            return telling.tell_unsendable(unsendable, call.rows, strict=self.options.strict)
+
+    def _call(self, kind: str, body: bytes, request: Any, error: Exception | None) -> tuple[Call, str | None]:
+        """(the call, the text of the answer if MLflow has written it); raises CallFailed."""
+        if kind == media.JSON:
+            return self.oracle.call(kind, body, request, error)
+        try:
+            frame = self._tables.parse(kind, body)
+        except Exception as failure:
+            raise CallFailed(Call(self.model), failure) from failure
+        return (self.oracle.call(kind, body)) if frame is None else (self.oracle.score(frame), None)
+
+    def _notes(self) -> bytes:
+        """What the gateway should hear about, as JSON; empty almost always. Hazards are counted in requests."""
+        if self.evidence.news is None and not self._hazards:
+            return b""
+        notes: dict[str, Any] = {}
+        if self.evidence.news is not None:
+            notes["unmergeable"], self.evidence.news = self.evidence.news, None
+        if self._hazards:
+            notes["hazards"] = dict(self._hazards)
+            self._hazards.clear()
+        return json.dumps(notes).encode()
+
+    def wants_stream(self, head: bytes, body: memoryview) -> bool:  # noqa: ARG002 - the body may come to matter
+        """Whether this request asks for server-sent events and the model can give them."""
+        read = self._read_head(head)
+        return isinstance(read, media.Media) and read.wants_stream and read.kind == media.JSON and self._streams
+
+    def stream(self, head: bytes, body: memoryview) -> Iterator[bytes] | wire.Answer:
+        """Start a streamed answer; a request that cannot be parsed is answered instead."""
+        read = self._read_head(head)
+        if isinstance(read, Refusal):
+            return telling.tell_refusal(read, strict=self.options.strict)
+        request: Any = None
+        try:
+            whole = inflate(bytes(body), read.codings, self.options.max_inflated_bytes)
+            request = self._parse(whole)
+            data, params = self.oracle.parse_json(whole)
+        except Refusal as refusal:
+            return telling.tell_refusal(refusal, strict=self.options.strict)
+        except Exception as error:  # noqa: BLE001 - MLflow's parser raises whatever pandas raises
+            return self._teller.tell(CallFailed(Call(self.model), error), request)
+        chunks = stream_chunks(self.model, data, params)
+        return events(chunks, lambda c: self.encoder.encode(c, wrapped=False), strict=self.options.strict)
+
+    def warm_up(self) -> dict[str, Any]:
+        """Score the model's own example once and see whether its rows can be merged (warmup.py)."""
+        from headrace_worker.scoring.warmup import warm_up
+
+        return warm_up(self)
+
+    def facts(self) -> dict[str, Any]:
+        """What is known about the loaded model, as JSON-able data."""
+        import mlflow
+
+        metadata = self.model.metadata
+        signature = metadata.signature.to_dict() if metadata.signature is not None else None
+        return {
+            "mlflow_version": mlflow.__version__,
+            "python_version": platform.python_version(),
+            "loader_module": metadata.flavors.get("python_function", {}).get("loader_module"),
+            "signature": signature,
+            "type_hint": self.oracle.is_type_hint,
+            "streams": self._streams,
+            "mergeable": self.evidence.unmergeable is None,
+            "unmergeable_reason": self.evidence.unmergeable,
+            "has_example": read_example(self.path, metadata) is not None,
+        }

@@ -1,0 +1,48 @@
+"""A model's `predict_stream` as server-sent events.
+
+Each chunk is one event, ``data: <json>``. A stream that came to its end says ``data: [DONE]``; one that broke off
+says ``event: error`` with an error object instead, and nothing after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from headrace_worker.scoring.output import Unsendable
+from headrace_worker.scoring.telling import error_body
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DONE = b"data: [DONE]\n\n"
+
+
+def streams(model: Any) -> bool:
+    """Whether the loaded model has a `predict_stream` that MLflow knows of."""
+    return getattr(model, "_predict_stream_fn", None) is not None
+
+
+def events(chunks: Iterator[Any], encode: Callable[[Any], bytes], *, strict: bool) -> Iterator[bytes]:
+    """Server-sent events of `chunks`; closing this closes the model's generator. Raises nothing of the model's."""
+    try:
+        for chunk in chunks:
+            yield b"data: " + encode(chunk) + b"\n\n"
+    except GeneratorExit:
+        raise
+    except Unsendable as error:
+        yield _error("MODEL_ERROR", str(error))
+    except BaseException as error:  # noqa: BLE001 - SystemExit and MemoryError end this stream, not the worker
+        detail = "" if strict else f": {type(error).__name__}: {error}"
+        yield _error("MODEL_ERROR", f"The model failed while it was streaming{detail}")
+    else:
+        yield DONE
+    finally:
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            with contextlib.suppress(Exception):
+                close()
+
+
+def _error(code: str, message: str) -> bytes:
+    return b"event: error\ndata: " + error_body(code, message) + b"\n\n"

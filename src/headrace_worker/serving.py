@@ -1,0 +1,290 @@
+"""The worker's side of the wire: one thread, one `select` loop, any number of gateways.
+
+Frames are answered one at a time, taking turns over the connections; streams take turns with them, one chunk a
+turn. A peer that sends without reading is read on (up to a bound), so that the two never wait for each other, and
+gets its next answer only when it has taken the last one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from headrace_worker import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+RECEIVE_BYTES = 262_144
+MAX_UNREAD_BYTES = 256 * 1024 * 1024
+"""What may wait, received and not yet answered, on one connection before it is not read any more."""
+
+STREAM_BUFFER_BYTES = 65_536
+"""A stream's next chunk is asked of the model once less than this is waiting to be sent."""
+
+INTERNAL_ERROR = b'{"error_code": "INTERNAL_ERROR", "message": "The worker failed on this request; see its log."}'
+EVENT_STREAM = b"text/event-stream"
+
+
+class Scoring(Protocol):
+    """What `serve` needs of a scorer."""
+
+    def score(
+        self, heads: list[bytes], head_index: bytes, bodies: list[memoryview]
+    ) -> tuple[list[wire.Answer], wire.Timing, bytes]:
+        """One answer for each body, in order; raises nothing."""
+        ...
+
+    def wants_stream(self, head: bytes, body: memoryview) -> bool:
+        """Whether this request is to be answered by `stream`."""
+        ...
+
+    def stream(self, head: bytes, body: memoryview) -> Iterator[bytes] | wire.Answer:
+        """The pieces of a streamed answer (its `close` ends the model's work), or why there is no stream."""
+        ...
+
+
+def serve(
+    listener: socket.socket,
+    scorer: Scoring,
+    *,
+    stop: Callable[[], bool],
+    watch: Sequence[tuple[Any, Callable[[], object]]] = (),
+    on_error: Callable[[BaseException], None] = lambda _: None,
+) -> None:
+    """Answer gateways on `listener` until `stop()` is true and what was received is answered.
+
+    `stop` is asked after every event, never from another thread; `watch` are further file objects with what to
+    call, in this loop, when one is readable (the control channel, a signal's wake-up descriptor). `on_error` is
+    told of what should not happen; nothing is raised for anything a peer, a client or the model does.
+    """
+    listener.setblocking(False)
+    with selectors.DefaultSelector() as selector:
+        loop = _Loop(selector, scorer, on_error)
+        selector.register(listener, selectors.EVENT_READ, loop.accept)
+        for file, call in watch:
+            selector.register(file, selectors.EVENT_READ, _ignoring_arguments(call))
+        try:
+            loop.run(stop)
+        finally:
+            loop.close()
+
+
+def _ignoring_arguments(call: Callable[[], object]) -> Callable[[Any, int], object]:
+    return lambda _file, _events: call()
+
+
+class _Connection:
+    """One gateway: what it sent and is not answered, what it has not yet taken, its streams."""
+
+    __slots__ = ("frames", "out", "reader", "socket", "streams", "unread_bytes", "watching")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self.reader = wire.FrameReader()
+        self.frames: deque[wire.Frame] = deque()
+        self.unread_bytes = 0
+        self.out = bytearray()
+        self.streams: dict[int, Iterator[bytes]] = {}
+        self.watching = selectors.EVENT_READ
+
+
+class _Loop:
+    def __init__(
+        self, selector: selectors.BaseSelector, scorer: Scoring, on_error: Callable[[BaseException], None]
+    ) -> None:
+        self._selector = selector
+        self._scorer = scorer
+        self._on_error = on_error
+        self._connections: dict[_Connection, None] = {}
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        while True:
+            if stop() and not self._has_work():
+                return
+            for key, events in self._selector.select(0 if self._is_ready() else None):
+                key.data(key.fileobj, events)
+            for connection in list(self._connections):
+                self._take_turn(connection)
+
+    def close(self) -> None:
+        for connection in list(self._connections):
+            self._drop(connection)
+
+    def accept(self, listener: Any, _events: int) -> None:
+        """A gateway connects."""
+        try:
+            sock, _ = listener.accept()
+        except OSError:  # it left again, or there are no descriptors left: the next event tells
+            return
+        sock.setblocking(False)
+        connection = _Connection(sock)
+        self._connections[connection] = None
+        self._selector.register(sock, connection.watching, lambda _sock, events: self._on_event(connection, events))
+
+    def _has_work(self) -> bool:
+        return any(c.frames or c.out or c.streams for c in self._connections)
+
+    def _is_ready(self) -> bool:
+        """Whether some connection can take a turn without anything new arriving."""
+        return any(
+            (c.frames and not c.out) or (c.streams and len(c.out) < STREAM_BUFFER_BYTES) for c in self._connections
+        )
+
+    def _on_event(self, connection: _Connection, events: int) -> None:
+        if connection in self._connections and events & selectors.EVENT_WRITE:
+            self._flush(connection)
+        if connection in self._connections and events & selectors.EVENT_READ:
+            self._receive(connection)
+
+    def _receive(self, connection: _Connection) -> None:
+        try:
+            data = connection.socket.recv(RECEIVE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._drop(connection)
+            return
+        try:
+            frames = connection.reader.feed(data)
+        except wire.WireError as error:
+            self._refuse(connection, error)
+            return
+        for frame in frames:
+            if frame.kind == wire.CANCEL:
+                self._cancel(connection, frame.batch_id)
+            else:
+                connection.frames.append(frame)
+                connection.unread_bytes += len(frame.payload)
+        self._watch(connection)
+
+    def _take_turn(self, connection: _Connection) -> None:
+        """Answer the connection's oldest frame, if its peer took the last answer; then a chunk of each stream."""
+        if connection.frames and not connection.out:
+            frame = connection.frames.popleft()
+            connection.unread_bytes -= len(frame.payload)
+            self._watch(connection)
+            if not self._answer_frame(connection, frame):
+                return
+        for batch_id in list(connection.streams):
+            if connection in self._connections and len(connection.out) < STREAM_BUFFER_BYTES:
+                self._pull(connection, batch_id)
+
+    def _answer_frame(self, connection: _Connection, frame: wire.Frame) -> bool:
+        """Answer one frame; False if the connection had to be given up because of it."""
+        if frame.kind != wire.BATCH:
+            self._refuse(connection, wire.WireError(f"a worker does not take frames of kind {frame.kind}"))
+            return False
+        try:
+            batch = wire.decode_batch(frame.payload)
+        except wire.WireError as error:
+            self._refuse(connection, error)
+            return False
+        self._answer(connection, frame.batch_id, batch)
+        return True
+
+    def _answer(self, connection: _Connection, batch_id: int, batch: wire.Batch) -> None:
+        try:
+            stream = self._open_stream(batch)
+            if stream is None:
+                answers, timing, notes = self._scorer.score(batch.heads, batch.head_index, batch.bodies)
+                encoded = wire.encode_answers(batch_id, answers, timing, notes)
+            elif isinstance(stream, wire.Answer):
+                encoded = wire.encode_answers(batch_id, [stream])
+            else:
+                connection.streams[batch_id] = stream
+                encoded = wire.encode_stream_head(batch_id, 200, EVENT_STREAM)
+        except Exception as error:  # noqa: BLE001 - a defect of ours must not cost the other requests their worker
+            self._on_error(error)
+            failed = wire.Answer(500, b"application/json", INTERNAL_ERROR, 0, wire.FLAG_ERROR_OBJECT)
+            encoded = wire.encode_answers(batch_id, [failed] * len(batch.bodies))
+        self._send(connection, encoded)
+
+    def _open_stream(self, batch: wire.Batch) -> Iterator[bytes] | wire.Answer | None:
+        if len(batch.bodies) != 1:  # a gateway sends what may be a stream by itself
+            return None
+        head = batch.heads[batch.head_index[0]]
+        return self._scorer.stream(head, batch.bodies[0]) if self._scorer.wants_stream(head, batch.bodies[0]) else None
+
+    def _pull(self, connection: _Connection, batch_id: int) -> None:
+        """Ask the model for one more chunk of a stream."""
+        try:
+            chunk = next(connection.streams[batch_id], None)
+        except Exception as error:  # noqa: BLE001 - as in _answer
+            self._on_error(error)
+            del connection.streams[batch_id]
+            self._send(connection, wire.encode_stream_end(batch_id, 500))
+            return
+        if chunk is None:
+            del connection.streams[batch_id]
+            self._send(connection, wire.encode_stream_end(batch_id))
+        else:
+            self._send(connection, wire.encode_stream_chunk(batch_id, chunk))
+
+    def _cancel(self, connection: _Connection, batch_id: int) -> None:
+        stream = connection.streams.pop(batch_id, None)
+        if stream is not None:
+            self._close_stream(stream)
+
+    def _close_stream(self, stream: Any) -> None:
+        try:
+            stream.close()
+        except Exception as error:  # noqa: BLE001 - a model's `finally` may raise
+            self._on_error(error)
+
+    def _send(self, connection: _Connection, data: bytes) -> None:
+        """Send now what the socket takes, keep the rest for when it takes more."""
+        if connection.out:
+            connection.out += data
+            return
+        try:
+            sent = connection.socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self._drop(connection)
+            return
+        if sent < len(data):
+            connection.out += memoryview(data)[sent:]
+            self._watch(connection)
+
+    def _flush(self, connection: _Connection) -> None:
+        try:
+            sent = connection.socket.send(memoryview(connection.out)[:RECEIVE_BYTES]) if connection.out else 0
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._drop(connection)
+            return
+        del connection.out[:sent]
+        self._watch(connection)
+
+    def _watch(self, connection: _Connection) -> None:
+        wanted = selectors.EVENT_WRITE if connection.out else 0
+        if connection.unread_bytes < MAX_UNREAD_BYTES:
+            wanted |= selectors.EVENT_READ
+        if wanted != connection.watching and wanted:
+            self._selector.modify(connection.socket, wanted, self._selector.get_key(connection.socket).data)
+            connection.watching = wanted
+
+    def _refuse(self, connection: _Connection, error: wire.WireError) -> None:
+        self._on_error(error)
+        self._drop(connection)
+
+    def _drop(self, connection: _Connection) -> None:
+        if connection not in self._connections:
+            return
+        del self._connections[connection]
+        self._selector.unregister(connection.socket)
+        with contextlib.suppress(OSError):
+            connection.socket.close()
+        streams, connection.streams = connection.streams, {}
+        connection.frames.clear()
+        connection.out.clear()
+        for stream in streams.values():
+            self._close_stream(stream)
