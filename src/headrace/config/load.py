@@ -1,0 +1,182 @@
+"""Reads a configuration file, and says exactly where it is wrong: the path of the key, what is there, what may be."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+from headrace.config import tree
+from headrace.config.traffic import WILDCARD, check_traffic
+from headrace.core.errors import ConfigError, UsageError
+from headrace.core.identity import parse_model_uri, valid_name
+
+T = TypeVar("T")
+
+_UNKNOWN = re.compile(r"unknown field `([^`]+)`")
+_AT = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+
+
+def load_file(path: Path) -> tree.Config:
+    """Parse and check one YAML file; raises ConfigError or UsageError with one line that a person can act on."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file; write one like the example in the README") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from None
+    try:
+        document = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader that refuses duplicate keys
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    try:
+        return parse(document)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.path}" if error.path else str(path), _problem(error)) from None
+
+
+def parse(document: object) -> tree.Config:
+    """Turn a parsed document into the tree; raises ConfigError with the path of what is wrong."""
+    if not isinstance(document, dict):
+        raise ConfigError("", f"expected a mapping with 'models:', got {_kind(document)}")
+    models = document.get("models")
+    if not isinstance(models, dict) or not models:
+        raise ConfigError(
+            "models", "at least one model is needed, such as 'topic: {uri: \"models:/topic@production\"}'"
+        )
+    if "wildcard" in document:
+        raise ConfigError("wildcard", f"unknown key; it is written as the model '{WILDCARD}' under models")
+    parsed: dict[str, tree.Model] = {}
+    wildcard: tree.Wildcard | None = None
+    for name, entry in models.items():
+        if name == WILDCARD:
+            wildcard = _convert(entry, tree.Wildcard, f"models.{WILDCARD}")
+            _check_uri(f"models.{WILDCARD}", wildcard)
+            continue
+        if not isinstance(name, str) or not valid_name(name):
+            raise ConfigError(
+                f"models.{name}",
+                "a model's name may hold letters, digits, '.', '_' and '-' (it becomes part of a URL)",
+            )
+        parsed[name] = _convert(entry, tree.Model, f"models.{name}")
+        _check_uri(f"models.{name}", parsed[name])
+    config = _convert({k: v for k, v in document.items() if k != "models"}, tree.Config, "")
+    config = msgspec.structs.replace(config, models=parsed, wildcard=wildcard)
+    check(config)
+    return config
+
+
+def _check_uri(path: str, model: tree.Model) -> None:
+    try:
+        parse_model_uri(model.uri)
+    except UsageError as error:
+        raise ConfigError(f"{path}.uri", str(error)) from None
+    check_traffic(path, model)
+
+
+def check(config: tree.Config) -> None:
+    """Refuse what is wrong only in combination: ports that are taken twice, models that nothing serves."""
+    taken: dict[int, str] = {}
+    ports: list[tuple[str, int | None]] = [("admin.port", config.admin.port if config.admin else None)]
+    ports.append(("gateway.port", config.gateway.port))
+    ports.extend((f"models.{name}.port", model.port) for name, model in config.models.items())
+    for path, port in ports:
+        if port and port in taken:
+            raise ConfigError(path, f"port {port} is already used by {taken[port]}; give each its own")
+        if port:
+            taken[port] = path
+    if config.wildcard is not None and config.gateway.port is None:
+        raise ConfigError(f"models.{WILDCARD}", "is served on the shared port: set gateway.port")
+    for name, model in config.models.items():
+        if model.cache is not None and model.cache.url is not None:
+            _check_redis(f"models.{name}.cache.url", model.cache.url)
+        if model.port is None and config.gateway.port is None:
+            raise ConfigError(
+                f"models.{name}.port",
+                "without a port of its own the model needs the shared one: set gateway.port",
+            )
+
+
+def _check_redis(path: str, url: str) -> None:
+    """Refuse a URL that the gateways could do nothing with; it may hold a password and is not repeated."""
+    try:
+        from redis.connection import parse_url  # noqa: PLC0415 - an optional package
+    except ImportError:
+        raise ConfigError(path, "needs the package 'redis': pip install 'headrace[redis]'") from None
+    try:
+        parse_url(url)  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError):
+        raise ConfigError(path, "expected a URL such as redis://host:6379/0") from None
+
+
+def _convert(value: object, kind: type[T], path: str) -> T:
+    if value is None and path:
+        value = {}
+    try:
+        return msgspec.convert(value, kind, dec_hook=_beyond_yaml)
+    except msgspec.ValidationError as error:
+        raise _located(str(error), kind, path) from None
+
+
+def _beyond_yaml(kind: type[Any], value: object) -> object:
+    """What YAML has no form of its own for: a path is written as a string."""
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise TypeError(f"Expected `{kind.__name__}`, got `{_kind(value)}`")
+
+
+def _located(message: str, kind: type[Any], path: str) -> ConfigError:
+    """Turn msgspec's message into ours: the whole path, and the nearest key that exists."""
+    at = _AT.search(message)
+    inner = at["path"] if at else ""
+    problem = message[: at.start()] if at else message
+    where = (path + inner).lstrip(".")
+    unknown = _UNKNOWN.search(problem)
+    if unknown:
+        known = _fields_at(kind, inner)
+        near = difflib.get_close_matches(unknown[1], known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "known here: " + ", ".join(known)
+        return ConfigError(f"{where}.{unknown[1]}".lstrip("."), f"unknown key; {hint}")
+    missing = re.search(r"missing required field `([^`]+)`", problem)
+    if missing:
+        return ConfigError(f"{where}.{missing[1]}".lstrip("."), "is required")
+    problem = problem[0].lower() + problem[1:].replace("`", "")
+    return ConfigError(where, problem.replace("object", "a mapping"))
+
+
+def _fields_at(kind: type[Any], inner: str) -> list[str]:
+    for part in [p for p in inner.split(".") if p]:
+        found = next((f for f in msgspec.structs.fields(kind) if f.name == part), None)
+        if found is None:
+            return []
+        options = [found.type, *getattr(found.type, "__args__", ())]
+        kind = next((o for o in options if isinstance(o, type) and issubclass(o, msgspec.Struct)), tree.Section)
+    return [f.name for f in msgspec.structs.fields(kind)]
+
+
+def _problem(error: ConfigError) -> str:
+    return str(error).removeprefix(f"{error.path}: ")
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else type(value).__name__
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML lets a later key replace an earlier one in silence; a configuration must not."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, (str, int, float)) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            if isinstance(key, (str, int, float)):
+                seen.add(key)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,222 @@
+"""What can be configured: the frozen tree that ``headrace.yaml`` and the command line both become.
+
+The names are a contract with users. Durations are seconds (``_s``) or milliseconds (``_ms``), sizes bytes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from headrace.core.messages import BatchOptions, CacheOptions, QueueOptions
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Positive = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+Weight = Annotated[int, Meta(ge=0, le=1_000_000)]
+NonEmpty = Annotated[str, Meta(min_length=1)]
+EnvironmentPolicy = Literal["exact", "compatible", "local"]
+MismatchPolicy = Literal["warn", "refuse"]
+RequirementForm = Literal["files", "paths", "urls", "indexes"]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of the tree: immutable, and a key that it does not know is an error."""
+
+
+class Registry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`registry:` where the models are. None for a URI: what MLFLOW_TRACKING_URI / MLFLOW_REGISTRY_URI say.
+
+    `webhook_secret` (None: HEADRACE_WEBHOOK_SECRET): with it, MLflow's webhooks are taken at /hooks/mlflow.
+    """
+
+    tracking_uri: str | None = None
+    registry_uri: str | None = None
+    poll_s: Annotated[float, Meta(ge=0.1)] = 5.0
+    timeout_s: Positive = 10.0
+    webhook_secret: NonEmpty | None = None
+
+
+class Admin(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`admin:` the port for operators: health, state, metrics. Loopback unless told otherwise."""
+
+    host: NonEmpty = "127.0.0.1"
+    port: Port = 5100
+
+
+class Gateway(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`gateway:` the process that clients talk to. `port` None: no shared port."""
+
+    host: NonEmpty = "127.0.0.1"
+    port: Port | None = None
+    processes: Count = 1
+    max_connections: Count = 10_000
+    max_header_bytes: Count = 65_536
+    max_body_bytes: Count = 64 * 1024 * 1024
+    header_timeout_s: Positive = 30.0
+    body_timeout_s: Positive = 60.0
+    keep_alive_s: Positive = 75.0
+    drain_s: Positive = 30.0
+
+
+class Errors(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`errors:` how failures are told. `mlflow`: as MLflow does; `strict`: 4xx for callers' faults only, no traces."""
+
+    mode: Literal["mlflow", "strict"] = "mlflow"
+
+
+class Batch(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`batch:` how many requests become one predict; `max_rows: 1` turns it off."""
+
+    max_rows: Count = BatchOptions().max_rows
+    max_bytes: Count = BatchOptions().max_bytes
+    max_delay_ms: Annotated[float, Meta(ge=0)] = 0.0
+
+
+class Queue(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`queue:` how much may wait before requests are refused with 503 and Retry-After.
+
+    `max_rows_per_client`: how many rows one client may have waiting or in work in one gateway process; more is refused
+    with 429. A client is the value of `client_header`, or the address it comes from.
+    """
+
+    max_rows: Count = QueueOptions().max_rows
+    max_bytes: Count = QueueOptions().max_bytes
+    max_rows_per_client: Count | None = None
+    client_header: Annotated[str, Meta(pattern="^[A-Za-z0-9-]+$")] | None = None
+
+
+class Cache(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`cache:` keep answers; `ttl_s: null` keeps them until they are displaced.
+
+    `url` (redis://, rediss:// or unix://) names a Redis that machines share as a second level; who can write to it can
+    forge answers. Needs the extra `redis`.
+    """
+
+    max_bytes: Count = CacheOptions().max_bytes
+    ttl_s: Positive | None = 300.0
+    url: Annotated[str, Meta(pattern="^(redis|rediss|unix)://")] | None = None
+
+
+class Environments(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`environments:` how the environments are built that models were trained in.
+
+    `interpreters` are paths tried before all others. `allow` names what a model's requirements may hold beside plain
+    requirements: `files` (`-r` and `-c` of a file in the model), `paths` (wheels in the model), `urls`, `indexes`
+    (`--extra-index-url` and the like). `max_age_days` and `max_bytes` bound what is kept; None keeps everything.
+    """
+
+    interpreters: tuple[NonEmpty, ...] = ()
+    download_interpreters: bool = False
+    allow: tuple[RequirementForm, ...] = ("files",)
+    source_builds: bool = True
+    build_timeout_s: Positive = 1800.0
+    max_age_days: Positive | None = None
+    max_bytes: Count | None = None
+
+
+class Checks(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`checks:` what a new version must show before any traffic reaches it.
+
+    `file`: golden requests, one JSON object a line: {"request": ..., "expected": ..., "tolerance": ..., "status": ...}.
+    `max_latency_ratio`: how much longer its example may take than the serving version's; None does not look.
+    """
+
+    example: Literal["refuse", "warn"] = "refuse"
+    signature: Literal["refuse", "warn"] = "refuse"
+    file: NonEmpty | None = None
+    tolerance: Annotated[float, Meta(ge=0)] = 1e-6
+    max_latency_ratio: Positive | None = None
+
+
+class Rollout(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`rollout:` what happens after a new version has taken over.
+
+    It is watched for `bake_s` (0: not at all) and sent back when its share of errors is `max_error_rate` above the
+    former version's, or its median latency `max_latency_ratio` times as long; the former stays warm for `keep_old_s`.
+    """
+
+    keep_old_s: Annotated[float, Meta(ge=0)] = 600.0
+    bake_s: Annotated[float, Meta(ge=0)] = 60.0
+    max_error_rate: Annotated[float, Meta(gt=0, le=1)] = 0.05
+    max_latency_ratio: Annotated[float, Meta(gt=1)] = 4.0
+    min_requests: Count = 20
+
+
+class Shadow(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`shadow:` an alias whose version is sent a copy of a `share` of the requests; its answers are only compared."""
+
+    alias: NonEmpty
+    share: Annotated[float, Meta(gt=0, le=1)] = 1.0
+
+
+class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry of `models:`. `port` None: served on the shared port only.
+
+    `traffic`: aliases of the registered model and their weights, the uri's own alias among them; None: all to that one.
+    Equal values of `sticky_header` (None: X-Request-Id) meet the same version. `shadow` is an alias, or a section.
+    `pin_header`: a request may name a version or an alias that serves in the header Headrace-Version.
+
+    `environment`: `exact` builds the one that the model was trained in, `compatible` does so unless the running one
+    satisfies it, `local` uses the running one. `environment_mismatch` says whether a version is served that is not in
+    the environment it asks for; None: `warn` under local, `refuse` otherwise.
+    """
+
+    uri: NonEmpty
+    port: Port | None = None
+    host: NonEmpty | None = None
+    replicas: Count = 1
+    timeout_s: Positive = 60.0
+    threads: Count | None = None
+    batch: Batch = Batch()
+    queue: Queue = Queue()
+    cache: Cache | None = None
+    errors: Errors | None = None
+    config: dict[str, Any] | None = None
+    env: dict[str, str] = {}
+    checks: Checks = Checks()
+    rollout: Rollout = Rollout()
+    traffic: dict[NonEmpty, Weight] | None = None
+    sticky_header: NonEmpty | None = None
+    shadow: NonEmpty | Shadow | None = None
+    pin_header: bool = False
+    environment: EnvironmentPolicy = "compatible"
+    environment_mismatch: MismatchPolicy | None = None
+
+
+class Wildcard(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`models: {"*": ...}`: every registered model that has the alias of `uri` (models:/*@ALIAS), at most `at_most`.
+
+    Each is served on the shared port below /models/NAME with these settings, and comes and goes with its alias.
+    """
+
+    at_most: Count = 100
+
+
+class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`log:` one line an event. `auto`: text on a terminal, JSON otherwise."""
+
+    format: Literal["auto", "text", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole tree. `home` is where headrace keeps its caches (None: the user's cache directory).
+
+    `bring_up_at_once`: how many versions, over all models, may load at the same time. `wildcard` is the entry "*" of
+    `models:` in the file.
+    """
+
+    registry: Registry = Registry()
+    admin: Admin | None = Admin()
+    gateway: Gateway = Gateway()
+    models: dict[str, Model] = {}
+    wildcard: Wildcard | None = None
+    errors: Errors = Errors()
+    environments: Environments = Environments()
+    log: Log = Log()
+    home: Path | None = None
+    bring_up_at_once: Count | None = None

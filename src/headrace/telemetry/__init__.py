@@ -1,0 +1,1 @@
+"""How headrace tells what happens in it: logs."""
