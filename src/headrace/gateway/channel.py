@@ -1,0 +1,111 @@
+"""The gateway's end of a worker's Unix socket: frames out, answers in. It decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from headrace_worker import wire
+
+if TYPE_CHECKING:
+    from headrace.core.dispatching import Frame
+    from headrace.gateway.exchange import Job
+    from headrace.gateway.pool import Pool
+
+
+class Channel(asyncio.Protocol):
+    """A connection to one worker. Everything that happens on it is told to its pool. `paused`: it is not read."""
+
+    __slots__ = ("_fd", "_reader", "paused", "pool", "transport", "worker")
+
+    transport: asyncio.Transport
+
+    def __init__(self, pool: Pool, worker: str) -> None:
+        self.pool = pool
+        self.worker = worker
+        self.paused = False
+        self._reader = wire.FrameReader()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        self.transport = transport  # type: ignore[assignment]
+        self._fd: int = transport.get_extra_info("socket").fileno()
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio."""
+        try:
+            for frame in self._reader.feed(data):
+                self._take(frame)
+        except wire.WireError:
+            # The stream is out of step and cannot be trusted again.
+            self.pool.distrust(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Called by asyncio."""
+        self.pool.lost(self)
+
+    def send(self, frame: Frame[Job]) -> None:
+        """Send the requests of `frame`."""
+        works = frame.works
+        if len(works) == 1:
+            work = works[0]
+            self._write(wire.encode_batch(frame.number, (work.head,), b"\0", (work.body,)))
+            return
+        heads: dict[bytes, int] = {}
+        index = bytes([heads.setdefault(work.head, len(heads)) for work in works])
+        self._write(wire.encode_batch(frame.number, list(heads), index, [work.body for work in works]))
+
+    def cancel(self, number: int) -> None:
+        """Nobody reads the stream that frame `number` brings any more; what still comes of it is ignored."""
+        if not self.transport.is_closing():
+            self.transport.write(wire.encode_cancel(number))
+        self.resume_reading()
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the worker for now."""
+        if not self.paused and not self.transport.is_closing():
+            self.paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take what comes again."""
+        if self.paused and not self.transport.is_closing():
+            self.paused = False
+            self.transport.resume_reading()
+
+    def drop(self) -> None:
+        """End the connection at once; what is in flight is lost."""
+        self.transport.abort()
+
+    def close(self) -> None:
+        """End the connection; nothing is in flight."""
+        self.transport.close()
+
+    def _write(self, data: bytes) -> None:
+        """Write now if that is possible.
+
+        The loop's own write comes after all else that is ready to be read, and a worker that waits for its next frame
+        is the one thing that must not wait for that.
+        """
+        transport = self.transport
+        if not transport.is_closing() and transport.get_write_buffer_size() == 0:
+            with contextlib.suppress(OSError):  # not now, or not ever: the transport will find out
+                sent = os.write(self._fd, data)
+                if sent == len(data):
+                    return
+                data = data[sent:]
+        transport.write(data)
+
+    def _take(self, frame: wire.Frame) -> None:
+        if frame.kind == wire.ANSWERS:
+            self.pool.answered(self, frame.batch_id, wire.decode_answers(frame.payload))
+        elif frame.kind == wire.STREAM_CHUNK:
+            self.pool.stream_chunk(self, frame.batch_id, bytes(frame.payload))
+        elif frame.kind == wire.STREAM_HEAD:
+            self.pool.stream_head(self, frame.batch_id, *wire.decode_status(frame.payload))
+        elif frame.kind == wire.STREAM_END:
+            self.pool.stream_end(self, frame.batch_id, wire.decode_status(frame.payload)[0])
+        else:
+            raise wire.WireError(f"a worker may not send frames of kind {frame.kind}")

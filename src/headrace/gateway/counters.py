@@ -1,0 +1,157 @@
+"""Every number that a gateway counts: plain ints in slots objects, read out as (name, labels, value) triples.
+
+Counting costs an addition; names and labels are only put together when the supervisor asks.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+
+from headrace_worker.wire import Timing
+
+Labels = tuple[tuple[str, str], ...]
+Sample = tuple[str, Labels, float]
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+
+
+class Histogram:
+    """Fixed buckets, cumulative only when read."""
+
+    __slots__ = ("bounds", "buckets", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.buckets = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.buckets[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def samples(self, name: str, labels: Labels) -> Iterator[Sample]:
+        """Yield the buckets as Prometheus has them: cumulative, `le` as a label, then sum and count."""
+        running = 0
+        for bound, count in zip(self.bounds, self.buckets, strict=False):
+            running += count
+            yield f"{name}_bucket", (*labels, ("le", f"{bound:g}")), running
+        running += self.buckets[-1]
+        yield f"{name}_bucket", (*labels, ("le", "+Inf")), running
+        yield f"{name}_sum", labels, self.total
+        yield f"{name}_count", labels, running
+
+
+class PoolCounters:
+    """What is counted for one served version."""
+
+    __slots__ = (
+        "batches",
+        "cache_coalesced",
+        "cache_hits",
+        "cache_misses",
+        "copies",
+        "deadlines",
+        "hung",
+        "latency",
+        "lost",
+        "model_errors",
+        "parse_us",
+        "predict_us",
+        "predicts",
+        "requests_per_batch",
+        "retried",
+        "rows",
+        "serialise_us",
+        "shared_cache",
+        "shed",
+        "statuses",
+        "wait",
+    )
+
+    def __init__(self) -> None:
+        self.statuses: dict[int, int] = {}
+        self.copies: dict[int, int] = {}
+        self.batches = self.rows = self.predicts = 0
+        self.parse_us = self.predict_us = self.serialise_us = 0
+        self.model_errors = 0
+        self.shed = self.retried = self.deadlines = self.lost = self.hung = 0
+        self.cache_hits = self.cache_misses = self.cache_coalesced = 0
+        self.shared_cache: dict[str, int] = {}
+        self.latency = Histogram(SECONDS)
+        self.wait = Histogram(SECONDS)
+        self.requests_per_batch = Histogram(SIZES)
+
+    def shared(self, result: str, count: int = 1) -> None:
+        """The second level of the cache was asked, or not: hit, miss, failed, skipped, written, unwritten."""
+        self.shared_cache[result] = self.shared_cache.get(result, 0) + count
+
+    def batch(self, timing: Timing, requests: int) -> None:
+        """A worker has answered a frame of so many requests."""
+        self.batches += 1
+        self.parse_us += timing.parse_us
+        self.predict_us += timing.predict_us
+        self.serialise_us += timing.serialise_us
+        self.predicts += timing.predicts
+        self.requests_per_batch.observe(requests)
+
+    def was_copy(self, status: int) -> None:
+        """What has just been counted as a client's answer was that to a shadow's copy."""
+        self.statuses[status] -= 1
+        self.copies[status] = self.copies.get(status, 0) + 1
+
+    def samples(self, model: str, version: str) -> Iterator[Sample]:
+        """Yield everything, labelled."""
+        labels: Labels = (("model", model), ("version", version))
+        for status, count in self.copies.items():
+            yield "headrace_requests_total", (*labels, ("route", "shadow"), ("status", str(status))), count
+        for status, count in self.statuses.items():
+            yield "headrace_requests_total", (*labels, ("route", "invocations"), ("status", str(status))), count
+        for name, value in (
+            ("headrace_batches_total", self.batches),
+            ("headrace_rows_total", self.rows),
+            ("headrace_predicts_total", self.predicts),
+            ("headrace_parse_seconds_total", self.parse_us / 1e6),
+            ("headrace_predict_seconds_total", self.predict_us / 1e6),
+            ("headrace_serialise_seconds_total", self.serialise_us / 1e6),
+            ("headrace_model_errors_total", self.model_errors),
+            ("headrace_shed_total", self.shed),
+            ("headrace_retried_total", self.retried),
+            ("headrace_deadline_exceeded_total", self.deadlines),
+            ("headrace_workers_lost_total", self.lost),
+            ("headrace_workers_hung_total", self.hung),
+        ):
+            yield name, labels, value
+        for result, value in (
+            ("hit", self.cache_hits),
+            ("miss", self.cache_misses),
+            ("coalesced", self.cache_coalesced),
+        ):
+            yield "headrace_cache_requests_total", (*labels, ("result", result)), value
+        for result, value in self.shared_cache.items():
+            yield "headrace_shared_cache_total", (*labels, ("result", result)), value
+        yield from self.latency.samples("headrace_request_seconds", labels)
+        yield from self.wait.samples("headrace_queue_wait_seconds", labels)
+        yield from self.requests_per_batch.samples("headrace_batch_requests", labels)
+
+
+class GatewayCounters:
+    """What is counted for the whole process."""
+
+    __slots__ = ("connections", "open_connections", "other", "refused")
+
+    def __init__(self) -> None:
+        self.connections = self.open_connections = 0
+        self.refused: dict[str, int] = {}
+        self.other: dict[tuple[str, int], int] = {}
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield everything, labelled."""
+        yield "headrace_connections_total", (), self.connections
+        yield "headrace_connections_open", (), self.open_connections
+        for code, count in self.refused.items():
+            yield "headrace_refused_total", (("code", code),), count
+        for (route, status), count in self.other.items():
+            yield "headrace_requests_total", (("route", route), ("status", str(status))), count

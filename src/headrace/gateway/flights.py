@@ -1,0 +1,168 @@
+"""Prediction cache and single flight: identical requests are computed once, and good answers are kept.
+
+A request that misses starts a `Flight`, which is what the workers see; identical requests that come while it is in the
+air join it. Each of them has its own deadline and its own client, who may leave without hurting the others: a flight is
+given up when the last of them is gone. All of them get its answer, whatever it says; only status 200 is kept.
+
+Keys are exact: the head and the body themselves, or for longer bodies their BLAKE2b digest and length. Bodies above
+`_MAX_BODY_BYTES` go past the cache, for digesting them would hold up everybody else.
+
+A second level, shared by machines (`gateway.shared`), is asked where a flight starts and told where it lands.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from headrace.core.batching import DONE
+from headrace.core.caching import Cache
+from headrace.gateway.exchange import Exchange, Job
+
+if TYPE_CHECKING:
+    from headrace.core.messages import CacheOptions
+    from headrace.gateway.pool import Pool
+    from headrace.gateway.shared import SharedCache
+    from headrace_worker.wire import Answer
+
+Key = tuple[bytes, bytes] | tuple[bytes, bytes, int]
+
+_EXACT_BYTES = 256
+_MAX_BODY_BYTES = 1 << 20
+
+HIT = b"hit"
+MISS = b"miss"
+COALESCED = b"coalesced"
+
+
+class Flight(Job):
+    """One computation and those who wait for it, the first of whom started it."""
+
+    __slots__ = ("_desk", "key", "soonest_s", "waiting")
+
+    def __init__(self, desk: CacheDesk, key: Key, first: Exchange) -> None:
+        super().__init__(
+            first.head, first.body, rows=first.rows, arrived_s=first.arrived_s, deadline_s=first.deadline_s
+        )
+        self._desk = desk
+        self.key = key
+        self.waiting = [first]
+        self.soonest_s = first.deadline_s
+        first.flight = self
+
+    def join(self, exchange: Exchange) -> None:
+        """Wait for this flight too."""
+        exchange.flight = self
+        self.waiting.append(exchange)
+        self.soonest_s = min(self.soonest_s, exchange.deadline_s)
+        # The computation is worth as long as anyone waits for it.
+        self.deadline_s = max(self.deadline_s, exchange.deadline_s)
+
+    def leave(self, exchange: Exchange) -> bool:
+        """One of those who wait is gone; False if it was the last."""
+        self.waiting.remove(exchange)
+        return bool(self.waiting)
+
+    def late(self, now_s: float) -> list[Exchange]:
+        """Take out those whose deadline has passed."""
+        if now_s < self.soonest_s:
+            return []
+        late = [e for e in self.waiting if e.deadline_s <= now_s]
+        self.waiting = [e for e in self.waiting if e.deadline_s > now_s]
+        self.soonest_s = min((e.deadline_s for e in self.waiting), default=self.deadline_s)
+        return late
+
+    def answer(self, answer: Answer, pool: Pool, now_s: float, how: bytes = MISS) -> None:
+        """Give everybody the answer, and keep it if it is good. `how` HIT: it is the second level's."""
+        self._desk.landed(self, answer, now_s, computed=how is MISS)
+        for exchange in self.waiting:
+            exchange.state = DONE
+            if how is COALESCED:
+                pool.count_answer(answer.status, now_s - exchange.arrived_s)
+            exchange.answer(answer, pool, now_s, how)
+            how = COALESCED
+
+    def fail(self, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:
+        """Give everybody the error."""
+        self._desk.crashed(self)
+        for exchange in self.waiting:
+            exchange.state = DONE
+            exchange.fail(code, message, now_s, retry_after_s=retry_after_s)
+
+    def move(self, pool: Pool) -> None:
+        """Another version computes it: its answer is good for those who wait, and for nobody else."""
+        self._desk.crashed(self)
+        for exchange in self.waiting:
+            exchange.pool = pool
+
+
+class CacheDesk:
+    """The cache of one pool and the flights in the air: the one owner of both."""
+
+    __slots__ = ("_cache", "_flights", "shared")
+
+    def __init__(self, options: CacheOptions) -> None:
+        self._cache: Cache[Key, Answer] = Cache(options.max_bytes, options.ttl_s)
+        self._flights: dict[Key, Flight] = {}
+        self.shared: SharedCache | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """How much the kept answers hold."""
+        return self._cache.size_bytes
+
+    def configure(self, options: CacheOptions) -> None:
+        """Change the bounds."""
+        self._cache.resize(options.max_bytes, options.ttl_s)
+
+    @staticmethod
+    def key(exchange: Exchange) -> Key | None:
+        """What makes a request the same as another; None if this one goes past the cache."""
+        body = exchange.body
+        size = len(body)
+        if size <= _EXACT_BYTES:
+            return exchange.head, body
+        if size > _MAX_BODY_BYTES:
+            return None
+        return exchange.head, blake2b(body, digest_size=32).digest(), size
+
+    def find(self, key: Key, now_s: float) -> Answer | None:
+        """Return the kept answer."""
+        return self._cache.get(key, now_s)
+
+    def flight(self, key: Key) -> Flight | None:
+        """Return the flight in the air."""
+        return self._flights.get(key)
+
+    def start(self, key: Key, exchange: Exchange) -> Flight:
+        """Begin a flight."""
+        flight = self._flights[key] = Flight(self, key, exchange)
+        return flight
+
+    def landed(self, flight: Flight, answer: Answer, now_s: float, *, computed: bool) -> None:
+        """A flight has its answer; `computed` just now, so that the second level should have it too."""
+        if self._flights.get(flight.key) is not flight:
+            return
+        del self._flights[flight.key]
+        if answer.status == 200:
+            size_bytes = sum(len(part) for part in flight.key[:2]) + len(answer.body) + len(answer.content_type)
+            self._cache.put(flight.key, answer, size_bytes, now_s)
+            if computed and self.shared is not None and not answer.flags:
+                self.shared.keep(flight.head, flight.body, answer)
+
+    def crashed(self, flight: Flight) -> None:
+        """A flight ends without an answer to keep."""
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+
+    def late(self, now_s: float) -> list[Exchange]:
+        """Take out everybody whose deadline has passed."""
+        return [exchange for flight in self._flights.values() for exchange in flight.late(now_s)]
+
+    def empty_flights(self) -> list[Flight]:
+        """Return the flights that nobody waits for any more."""
+        return [flight for flight in self._flights.values() if not flight.waiting]
+
+    def clear(self) -> None:
+        """Let go of what is kept; flights go on."""
+        self._cache.clear()

@@ -1,0 +1,521 @@
+"""The workers of one served version: carries out what its `Dispatcher` decides.
+
+A pool queues from the moment that the supervisor has named a worker for it, be it connected or not: a replacement is
+on its way, and requests wait for it until their deadline. A pool that never had a worker answers 503 at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from headrace.core import messages
+from headrace.core.admission import ClientShares
+from headrace.core.batching import DONE, NEVER_S, SENT
+from headrace.core.dispatching import Dispatcher, Frame
+from headrace.gateway import answers
+from headrace.gateway.counters import PoolCounters
+from headrace.gateway.crew import Crew
+from headrace.gateway.flights import HIT, CacheDesk, Flight
+from headrace.gateway.rows import estimate_rows
+from headrace.gateway.shared import SharedCache
+from headrace.gateway.streams import StreamReply
+from headrace_worker.wire import FLAG_MODEL_ERROR
+
+if TYPE_CHECKING:
+    from headrace.gateway.channel import Channel
+    from headrace.gateway.exchange import Exchange, Job
+    from headrace.gateway.server import Gateway
+    from headrace_worker.wire import Answer, Answers
+
+_SWEEP_S = 0.05
+
+
+class Pool:
+    """See the module's docstring. `config` and `route` are the newest that the supervisor said of it."""
+
+    def __init__(self, gateway: Gateway, config: messages.Pool, route: messages.Route) -> None:
+        self.gateway = gateway
+        self.config = config
+        self.route = route
+        self.counters = PoolCounters()
+        self.answer_prefixes: dict[tuple[int, bytes, bytes], bytes] = {}
+        self.strict = route.errors == "strict"
+        self.crew = Crew(self)
+        self.core: Dispatcher[Job] = Dispatcher(
+            route.batch, route.queue, timeout_s=route.timeout_s, mergeable=config.mergeable, now_s=monotonic()
+        )
+        self.desk: CacheDesk | None = None
+        self.shares = ClientShares()
+        self.queues = False
+        self._shared: SharedCache | None = None
+        self._looking = 0
+        self._retired = False
+        self._flush_due = False
+        self._sweep: asyncio.TimerHandle | None = None
+        self._wake: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.config.key} {self.core!r}>"
+
+    # Requests.
+
+    def submit(self, exchange: Exchange, now_s: float) -> None:
+        """Take a request: it is answered in the end, by a worker, the cache, or with an error."""
+        exchange.pool = self
+        request = exchange.request
+        timeout_s = self.route.timeout_s
+        limit_s = request.timeout_s
+        exchange.deadline_s = now_s + (timeout_s if limit_s is None or limit_s > timeout_s else limit_s)
+        job: Job = exchange
+        if self.route.queue.max_rows_per_client is not None and not self._charge(exchange, now_s):
+            return
+        if request.stream:
+            exchange.stream = exchange.solo = True
+        elif self.desk is not None and not request.bypass_cache:
+            flight = self._ask_cache(self.desk, exchange, now_s)
+            if flight is None:
+                return
+            job = flight
+        self._enqueue(job, now_s)
+
+    def _charge(self, exchange: Exchange, now_s: float) -> bool:
+        """Count a request against its client's share; False: it was refused."""
+        connection, options = exchange.connection, self.route.queue
+        if connection is None or options.max_rows_per_client is None:
+            return True
+        name = options.client_header
+        sent = exchange.request.watched.get(name.encode("ascii")) if name is not None else None
+        client = b"header " + sent if sent is not None else connection.peer()
+        rows = estimate_rows(exchange.head, exchange.body)
+        exchange.charge = self.shares.take(client, rows, options.max_rows_per_client)
+        if exchange.charge is not None:
+            return True
+        waiting_rows = min(self.shares.rows[client], self.core.lanes.rows)
+        retry_after_s = self.core.admission.retry_after_s(waiting_rows)
+        limit = options.max_rows_per_client
+        message = f"This client has {limit} rows waiting already, as many as one may; try again in {retry_after_s} s."
+        self._fail(exchange, "REQUEST_LIMIT_EXCEEDED", message, now_s, retry_after_s=retry_after_s)
+        return False
+
+    def _enqueue(self, job: Job, now_s: float) -> None:
+        """Queue what a worker must do, or turn it away."""
+        core = self.core
+        job.rows = estimate_rows(job.head, job.body)
+        if not core.offer(job):
+            self.counters.shed += 1
+            retry_after_s = core.admission.retry_after_s(core.lanes.rows)
+            message = f"Model '{self.config.model}' has as much waiting as it may; try again in {retry_after_s} s."
+            self._fail(job, "OVERLOADED", message, now_s, retry_after_s=retry_after_s)
+            return
+        if not self._flush_due and core.eager:
+            # Not at once: what other connections sent in the same moment goes into the same frame.
+            self._flush_due = True
+            self.gateway.loop.call_soon(self._flush)
+        if self._sweep is None:
+            self._sweep = self.gateway.loop.call_later(_SWEEP_S, self._on_sweep)
+
+    def adopt(self, jobs: list[Job]) -> None:
+        """Take over requests that another pool could not finish."""
+        for job in jobs:
+            job.move(self)
+            self.core.requeue(job)
+        self._flush()
+        if self._sweep is None:
+            self._sweep = self.gateway.loop.call_later(_SWEEP_S, self._on_sweep)
+
+    def take_copy(self, job: Job) -> bool:
+        """Take a shadow's copy, which goes past the cache; False (and no trace of it) where the queue is full."""
+        job.rows = estimate_rows(job.head, job.body)
+        if not self.core.offer(job):
+            return False
+        self._flush()
+        if self._sweep is None:
+            self._sweep = self.gateway.loop.call_later(_SWEEP_S, self._on_sweep)
+        return True
+
+    def give_up(self, exchange: Exchange) -> None:
+        """The client is gone."""
+        if exchange.charge is not None:
+            exchange.charge.release()
+        flight = exchange.flight
+        if flight is not None:
+            exchange.state = DONE
+            if exchange in flight.waiting and not flight.leave(exchange):
+                self._ground([flight])
+            return
+        begun = exchange.reply is not None and exchange.state == SENT
+        self.core.give_up(exchange)
+        if begun:
+            self._cancel(exchange, monotonic())
+        self._settle()
+
+    def count_answer(self, status: int, latency_s: float) -> None:
+        """A client has been answered."""
+        statuses = self.counters.statuses
+        statuses[status] = statuses.get(status, 0) + 1
+        self.counters.latency.observe(latency_s)
+
+    # What the supervisor wants.
+
+    def configure(self, config: messages.Pool, route: messages.Route | None) -> list[asyncio.Task[None]]:
+        """Make the pool what the newest table says. Returns the connections that are being made."""
+        self.config = config
+        core = self.core
+        core.mergeable = config.mergeable
+        if route is not None:
+            self.route = route
+            self.strict = route.errors == "strict"
+            core.batch = route.batch
+            core.timeout_s = route.timeout_s
+            core.admission.options = route.queue
+            if route.cache is None:
+                self.desk = None
+            elif self.desk is None:
+                self.desk = CacheDesk(route.cache)
+            else:
+                self.desk.configure(route.cache)
+            self._share_cache(route.cache)
+        elif self.desk is not None:
+            self.desk.clear()  # kept warm, but not asked: its memory is the serving version's now
+        self.queues = self.queues or bool(config.workers)
+        connecting, leaving = self.crew.want(config.workers)
+        for worker in leaving:
+            self._retire_worker(worker)
+        return connecting
+
+    def retire(self) -> None:
+        """Nothing new comes; finish, then let the workers go and report `Drained`."""
+        self._retired = True
+        if self.desk is not None:
+            self.desk.clear()
+        self._share_cache(None)
+        self._settle()
+
+    def close(self) -> None:
+        """The gateway or this pool ends."""
+        for timer in (self._sweep, self._wake):
+            if timer is not None:
+                timer.cancel()
+        self.crew.close()
+
+    # What the crew reports.
+
+    def joined(self, worker: str) -> None:
+        """A worker is connected."""
+        self.core.add_worker(worker)
+        self._flush()
+
+    def answered(self, channel: Channel, number: int, decoded: Answers) -> None:
+        """A worker has answered its frame."""
+        worker = channel.worker
+        frame = self.core.frame_of(worker)
+        if not self.crew.holds(channel):
+            return
+        if frame is None or frame.number != number or len(decoded.answers) != len(frame.works):
+            self.distrust(channel)
+            return
+        now_s = monotonic()
+        self._worker_done(worker, now_s)
+        self.counters.batch(decoded.timing, len(frame.works))
+        self._deliver(frame, decoded, now_s)
+        if decoded.notes:
+            self._note(decoded.notes)
+        self._settle()
+
+    def stream_head(self, channel: Channel, number: int, status: int, content_type: bytes) -> None:
+        """A worker begins to stream the answer of its frame's only request."""
+        frame = self._streaming(channel, number)
+        if frame is None:
+            return
+        now_s = monotonic()
+        frame.progress_s = now_s
+        job = frame.works[0]
+        if job.state != SENT:
+            self._end_stream_frame(channel, now_s, cancel=number)
+            return
+        exchange: Exchange = job  # type: ignore[assignment] # only exchanges ask for streams
+        if not exchange.stream:
+            self.distrust(channel)
+            return
+        # From here on the time between two chunks counts, and the request can go to no other worker.
+        exchange.deadline_s = NEVER_S
+        frame.act_s = now_s + self.core.timeout_s
+        self.count_answer(status, now_s - exchange.arrived_s)
+        self.counters.wait.observe(frame.sent_s - exchange.arrived_s)
+        StreamReply(exchange, channel).begin(self._head_lines(status, content_type))
+
+    def stream_chunk(self, channel: Channel, number: int, data: bytes) -> None:
+        """The next piece of a stream."""
+        frame = self._streaming(channel, number)
+        if frame is None:
+            return
+        reply = frame.works[0].reply  # type: ignore[attr-defined]
+        if reply is None:
+            self.distrust(channel)
+            return
+        frame.progress_s = monotonic()
+        reply.chunk(data)
+
+    def stream_end(self, channel: Channel, number: int, status: int) -> None:
+        """A stream has ended: well if `status` is 0."""
+        frame = self._streaming(channel, number)
+        if frame is None:
+            return
+        now_s = monotonic()
+        exchange: Exchange = frame.works[0]  # type: ignore[assignment]
+        self._end_stream_frame(channel, now_s)
+        if exchange.state == SENT:
+            exchange.state = DONE
+            if exchange.reply is None:
+                self._fail(exchange, "INTERNAL_ERROR", "The worker ended a stream that it had not begun.", now_s)
+            elif status == 0:
+                exchange.reply.end(now_s)
+            else:
+                exchange.reply.break_off()
+        self._settle()
+
+    def lost(self, channel: Channel) -> None:
+        """The connection to a worker has ended."""
+        if not self.crew.holds(channel):
+            return
+        self.crew.forget(channel)
+        worker = channel.worker
+        now_s = monotonic()
+        frame = self.core.frame_of(worker)
+        if frame is not None:
+            for job in frame.works:
+                reply = getattr(job, "reply", None)
+                if reply is not None and job.state == SENT:
+                    job.state = DONE
+                    reply.break_off()
+        held, failed = self.core.lost(worker)
+        self.counters.lost += 1
+        self.counters.retried += held - len(failed)
+        self.gateway.report(messages.WorkerLost(worker, held))
+        for job in failed:
+            self._fail(
+                job,
+                "WORKER_DIED",
+                f"Two workers of model '{self.config.model}' ended while they had this request; it is not tried again.",
+                now_s,
+            )
+        self._flush()
+        self._settle()
+
+    def distrust(self, channel: Channel) -> None:
+        """A worker has sent what is no frame, or an answer that nobody asked for: never talk to it again."""
+        if self.crew.holds(channel):
+            self.crew.condemn(channel.worker)
+
+    # Inside.
+
+    def make_prefix(self, status: int, content_type: bytes, cached: bytes) -> bytes:
+        """The part of an answer up to the value of Content-Length; kept until the date changes."""
+        how = b"headrace-cache: %b\r\n" % cached if cached else b""
+        prefix = self._head_lines(status, content_type) + how + b"content-length: "
+        self.answer_prefixes[status, content_type, cached] = prefix
+        return prefix
+
+    def _head_lines(self, status: int, content_type: bytes) -> bytes:
+        label = self.config.label.encode("ascii", "replace")
+        return b"%b%bcontent-type: %b\r\nheadrace-model: %b\r\n" % (
+            answers.status_line(status),
+            self.gateway.date_line,
+            answers.one_line(content_type),
+            answers.one_line(label),
+        )
+
+    def _ask_cache(self, desk: CacheDesk, exchange: Exchange, now_s: float) -> Job | None:
+        """Answer from the cache or join a flight (None), or return what a worker must do."""
+        key = desk.key(exchange)
+        if key is None:
+            return exchange
+        counters = self.counters
+        kept = desk.find(key, now_s)
+        if kept is not None:
+            counters.cache_hits += 1
+            exchange.state = DONE
+            self.count_answer(kept.status, 0.0)
+            exchange.answer(kept, self, now_s, HIT)
+            return None
+        flight = desk.flight(key)
+        if flight is not None:
+            counters.cache_coalesced += 1
+            flight.join(exchange)
+            return None
+        started = desk.start(key, exchange)
+        shared = desk.shared
+        if shared is not None and shared.look(started.head, started.body, partial(self._looked_up, started)):
+            self._looking += 1
+            return None
+        counters.cache_misses += 1
+        return started
+
+    def _looked_up(self, flight: Flight, kept: Answer | None) -> None:
+        """The second level of the cache has said what it has."""
+        self._looking -= 1
+        now_s = monotonic()
+        if flight.state == DONE:
+            pass  # nobody waits for it any more
+        elif kept is not None:
+            self.counters.cache_hits += 1
+            flight.state = DONE
+            self.count_answer(kept.status, now_s - flight.arrived_s)
+            flight.answer(kept, self, now_s, HIT)
+        else:
+            self.counters.cache_misses += 1
+            self._enqueue(flight, now_s)
+        self._settle()
+
+    def _share_cache(self, options: messages.CacheOptions | None) -> None:
+        """Have the second level that `options` name, or none."""
+        shared = self._shared
+        url = options.url if options is not None and self.config.identity else None
+        if shared is not None and (shared.url, shared.identity) != (url, self.config.identity):
+            shared.close()
+            shared = None
+        if shared is None and url is not None and options is not None:
+            shared = SharedCache(url, self.config.identity, options.ttl_s, self.counters, self.gateway.spawn)
+        if shared is not None and options is not None:
+            shared.ttl_s = options.ttl_s
+        self._shared = shared
+        if self.desk is not None:
+            self.desk.shared = shared
+
+    def _ground(self, flights: list[Job]) -> None:
+        """Nobody waits for these flights any more."""
+        for flight in flights:
+            self.core.give_up(flight)
+            flight.fail("", "", 0.0)
+        self._settle()
+
+    def _deliver(self, frame: Frame[Job], decoded: Answers, now_s: float) -> None:
+        counters = self.counters
+        statuses = counters.statuses
+        latency = counters.latency
+        wait = counters.wait
+        sent_s = frame.sent_s
+        rows = 0
+        for job, answer in zip(frame.works, decoded.answers, strict=True):
+            if job.state != SENT:
+                continue
+            job.state = DONE
+            status = answer.status
+            statuses[status] = statuses.get(status, 0) + 1
+            rows += answer.rows
+            if answer.flags & FLAG_MODEL_ERROR:
+                counters.model_errors += 1
+            latency.observe(now_s - job.arrived_s)
+            wait.observe(sent_s - job.arrived_s)
+            job.answer(answer, self, now_s)
+        counters.rows += rows
+
+    def _worker_done(self, worker: str, now_s: float) -> None:
+        if not self.core.done(worker, now_s):
+            self.crew.let_go(worker)
+        elif self.core.lanes.count:
+            # The worker gets its next frame before its answers are written: it need not wait for that.
+            self._flush()
+
+    def _streaming(self, channel: Channel, number: int) -> Frame[Job] | None:
+        """The frame that a stream's news belong to; None for late news of a stream that was cancelled."""
+        if not self.crew.holds(channel):
+            return None
+        frame = self.core.frame_of(channel.worker)
+        return frame if frame is not None and frame.number == number and len(frame.works) == 1 else None
+
+    def _cancel(self, exchange: Exchange, now_s: float) -> None:
+        for frame in self.core.frames():
+            if frame.works[0] is exchange:
+                self._end_stream_frame(self.crew[frame.worker], now_s, cancel=frame.number)
+                return
+
+    def _end_stream_frame(self, channel: Channel, now_s: float, *, cancel: int | None = None) -> None:
+        if cancel is not None:
+            channel.cancel(cancel)
+        channel.resume_reading()
+        self._worker_done(channel.worker, now_s)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        core = self.core
+        now_s = monotonic()
+        while (frame := core.next_frame(now_s)) is not None:
+            self.crew[frame.worker].send(frame)
+        if core.overdue:
+            late, core.overdue = core.overdue, []
+            self._too_late(late, now_s)
+        if core.wake_s != NEVER_S and self._wake is None:
+            self._wake = self.gateway.loop.call_later(max(0.0, core.wake_s - now_s), self._on_wake)
+
+    def _on_wake(self) -> None:
+        self._wake = None
+        self.core.wake_s = NEVER_S
+        self._flush()
+
+    def _on_sweep(self) -> None:
+        self._sweep = None
+        now_s = monotonic()
+        late, hung = self.core.overtime(now_s)
+        self._too_late(late, now_s)
+        if self.desk is not None:
+            self._too_late(list(self.desk.late(now_s)), now_s)
+            self._ground(list(self.desk.empty_flights()))
+        for frame in hung:
+            self._hung(frame, now_s)
+        if not self.core.empty:
+            self._sweep = self.gateway.loop.call_later(_SWEEP_S, self._on_sweep)
+        self._settle()
+
+    def _hung(self, frame: Frame[Job], now_s: float) -> None:
+        if self.crew[frame.worker].paused:
+            # It is the client of its stream who is slow; the connection knows how long that may last.
+            frame.progress_s = now_s
+            return
+        self.counters.hung += 1
+        self.gateway.report(messages.WorkerHung(frame.worker, now_s - frame.sent_s))
+        self.crew.condemn(frame.worker)
+
+    def _too_late(self, jobs: list[Exchange] | list[Job], now_s: float) -> None:
+        self.counters.deadlines += len(jobs)
+        for job in jobs:
+            self._fail(
+                job,
+                "DEADLINE_EXCEEDED",
+                f"Request processing time exceeded limit: no answer within {now_s - job.arrived_s:.3f} s.",
+                now_s,
+            )
+
+    def _fail(self, job: Job, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:
+        self.count_answer(answers.http_status(code), now_s - job.arrived_s)
+        job.state = DONE
+        job.fail(code, message, now_s, retry_after_s=retry_after_s)
+
+    def _retire_worker(self, worker: str) -> None:
+        if self.core.retire_worker(worker):
+            self.crew.let_go(worker)
+
+    def _settle(self) -> None:
+        """A retired pool: finished, or unable to."""
+        if not self._retired:
+            return
+        if not self.crew and self.core.lanes.count:
+            self.gateway.rehome(self, self.core.evict())
+        if self.core.empty and not self._looking:
+            for worker in self.crew.workers():
+                self._retire_worker(worker)
+            self.gateway.drained(self)
+
+    def _note(self, notes: bytes) -> None:
+        """Pass on the hazards that a worker names in a frame's notes."""
+        try:
+            said = json.loads(notes)
+        except ValueError:
+            return
+        counts = said.get("hazards", said) if isinstance(said, dict) else {}
+        if isinstance(counts, dict):
+            self.gateway.hazards(self.config.key, {str(k): v for k, v in counts.items() if type(v) is int})

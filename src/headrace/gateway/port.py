@@ -1,0 +1,44 @@
+"""A listening socket's context: whose port it is, and the heads that were seen on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headrace.gateway.parsing import RequestHead
+    from headrace.gateway.server import Gateway
+
+_MAX_HEADS = 4096
+_MAX_HEAD_BYTES = 2048
+
+
+class Port:
+    """`model` is the model whose own port this is, None on the shared one. `heads` maps a head's bytes to its meaning.
+
+    Clients repeat themselves: the memory holds what they send again and again, at most 8 MiB of it. When it is full it
+    is emptied, so that heads which never come back (a unique header in each) do not stay.
+    """
+
+    __slots__ = ("gateway", "heads", "model")
+
+    def __init__(self, gateway: Gateway, model: str | None) -> None:
+        self.gateway = gateway
+        self.model = model
+        self.heads: dict[bytes, RequestHead] = {}
+
+    def remember(self, data: bytes, head: RequestHead) -> None:
+        """Remember the head that `data` begins with.
+
+        It ends with the first empty line, for the parser took it. A stream that begins with line ends, which may come
+        before a request, is left to the parser, and so would be one with line ends of other kinds.
+        """
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4 or end > _MAX_HEAD_BYTES or not data[0:1].isalpha():
+            return
+        key = data[:end]
+        lines = key.count(b"\r\n")
+        if key.count(b"\n") != lines or key.count(b"\r") != lines:
+            return
+        if len(self.heads) >= _MAX_HEADS:
+            self.heads.clear()
+        self.heads[key] = head

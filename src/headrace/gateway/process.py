@@ -1,0 +1,146 @@
+"""The life of a gateway process: configured, serving, draining, gone.
+
+Its supervisor is its only reason to live: when the control channel ends, it exits at once. SIGINT is ignored, for a
+terminal sends it to everyone and the supervisor decides; SIGTERM drains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import resource
+import signal
+import socket
+from collections.abc import Coroutine
+from functools import partial
+from time import monotonic
+from typing import Any
+
+import uvloop
+
+from headrace.core import messages
+from headrace.gateway.connection import Connection
+from headrace.gateway.control import Control
+from headrace.gateway.port import Port
+from headrace.gateway.server import Gateway
+
+_BACKLOG = 2048
+_DRAIN_GRACE_S = 0.3
+
+
+class GatewayProcess:
+    """Holds the process's parts together; `run` returns its exit code."""
+
+    def __init__(self) -> None:
+        self._control = Control(self._hear, self._end)
+        self._ended = asyncio.Event()
+        self._inbox: asyncio.Queue[messages.Table] = asyncio.Queue()
+        self._configured: tuple[messages.Configure, Gateway] | None = None
+        self._servers: list[asyncio.Server] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._drained = False
+
+    async def run(self, control_fd: int) -> int:
+        """Serve until drained (0), or until the supervisor is gone or something is wrong with this process (1)."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._hear, messages.Drain())
+        control_socket = socket.socket(fileno=control_fd)
+        control_socket.setblocking(False)
+        await loop.create_unix_connection(lambda: self._control, sock=control_socket)
+        self._start(self._apply_tables())
+        await self._ended.wait()
+        if self._configured is not None:
+            self._configured[1].close()
+        failed = False
+        for task in self._tasks:
+            failed |= task.done() and not task.cancelled() and task.exception() is not None
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        return 0 if self._drained and not failed else 1
+
+    def _hear(self, message: messages.ToGateway) -> None:
+        if isinstance(message, messages.Configure):
+            self._configured = message, Gateway(asyncio.get_running_loop(), message.limits, self._control.send)
+        elif isinstance(message, messages.Table):
+            self._inbox.put_nowait(message)
+        elif isinstance(message, messages.AskStats):
+            if self._configured is not None:
+                self._control.send(messages.Stats(message.token, self._configured[1].stats()))
+        elif not self._drained:
+            self._drained = True
+            self._start(self._drain())
+
+    def _end(self) -> None:
+        self._ended.set()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work`; what it raises ends the process, and its supervisor starts another."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.append(task)
+        task.add_done_callback(self._look_at)
+
+    def _look_at(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            asyncio.get_running_loop().call_exception_handler({"message": "the gateway ends", "exception": error})
+            self._ended.set()
+
+    async def _apply_tables(self) -> None:
+        while True:
+            table = await self._inbox.get()
+            if self._configured is None:
+                raise RuntimeError("a Table came before Configure")
+            config, gateway = self._configured
+            await gateway.apply(table)
+            if not self._servers and not self._drained:
+                # Only now: before the first table there is nothing true to answer; the kernel holds who comes early.
+                await self._listen(config, gateway)
+            self._control.send(messages.Applied(table.generation))
+
+    async def _listen(self, config: messages.Configure, gateway: Gateway) -> None:
+        loop = asyncio.get_running_loop()
+        for listener in config.listeners:
+            port = Port(gateway, listener.model)
+            inherited = socket.socket(fileno=listener.fd)
+            inherited.setblocking(False)
+            server = await loop.create_server(partial(Connection, port), sock=inherited, backlog=_BACKLOG)
+            self._servers.append(server)
+        # What was imported and set up lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+
+    async def _drain(self) -> None:
+        if self._configured is not None:
+            config, gateway = self._configured
+            until_s = monotonic() + config.drain_s
+            for server in self._servers:
+                server.close()
+            # A client between two requests is given the time to send the next and be told that it is the last: a
+            # connection that is closed under its hands would be an error to it.
+            gateway.begin_drain()
+            await _wait(gateway.idle, min(_DRAIN_GRACE_S, config.drain_s))
+            gateway.close_idle()
+            await _wait(gateway.idle, until_s - monotonic())
+        self._ended.set()
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    """Wait for `event`, but not longer than that."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), max(0.0, timeout_s))
+
+
+def serve(control_fd: int) -> int:
+    """Run a gateway on an inherited control channel; returns the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A connection is a file; the usual soft limit of 1,024 is there for programs that use select().
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(control_fd))
+
+
+async def _run(control_fd: int) -> int:
+    return await GatewayProcess().run(control_fd)

@@ -1,0 +1,318 @@
+"""The gateway itself: routes, pools and connections of one process, and what is answered without a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from itertools import count
+from time import gmtime, monotonic
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from headrace.core import messages
+from headrace.gateway import answers
+from headrace.gateway.counters import GatewayCounters, Sample
+from headrace.gateway.crossing import Crossing
+from headrace.gateway.pool import Pool
+from headrace.gateway.routing import Want
+from headrace.gateway.shadows import Copy
+
+if TYPE_CHECKING:
+    from headrace.gateway.connection import Connection
+    from headrace.gateway.exchange import Exchange, Job
+
+_TICK_S = 0.5
+
+
+class Gateway:
+    """One owner of the routing table. `report` sends a message to the supervisor."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limits: messages.Limits,
+        report: Callable[[messages.FromGateway], None],
+    ) -> None:
+        self.loop = loop
+        self.limits = limits
+        self.report = report
+        self.counters = GatewayCounters()
+        self.draining = False
+        self.close_line = b""
+        self.date_line = b""
+        self.arriving_bytes = 0
+        self.idle = asyncio.Event()
+        self._routes: dict[str, messages.Route] = {}
+        self._serving: dict[str, Pool] = {}
+        self._entrances: dict[str, Pool | Crossing] = {}
+        self._crossings: dict[str, Crossing] = {}
+        self._pools: dict[str, Pool] = {}
+        self._retired: dict[str, Pool] = {}
+        self._connections: set[Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._id_prefix = os.urandom(5).hex().encode("ascii")
+        self._ids = count(1)
+        self._ticker: asyncio.TimerHandle | None = None
+        self._tick()
+
+    def __repr__(self) -> str:
+        pools = list(self._pools.values())
+        return f"<Gateway routes={sorted(self._routes)} pools={pools} connections={len(self._connections)}>"
+
+    # What the supervisor wants.
+
+    async def apply(self, table: messages.Table) -> None:
+        """Make `table` so; returns when it is in force for every request from now on.
+
+        Connects to the new workers first, then turns all routes in one step. What was queued stays with its pool.
+        """
+        routes = {route.model: route for route in table.routes}
+        by_pool = {key: route for route in table.routes for key in route.pools}
+        connecting: list[asyncio.Task[None]] = []
+        for config in table.pools:
+            route = by_pool.get(config.key)
+            pool = self._pools.get(config.key)
+            if pool is None:
+                route = route or routes.get(config.model) or messages.Route(model=config.model)
+                pool = self._pools[config.key] = Pool(self, config, route)
+            connecting += pool.configure(config, route)
+        if connecting:
+            await asyncio.wait(connecting)
+        wanted = {config.key for config in table.pools}
+        gone = [pool for key, pool in self._pools.items() if key not in wanted]
+        self._pools = {key: pool for key, pool in self._pools.items() if key in wanted}
+        self._routes = routes
+        self._serving = {
+            model: self._pools[route.pool]
+            for model, route in routes.items()
+            if route.pool is not None and route.pool in self._pools
+        }
+        self._open_entrances()
+        for pool in gone:
+            self._retired[pool.config.key] = pool
+            pool.retire()
+
+    def begin_drain(self) -> None:
+        """From now on every answer ends its connection; `idle` is set when none is left."""
+        self.draining = True
+        self.close_line = answers.CLOSE
+        if not self._connections:
+            self.idle.set()
+
+    def close_idle(self) -> None:
+        """Close the connections on which nothing is asked."""
+        for connection in list(self._connections):
+            connection.close_when_done()
+
+    def close(self) -> None:
+        """End at once."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+        for task in self._tasks:
+            task.cancel()
+        for connection in list(self._connections):
+            connection.transport.abort()
+        for pool in (*self._pools.values(), *self._retired.values()):
+            pool.close()
+
+    def stats(self) -> list[Sample]:
+        """Everything that was counted since the start."""
+        values = list(self.counters.samples())
+        for pool in (*self._pools.values(), *self._retired.values()):
+            values.extend(pool.counters.samples(pool.config.model, pool.config.label))
+            labels = (("model", pool.config.model), ("version", pool.config.label))
+            values.append(("headrace_queued_requests", labels, pool.core.lanes.count))
+            values.append(("headrace_queued_rows", labels, pool.core.lanes.rows))
+            values.append(("headrace_queued_bytes", labels, pool.core.lanes.size_bytes))
+            values.append(("headrace_in_flight_requests", labels, pool.core.in_flight))
+        for crossing in self._crossings.values():
+            values.extend(crossing.samples())
+        return values
+
+    # What connections ask for.
+
+    def opened(self, connection: Connection) -> bool:
+        """A client has connected; False if there are too many."""
+        counters = self.counters
+        counters.connections += 1
+        self._connections.add(connection)
+        counters.open_connections = len(self._connections)
+        return len(self._connections) <= self.limits.max_connections
+
+    def closed(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self._connections.discard(connection)
+        self.counters.open_connections = len(self._connections)
+        if self.draining and not self._connections:
+            self.idle.set()
+
+    def refused(self, code: str) -> None:
+        """A client was turned away before its request was understood."""
+        refused = self.counters.refused
+        refused[code] = refused.get(code, 0) + 1
+
+    def handle(self, exchange: Exchange, now_s: float) -> None:
+        """Answer a request, or give it to the pool that will."""
+        request = exchange.request
+        target = request.target
+        if target.want == Want.INVOKE and not request.problem:
+            entrance = self._entrances.get(target.model)  # type: ignore[arg-type]
+            if entrance is not None and entrance.queues:
+                entrance.submit(exchange, now_s)
+                return
+        self._answer(exchange, now_s)
+
+    def new_request_id(self) -> bytes:
+        """An id for a request whose client has not given one; unique among all gateways with near certainty."""
+        return b"%b-%x" % (self._id_prefix, next(self._ids))
+
+    def is_strict(self, model: str | None) -> bool:
+        """Whether errors of this model carry the request's id."""
+        route = self._routes.get(model) if model is not None else None
+        return route is not None and route.errors == "strict"
+
+    # What pools ask for.
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` as a task that the gateway holds and cancels at its end."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def rehome(self, pool: Pool, jobs: list[Job]) -> None:
+        """The workers of a retired pool are gone: its model's current pool finishes what waited, if there is one."""
+        model = pool.config.model
+        current = self._serving.get(model)
+        now_s = monotonic()
+        for job in jobs:
+            if isinstance(job, Copy):
+                job.drop()
+        jobs = [job for job in jobs if not isinstance(job, Copy)]
+        if current is not None and current is not pool and current.queues:
+            current.adopt(jobs)
+            return
+        for job in jobs:
+            job.fail("TEMPORARILY_UNAVAILABLE", self._why_not(model), now_s, retry_after_s=1)
+
+    def unknown_version(self, exchange: Exchange, wanted: str, there: list[str], now_s: float) -> None:
+        """A request asks for a version that does not serve."""
+        names = ", ".join(f"'{name}'" for name in there)
+        message = f"No version '{wanted}' of model '{exchange.request.target.model}' serves; there are: {names}."
+        self._fail(exchange, "NOT_FOUND", message, now_s)
+
+    def drained(self, pool: Pool) -> None:
+        """Nothing of a retired pool is left here."""
+        if self._retired.pop(pool.config.key, None) is not None:
+            pool.close()
+            self.report(messages.Drained(pool.config.key))
+
+    def hazards(self, pool_key: str, counts: dict[str, int]) -> None:
+        """A worker noticed hazards of the protocol."""
+        if counts:
+            self.report(messages.Hazard(pool_key, counts))
+
+    # Inside.
+
+    def _open_entrances(self) -> None:
+        """Where a model has one version with traffic its pool is its entrance, and nothing stands before it."""
+        self._entrances = dict(self._serving)
+        self._crossings = {model: c for model, c in self._crossings.items() if model in self._routes}
+        for model, pool in self._serving.items():
+            split = self._routes[model].split
+            if split is not None:
+                crossing = self._crossings.setdefault(model, Crossing(self, model))
+                crossing.configure(split, pool, self._pools)
+                self._entrances[model] = crossing
+
+    def _answer(self, exchange: Exchange, now_s: float) -> None:
+        request = exchange.request
+        want, model, detail = request.target
+        if request.problem:
+            self._fail(exchange, "BAD_REQUEST", request.problem, now_s)
+        elif want == Want.HEALTH:
+            self._answer_health(exchange, model, now_s)
+        elif want == Want.NOT_FOUND:
+            self._reply(exchange, 404, answers.NOT_FOUND, now_s)
+        elif want == Want.WRONG_METHOD:
+            self._reply(exchange, 405, answers.METHOD_NOT_ALLOWED, now_s, extra=b"allow: %b\r\n" % detail)
+        elif want == Want.REDIRECT:
+            base = b"http://%b" % request.host if request.host else b""
+            extra = b"location: %b%b\r\n" % (base, detail)
+            exchange.reply_with(307, b"", now_s, content_type=None, extra=extra)
+        elif want == Want.MODELS:
+            self._reply(exchange, 200, self._list_models(), now_s)
+        elif want == Want.WRONG_MODEL or (model not in self._routes and exchange.connection.port.model is None):  # type: ignore[union-attr]
+            self._answer_unknown_model(exchange, now_s)
+        elif want == Want.VERSION and (pool := self._serving.get(model)) is not None:  # type: ignore[arg-type]
+            self._reply(exchange, 200, pool.config.mlflow_version.encode(), now_s)
+        else:
+            self._fail(exchange, "TEMPORARILY_UNAVAILABLE", self._why_not(model or ""), now_s, retry_after_s=1)
+
+    def _answer_health(self, exchange: Exchange, model: str | None, now_s: float) -> None:
+        port_model = exchange.connection.port.model  # type: ignore[union-attr]
+        if model is not None and model not in self._routes and port_model is None:
+            self._answer_unknown_model(exchange, now_s)
+            return
+        models = [model] if model is not None else sorted(self._routes)
+        down = [name for name in models if not self._is_ready(name)]
+        if models and not down:
+            self._reply(exchange, 200, b"\n", now_s)
+            return
+        why = " ".join(self._why_not(name) for name in down) if models else "No model is configured yet."
+        self._fail(exchange, "TEMPORARILY_UNAVAILABLE", why, now_s, retry_after_s=1)
+
+    def _answer_unknown_model(self, exchange: Exchange, now_s: float) -> None:
+        port_model = exchange.connection.port.model  # type: ignore[union-attr]
+        there = [port_model] if port_model is not None else sorted(self._routes)
+        names = ", ".join(f"'{name}'" for name in there) or "none"
+        message = f"There is no model '{exchange.request.target.model}' here; there are: {names}."
+        self._fail(exchange, "NOT_FOUND", message, now_s)
+
+    def _is_ready(self, model: str) -> bool:
+        pool = self._serving.get(model)
+        return pool is not None and len(pool.crew) > 0
+
+    def _why_not(self, model: str) -> str:
+        route = self._routes.get(model)
+        if route is None:
+            return f"Model '{model}' is not configured yet."
+        if route.pool is None:
+            return f"Model '{model}' does not serve yet: {route.reason or 'it is being loaded'}."
+        return f"Model '{model}' has no running worker: {route.reason or 'a new one is being started'}."
+
+    def _list_models(self) -> bytes:
+        models = []
+        for model in sorted(self._routes):
+            pool = self._serving.get(model)
+            label = pool.config.label if pool is not None else None
+            models.append({"name": model, "label": label, "ready": self._is_ready(model)})
+        return msgspec.json.encode(models)
+
+    def _reply(self, exchange: Exchange, status: int, body: bytes, now_s: float, *, extra: bytes = b"") -> None:
+        self._count(exchange, status)
+        exchange.reply_with(status, body, now_s, extra=extra)
+
+    def _fail(self, exchange: Exchange, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:
+        self._count(exchange, answers.http_status(code))
+        exchange.fail(code, message, now_s, retry_after_s=retry_after_s)
+
+    def _count(self, exchange: Exchange, status: int) -> None:
+        key = (exchange.request.target.want.name.lower(), status)
+        other = self.counters.other
+        other[key] = other.get(key, 0) + 1
+
+    def _tick(self) -> None:
+        """Twice a second: the date, and the connections whose time is up (a look at each: 30 ns)."""
+        self._ticker = self.loop.call_later(_TICK_S, self._tick)
+        date_line = b"date: %b\r\n" % answers.http_date(gmtime())
+        if date_line != self.date_line:
+            self.date_line = date_line
+            for pool in (*self._pools.values(), *self._retired.values()):
+                pool.answer_prefixes.clear()
+        now_s = monotonic()
+        late = [connection for connection in self._connections if connection.deadline_s <= now_s]
+        for connection in late:
+            connection.expire(now_s)

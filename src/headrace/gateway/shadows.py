@@ -1,0 +1,121 @@
+"""Copies of requests for a shadow version: sent when the real answer is on its way, compared, counted, thrown away.
+
+A copy never meets the cache, is never joined with a real request, waits in no queue that is long already, and has no
+client: whatever becomes of it shows only in `headrace_shadow_total`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from headrace.core.shadowing import Outcome, Shadowing, compare
+from headrace.gateway import answers
+from headrace.gateway.exchange import Exchange, Job
+from headrace.gateway.flights import HIT
+
+if TYPE_CHECKING:
+    from headrace.core import messages
+    from headrace.gateway.counters import Sample
+    from headrace.gateway.pool import Pool
+    from headrace.gateway.server import Gateway
+    from headrace_worker.wire import Answer
+
+
+class Watched(Exchange):
+    """A client's request that is copied to a shadow once it is answered."""
+
+    __slots__ = ("shadow",)
+
+    shadow: Shadow
+
+    def answer(self, answer: Answer, pool: Pool, now_s: float, cached: bytes = b"") -> None:
+        """A worker of `pool` has answered: the client first, the shadow after all that is due in this moment."""
+        super().answer(answer, pool, now_s, cached)
+        if cached is not HIT:
+            pool.gateway.loop.call_soon(self.shadow.copy, self.head, self.body, answer, pool)
+
+
+class Copy(Job):
+    """A request without a client. `real` is the (status, body) to compare with."""
+
+    __slots__ = ("_real", "_shadow", "_target")
+
+    def __init__(self, shadow: Shadow, target: Pool, head: bytes, body: bytes, real: tuple[int, bytes]) -> None:
+        now_s = monotonic()
+        super().__init__(head, body, arrived_s=now_s, deadline_s=now_s + target.route.timeout_s)
+        self._shadow = shadow
+        self._target = target
+        self._real = real
+
+    def answer(self, answer: Answer, pool: Pool, now_s: float) -> None:  # noqa: ARG002 - a job's signature
+        """The shadow has answered."""
+        pool.counters.was_copy(answer.status)
+        self._shadow.done(self, pool, compare(self._real, (answer.status, answer.body)))
+
+    def fail(self, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:  # noqa: ARG002
+        """The shadow has not answered."""
+        self._target.counters.was_copy(answers.http_status(code))
+        self._shadow.done(self, self._target, "error")
+
+    def move(self, pool: Pool) -> None:
+        """Another version is not what it was for."""
+        raise RuntimeError(f"a copy stays with its shadow, and does not move to {pool!r}")
+
+    def drop(self) -> None:
+        """Its version is gone before it was asked."""
+        self._shadow.done(self, self._target, "dropped")
+
+
+class Shadow:
+    """The owner of one model's copies."""
+
+    __slots__ = ("_counts", "_gateway", "_model", "_rule", "_target")
+
+    def __init__(self, gateway: Gateway, model: str) -> None:
+        self._gateway = gateway
+        self._model = model
+        self._rule = Shadowing(0.0)
+        self._target: Pool | None = None
+        self._counts: dict[tuple[str, Outcome], int] = {}
+
+    def configure(self, shadow: messages.Shadow | None, pools: Mapping[str, Pool]) -> None:
+        """Make it what the newest table says; None: nothing is copied from now on."""
+        self._target = pools.get(shadow.pool) if shadow is not None else None
+        self._rule.share = shadow.share if shadow is not None else 0.0
+
+    def wants(self, exchange: Exchange, pool: Pool) -> bool:
+        """Whether this request, which `pool` answers, is to be copied."""
+        target = self._target
+        if target is None or target is pool or not target.queues or exchange.request.stream:
+            return False
+        return self._rule.due()
+
+    def copy(self, head: bytes, body: bytes, answer: Answer, pool: Pool) -> None:
+        """Send a copy of what `pool` has answered, if there is room for it."""
+        target = self._target
+        if target is None or target is pool or self._gateway.draining:
+            return
+        waiting_rows = pool.core.lanes.rows + target.core.lanes.rows
+        if not self._rule.admit(len(body), waiting_rows=waiting_rows, frame_rows=target.core.batch.max_rows):
+            self._count(target, "dropped")
+            return
+        copy = Copy(self, target, head, body, (answer.status, answer.body))
+        if not target.take_copy(copy):
+            self.done(copy, target, "dropped")
+
+    def done(self, copy: Copy, pool: Pool, outcome: Outcome) -> None:
+        """A copy is over."""
+        self._rule.done(copy.size_bytes)
+        self._count(pool, outcome)
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield what was counted."""
+        for (version, outcome), count in self._counts.items():
+            labels = (("model", self._model), ("version", version), ("result", outcome))
+            yield "headrace_shadow_total", labels, count
+
+    def _count(self, pool: Pool, outcome: Outcome) -> None:
+        key = (pool.config.label, outcome)
+        self._counts[key] = self._counts.get(key, 0) + 1
