@@ -1,0 +1,193 @@
+"""The environments below one home: built once, used by any number of models, versions and headrace processes.
+
+    home/envs/<digest>/                 a virtual environment, private (0700)
+    home/envs/<digest>/headrace.json    what is in it; written last, so that one without it is half-built and never used
+    home/envs/<digest>.lock             locked by the one that builds or removes it
+    home/envs/<digest>.use              locked, shared, by every process that uses it; its time is that of the last use
+
+Locks are the kernel's (flock): they end with their process, however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from headrace.core.environment import Spec
+from headrace.core.mismatch import Installed, Package
+
+_MARKER = "headrace.json"
+_DIGEST = re.compile(r"[0-9a-f]{32}")
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a whole environment: what was asked for, what is in it, and what it cost."""
+
+    digest: str
+    spec: Spec
+    python: str
+    interpreter: str
+    markers: dict[str, str]
+    packages: dict[str, Package]
+    built_s: float
+    took_s: float
+    size_bytes: int
+
+    def installed(self) -> Installed:
+        """Its content, to be compared with a model's requirements."""
+        return Installed(python=self.python, markers=self.markers, find=self.packages.get)
+
+
+class EnvironmentStore:
+    """Finds, locks, completes and removes environments. Every call may block on the disk: not for an event loop."""
+
+    def __init__(self, home: Path) -> None:
+        self.root = home / "envs"
+        self._uses: dict[str, int] = {}
+
+    def path(self, digest: str) -> Path:
+        """Where the environment with this digest is or will be."""
+        return self.root / digest
+
+    def python(self, digest: str) -> Path:
+        """Its interpreter."""
+        return self.path(digest) / "bin" / "python"
+
+    def find(self, digest: str) -> Environment | None:
+        """A whole environment, or None: not built, half-built, or without the interpreter that it was built on."""
+        try:
+            found = msgspec.json.decode((self.path(digest) / _MARKER).read_bytes(), type=Environment)
+        except (OSError, msgspec.DecodeError):
+            return None
+        return found if os.access(self.python(digest), os.X_OK) else None
+
+    def use(self, digest: str) -> None:
+        """Keep an environment from being removed until this process ends, and note that it was used now."""
+        self._prepare()
+        if digest not in self._uses:
+            self._uses[digest] = os.open(self._lock(digest, "use"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._uses[digest], fcntl.LOCK_SH)
+        os.utime(self._uses[digest])
+
+    @contextlib.contextmanager
+    def building(self, digest: str) -> Iterator[Path]:
+        """Hold the lock of one environment, waiting for it; gives its path, where nothing is but a whole one.
+
+        What is half-built is removed before, and after the block unless that has completed it.
+        """
+        self._prepare()
+        with self._locked(digest, "lock", fcntl.LOCK_EX):
+            path = self.path(digest)
+            self._discard(digest)
+            try:
+                yield path
+            finally:
+                self._discard(digest)
+
+    def complete(self, environment: Environment) -> None:
+        """Declare an environment whole: from now on it is used. The caller holds its lock."""
+        folder = self.path(environment.digest)
+        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+            file.write(msgspec.json.encode(environment))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(file.name).replace(folder / _MARKER)
+
+    def discard_unfinished(self, digest: str) -> None:
+        """Remove what a builder left that was killed; nothing happens while another one builds."""
+        self._prepare()
+        with contextlib.suppress(BlockingIOError), self._locked(digest, "lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
+            self._discard(digest)
+
+    def all(self) -> list[Environment]:
+        """Every whole environment, the one used last first."""
+        found = [self.find(d) for d in self._digests()]
+        return sorted((e for e in found if e), key=lambda e: self.used_s(e.digest), reverse=True)
+
+    def unfinished(self) -> list[str]:
+        """The digests of environments that are being built, were left half-built, or lost their interpreter."""
+        return [d for d in self._digests() if self.path(d).is_dir() and self.find(d) is None]
+
+    def used_s(self, digest: str) -> float:
+        """When an environment was last used, on the clock of `time.time`; 0 for one that never was."""
+        try:
+            return self._lock(digest, "use").stat().st_mtime
+        except OSError:
+            return 0.0
+
+    def remove(self, digest: str) -> bool:
+        """Remove an environment; False when it is in use or being built, which then goes on undisturbed."""
+        self._prepare()
+        try:
+            with (
+                self._locked(digest, "lock", fcntl.LOCK_EX | fcntl.LOCK_NB),
+                self._locked(digest, "use", fcntl.LOCK_EX | fcntl.LOCK_NB),
+            ):
+                (self.path(digest) / _MARKER).unlink(missing_ok=True)
+                self._discard(digest)
+        except BlockingIOError:
+            return False
+        return not self.path(digest).exists()
+
+    def prune(self, *, max_age_s: float | None, max_bytes: int | None, dry_run: bool = False) -> list[Environment]:
+        """Remove what was not used for `max_age_s`, then the longest unused until at most `max_bytes` are left.
+
+        None is no limit. What is in use stays. Returns what was removed (or would be); half-built ones go silently.
+        """
+        removed, kept_bytes, now_s = [], 0, time.time()
+        for environment in self.all():
+            too_old = max_age_s is not None and now_s - self.used_s(environment.digest) > max_age_s
+            too_much = max_bytes is not None and kept_bytes + environment.size_bytes > max_bytes
+            if (too_old or too_much) and (dry_run or self.remove(environment.digest)):
+                removed.append(environment)
+            else:
+                kept_bytes += environment.size_bytes
+        if not dry_run:
+            for digest in self.unfinished():
+                self.remove(digest)
+        return removed
+
+    def _digests(self) -> list[str]:
+        try:
+            return [entry.name for entry in self.root.iterdir() if _DIGEST.fullmatch(entry.name)]
+        except OSError:
+            return []
+
+    def _prepare(self) -> None:
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.root.chmod(0o700)
+
+    def _lock(self, digest: str, kind: str) -> Path:
+        return self.root / f"{digest}.{kind}"
+
+    @contextlib.contextmanager
+    def _locked(self, digest: str, kind: str, how: int) -> Iterator[None]:
+        """Hold a lock for the block; raises BlockingIOError where `how` says not to wait."""
+        fd = os.open(self._lock(digest, kind), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, how)
+            yield
+        finally:
+            os.close(fd)
+
+    def _discard(self, digest: str) -> None:
+        if self.path(digest).exists() and self.find(digest) is None:
+            shutil.rmtree(self.path(digest), ignore_errors=True)
+
+
+def size_bytes(folder: Path) -> int:
+    """The bytes of all files of an environment; those that it shares with uv's cache by hard links count in full."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118 - tens of thousands of files
+    return total

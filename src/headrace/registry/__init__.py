@@ -1,0 +1,1 @@
+"""What is registered, and its artifacts; the agent is the only process that imports mlflow."""

@@ -1,0 +1,105 @@
+"""The registry agent: a process of its own, because MLflow's client is heavy, blocks, and may hang.
+
+    python -m headrace.registry --control-fd N JSON
+
+It answers `Resolve` and `Fetch` on the control channel, each in a thread; its death or slowness touches no request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NoReturn
+
+from headrace.core import framing
+from headrace.core.errors import HeadraceError, ModelNotFound, UsageError
+from headrace.registry.messages import Done, Failed, Fetch, FromAgent, List, Resolve, ToAgent
+from headrace.registry.resolver import Resolver
+from headrace.registry.store import Store
+
+
+class Agent:
+    """Answers requests in any order; `resolver` is made on first use, so that a cached version needs no mlflow."""
+
+    def __init__(self, channel: socket.socket, settings: dict[str, Any]) -> None:
+        self._channel = channel
+        self._settings = settings
+        self._send_lock = threading.Lock()
+        self._resolver_lock = threading.Lock()
+        self._resolver: Resolver | None = None
+        self._store = Store(Path(settings["home"]), settings["registry_key"])
+
+    def run(self) -> NoReturn:
+        """Serve until the supervisor closes the channel, then end at once, whatever the threads wait for."""
+        decoder: framing.Decoder[ToAgent] = framing.Decoder(ToAgent)
+        # Questions and downloads apart: a download that hangs keeps nobody from asking.
+        asking = ThreadPoolExecutor(max_workers=4, thread_name_prefix="asking")
+        fetching = ThreadPoolExecutor(max_workers=4, thread_name_prefix="fetching")
+        asking.submit(self._warm)
+        while data := self._channel.recv(65536):
+            for request in decoder.feed(data):
+                (fetching if isinstance(request, Fetch) else asking).submit(self._answer, request)
+        os._exit(0)
+
+    def _warm(self) -> None:
+        try:
+            self._ask()
+        except HeadraceError:
+            return  # said again, and told, with the first request
+
+    def _ask(self) -> Resolver:
+        with self._resolver_lock:
+            if self._resolver is None:
+                self._resolver = Resolver(
+                    self._settings["tracking_uri"],
+                    self._settings["registry_uri"],
+                    self._settings["timeout_s"],
+                )
+            return self._resolver
+
+    def _answer(self, request: ToAgent) -> None:
+        answer: FromAgent
+        try:
+            if isinstance(request, Resolve):
+                resolved = self._ask().resolve(request.uri)
+                self._store.remember(resolved)
+                answer = Done(id=request.id, resolved=resolved)
+            elif isinstance(request, List):
+                listed = self._ask().list_models(request.alias, request.at_most)
+                self._store.remember_listed(request.alias, listed)
+                answer = Done(id=request.id, listed=listed)
+            else:
+                stored = self._store.find(request.resolved) or self._store.add(
+                    request.resolved, lambda directory: self._ask().download(request.resolved, directory)
+                )
+                answer = Done(id=request.id, stored=stored)
+        except ModelNotFound as error:
+            answer = Failed(id=request.id, kind="not_found", message=str(error))
+        except UsageError as error:
+            answer = Failed(id=request.id, kind="usage", message=str(error))
+        except HeadraceError as error:
+            answer = Failed(id=request.id, kind="unavailable", message=str(error))
+        except Exception as error:  # noqa: BLE001 - a request must be answered, whatever happens
+            answer = Failed(id=request.id, kind="unavailable", message=f"{type(error).__name__}: {error}")
+        with self._send_lock:
+            self._channel.sendall(framing.encode(answer))
+
+
+def main() -> NoReturn:
+    """Start the agent with the descriptor that the supervisor passed on."""
+    parser = argparse.ArgumentParser(prog="python -m headrace.registry")
+    parser.add_argument("--control-fd", type=int, required=True)
+    parser.add_argument("settings", type=json.loads)
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Agent(socket.socket(fileno=arguments.control_fd), arguments.settings).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""What the supervisor asks the registry agent, and what it answers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from headrace.core.identity import Resolved
+
+
+class Resolve(msgspec.Struct, frozen=True, tag=True):
+    """What does this URI point at now? Answered with `Done.resolved`."""
+
+    id: int
+    uri: str
+
+
+class Fetch(msgspec.Struct, frozen=True, tag=True):
+    """Bring this version's artifacts into the store. Answered with `Done.stored`."""
+
+    id: int
+    resolved: Resolved
+
+
+class List(msgspec.Struct, frozen=True, tag=True):
+    """Which registered models have this alias? Answered with `Done.listed`; at most `at_most` of them, by name."""
+
+    id: int
+    alias: str
+    at_most: int
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """Registered names and the version that the alias points at; `more`: there are others beyond the bound."""
+
+    versions: dict[str, str]
+    more: bool = False
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A model directory of our own, whole and verified. `digest` names its content (sha256 over every file)."""
+
+    digest: str
+    path: str
+    size_bytes: int
+
+
+class Done(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """The answer to the request with this id."""
+
+    id: int
+    resolved: Resolved | None = None
+    stored: Stored | None = None
+    listed: Listed | None = None
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """The request could not be answered. `kind`: the caller asked for what is not there, or the registry is away."""
+
+    id: int
+    kind: Literal["not_found", "usage", "unavailable"]
+    message: str
+
+
+ToAgent = Resolve | Fetch | List
+FromAgent = Done | Failed

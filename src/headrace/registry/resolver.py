@@ -1,0 +1,218 @@
+"""Asks MLflow what a URI points at and brings a version's artifacts: the only module that imports mlflow."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from headrace.core.errors import ModelNotFound, RegistryError, UsageError
+from headrace.core.identity import ModelUri, Resolved, parse_model_uri
+from headrace.registry.messages import Listed
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+_PAGE = 100
+_STAGES = {"none": "None", "staging": "Staging", "production": "Production", "archived": "Archived"}
+
+
+class Resolver:
+    """One registry, asked through MLflow's own client. Every call may block for seconds: not for an event loop."""
+
+    def __init__(self, tracking_uri: str | None, registry_uri: str | None, timeout_s: float) -> None:
+        # MLflow's default of 7 retries can take minutes; a watcher asks again anyway.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(max(1, round(timeout_s))))
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_DISABLE_AGENT_HINT", "true")
+        warnings.filterwarnings("ignore")
+        import mlflow
+
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        if tracking_uri:
+            mlflow.set_tracking_uri(tracking_uri)
+        if registry_uri:
+            mlflow.set_registry_uri(registry_uri)
+        self.uri = mlflow.get_registry_uri()
+        self._client: MlflowClient | None = None
+        self._kept: dict[str, tuple[int, Resolved]] = {}
+        self._aliased: dict[str, str] = {}
+        self._made_ms: dict[str, int] = {}
+
+    def resolve(self, text: str) -> Resolved:
+        """What `text` points at now. Raises ModelNotFound, UsageError, or RegistryError when it cannot be asked."""
+        uri = parse_model_uri(text)
+        if uri.kind in {"path", "run"}:
+            return Resolved(uri=text, name=None, version=None, source=_absolute(uri))
+        from mlflow.exceptions import MlflowException
+
+        try:
+            if uri.kind == "logged_model":
+                model = self._ask().get_logged_model(uri.selector)
+                return Resolved(uri=text, name=None, version=None, source=text, run_id=model.source_run_id)
+            if uri.kind == "alias" and (kept := self._unmoved(uri)) is not None:
+                return kept
+            found = self._version(uri)
+            source = self._ask().get_model_version_download_uri(found.name, found.version)
+        except MlflowException as error:
+            raise self._explain(uri, error) from error
+        except (UsageError, RegistryError):
+            raise
+        except Exception as error:
+            raise RegistryError(f"the registry {_public(self.uri)} could not be asked: {_line(error)}") from error
+        resolved = Resolved(
+            uri=text, name=found.name, version=str(found.version), source=source, run_id=found.run_id or None
+        )
+        if uri.kind == "alias":
+            self._kept[text] = (self._made_ms.get(found.name, 0), resolved)
+        return resolved
+
+    def list_models(self, alias: str, at_most: int) -> Listed:
+        """Every registered model with `alias`, by name. Raises UsageError, or RegistryError when it cannot be asked."""
+        versions: dict[str, str] = {}
+        token: str | None = None
+        try:
+            while True:
+                page = self._ask().search_registered_models(max_results=_PAGE, order_by=["name ASC"], page_token=token)
+                versions |= {m.name: str(m.aliases[alias]) for m in page if alias in m.aliases}
+                token = page.token
+                if not token or len(versions) > at_most:
+                    break
+        except UsageError:
+            raise
+        except Exception as error:
+            raise RegistryError(f"the registry {_public(self.uri)} could not be asked: {_line(error)}") from error
+        first = dict(sorted(versions.items())[:at_most])
+        return Listed(versions=first, more=len(versions) > at_most)
+
+    def download(self, resolved: Resolved, directory: Path) -> Path:
+        """Copy a version's artifacts below `directory`; returns the model directory there."""
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return Path(download_artifacts(artifact_uri=resolved.source, dst_path=str(directory / "model")))
+        except MlflowException as error:
+            code = getattr(error, "error_code", "")
+            if code == "RESOURCE_DOES_NOT_EXIST":
+                raise ModelNotFound(f"the artifacts of {resolved.uri} are not there: {_line(error)}") from error
+            raise RegistryError(f"the artifacts of {resolved.uri} could not be fetched: {_line(error)}") from error
+        except FileNotFoundError as error:
+            raise ModelNotFound(f"the artifacts of {resolved.uri} are not there: {_line(error)}") from error
+        except Exception as error:
+            raise RegistryError(f"the artifacts of {resolved.uri} could not be fetched: {_line(error)}") from error
+
+    def _ask(self) -> MlflowClient:
+        if self._client is None:
+            _require_database(self.uri)  # here: a model in a directory needs no registry
+            from mlflow import MlflowClient
+
+            self._client = MlflowClient()
+        return self._client
+
+    def _unmoved(self, uri: ModelUri) -> Resolved | None:
+        """What an alias pointed at when it was last asked for, if it still does: one call, for a version never changes.
+
+        A model that was deleted and made anew under the same name is another one, whatever its versions are called.
+        """
+        model = self._ask().get_registered_model(uri.name or "")
+        version = model.aliases.get(uri.selector)
+        if version is None:
+            raise ModelNotFound(f"{uri.text}: the model {uri.name!r} has no {self._known(model.name, uri)}")
+        self._aliased[uri.text] = str(version)
+        self._made_ms[model.name] = model.creation_timestamp or 0
+        made_ms, kept = self._kept.get(uri.text, (0, None))
+        return (
+            kept if kept is not None and (made_ms, kept.version) == (self._made_ms[model.name], str(version)) else None
+        )
+
+    def _version(self, uri: ModelUri) -> ModelVersion:
+        client, name = self._ask(), uri.name or ""
+        if uri.kind == "alias":
+            found = client.get_model_version(name, self._aliased[uri.text])
+        elif uri.kind == "version":
+            found = client.get_model_version(name, uri.selector)
+        else:
+            stage = None if uri.kind == "latest" else _STAGES.get(uri.selector.lower())
+            if uri.kind == "stage" and stage is None:
+                raise UsageError(
+                    f"{uri.text}: {uri.selector!r} is no stage; stages are Staging, Production, Archived and None "
+                    f"(for an alias write models:/{name}@{uri.selector})"
+                )
+            versions = client.get_latest_versions(name, stages=[stage] if stage else None)
+            if not versions:
+                raise ModelNotFound(f"{uri.text}: the model {name!r} has no version {self._known(name, uri)}")
+            found = max(versions, key=lambda v: int(v.version))
+        if found.status != "READY":
+            raise RegistryError(f"{uri.text}: version {found.version} is {found.status} in the registry, not READY")
+        return found
+
+    def _explain(self, uri: ModelUri, error: Exception) -> Exception:
+        code = getattr(error, "error_code", "")
+        if code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}:
+            where = _public(self.uri)
+            try:
+                known = sorted(m.name for m in self._ask().search_registered_models(max_results=50))
+            except Exception:  # noqa: BLE001 - only the hint is lost
+                return ModelNotFound(f"{uri.text}: not in the registry {where}: {_line(error)}")
+            if uri.name and uri.name in known:
+                return ModelNotFound(f"{uri.text}: the model {uri.name!r} has no {self._known(uri.name, uri)}")
+            names = ", ".join(known) if known else "none at all"
+            return ModelNotFound(f"{uri.text}: no such model in the registry {where}; it holds: {names}")
+        return RegistryError(f"the registry {_public(self.uri)} could not be asked: {_line(error)}")
+
+    def _known(self, name: str, uri: ModelUri) -> str:
+        try:
+            model = self._ask().get_registered_model(name)
+            aliases = ", ".join(sorted(model.aliases)) or "none"
+            stages = ", ".join(sorted({v.current_stage for v in model.latest_versions})) or "none"
+        except Exception:  # noqa: BLE001 - only the hint is lost
+            return f"{uri.kind} {uri.selector!r}"
+        if uri.kind == "alias":
+            return f"alias {uri.selector!r}; its aliases: {aliases}"
+        if uri.kind == "stage":
+            return f"in stage {uri.selector!r}; its stages in use: {stages}; its aliases: {aliases}"
+        return f"version {uri.selector!r}; its aliases: {aliases}"
+
+
+def _absolute(uri: ModelUri) -> str:
+    if uri.kind == "run":
+        return uri.text
+    parts = urlsplit(uri.text)
+    if parts.scheme not in {"", "file"}:
+        return uri.text
+    path = Path(unquote(parts.path) if parts.scheme else uri.text).expanduser().absolute()
+    if not path.exists():
+        raise ModelNotFound(f"{uri.text}: there is no such directory")
+    if not (path / "MLmodel").is_file():
+        raise ModelNotFound(f"{uri.text}: the directory holds no MLmodel file: it is not an MLflow model")
+    return str(path)
+
+
+def _require_database(uri: str) -> None:
+    """MLflow makes a new, empty database where there is none: a typing error would look like an empty registry."""
+    if uri.startswith("sqlite:"):
+        path = urlsplit(uri).path.removeprefix("/")
+        if path and path != ":memory:" and not Path(path).exists():
+            raise UsageError(f"the registry {uri} has no database file; check registry.tracking_uri")
+        try:
+            import sqlalchemy  # noqa: F401
+        except ImportError:
+            raise UsageError(
+                f"the registry {uri} is a database, which mlflow-skinny cannot read; install headrace[full]"
+            ) from None
+
+
+def _public(uri: str) -> str:
+    """A URI without the password that it may hold."""
+    parts = urlsplit(uri)
+    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:400] or type(error).__name__

@@ -1,0 +1,158 @@
+"""headrace's own copies of models: content-addressed, verified at each use, never half-written.
+
+    home/models/<digest>/...            a model directory; the digest covers every file's path and sha256
+    home/models/<digest>.json           {path: sha256} of its files
+    home/versions/<key>.json            a registry's version -> the digest of its content
+    home/resolutions/<key>.json         a URI -> what it last pointed at, for a start with the registry away
+
+A registry's own directory is never served from and never written to. Every file is written beside its place and
+renamed, so that any number of headrace processes may share one home.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from headrace.core.errors import ModelLoadError
+from headrace.core.identity import Resolved
+from headrace.registry.messages import Listed, Stored
+
+T = TypeVar("T")
+
+_IGNORED = {"registered_model_meta"}  # MLflow writes it into whatever directory it loads from
+
+
+class Store:
+    """The caches below one home directory, for one registry (`registry` is its URI, part of every key)."""
+
+    def __init__(self, home: Path, registry: str) -> None:
+        self._home = home
+        self._registry = registry
+        for name in ("models", "versions", "resolutions"):
+            _private_directory(home / name)
+
+    def remember(self, resolved: Resolved) -> None:
+        """Keep what a URI points at, for the next start; where the disk is full, the last answer stays."""
+        with contextlib.suppress(OSError):
+            _write(self._resolution(resolved.uri), msgspec.json.encode(resolved))
+
+    def last(self, uri: str) -> Resolved | None:
+        """What `uri` pointed at when the registry was last asked; None if it never was."""
+        return _read(self._resolution(uri), Resolved)
+
+    def remember_listed(self, alias: str, listed: Listed) -> None:
+        """Keep which models have an alias, for the next start."""
+        with contextlib.suppress(OSError):
+            _write(self._resolution(f"models:/*@{alias}"), msgspec.json.encode(listed))
+
+    def last_listed(self, alias: str) -> Listed | None:
+        """Which models had `alias` when the registry was last asked; None if it never was."""
+        return _read(self._resolution(f"models:/*@{alias}"), Listed)
+
+    def find(self, resolved: Resolved) -> Stored | None:
+        """The verified copy of a version, or None where there is none or its files are no longer what they were."""
+        if not resolved.version and not resolved.source.startswith("models:/"):
+            return None  # a path or a run's folder may have changed since
+        digest = _read(self._version(resolved), str)
+        return self._verified(digest) if digest else None
+
+    def add(self, resolved: Resolved, download: Callable[[Path], Path]) -> Stored:
+        """Have `download(directory)` bring the artifacts, then keep them under their digest.
+
+        Raises ModelLoadError when what came is no MLflow model; a failed download leaves nothing behind.
+        """
+        staging = Path(tempfile.mkdtemp(prefix="incoming-", dir=self._home / "models"))
+        try:
+            source = download(staging)
+            for name in _IGNORED:
+                (source / name).unlink(missing_ok=True)
+            if not (source / "MLmodel").is_file():
+                raise ModelLoadError(f"{resolved.source} holds no MLmodel file: it is not an MLflow model")
+            files = _hash_tree(source)
+            digest = hashlib.sha256(msgspec.json.encode(files, order="sorted")).hexdigest()
+            target = self._home / "models" / digest
+            if self._verified(digest) is None:
+                # The list of files first: from the rename on the copy is whole for every other process.
+                _write(target.with_suffix(".json"), msgspec.json.encode(files))
+                with contextlib.suppress(FileNotFoundError):
+                    target.rename(staging / "damaged")
+                try:
+                    source.rename(target)
+                except OSError:
+                    if self._verified(digest) is None:
+                        raise  # else another process was faster with the same content
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        _write(self._version(resolved), msgspec.json.encode(digest))
+        return Stored(digest=digest, path=str(target), size_bytes=_size_bytes(target))
+
+    def _verified(self, digest: str) -> Stored | None:
+        path = self._home / "models" / digest
+        expected = _read(path.with_suffix(".json"), dict[str, str])
+        if expected is None or not path.is_dir() or _hash_tree(path) != expected:
+            return None
+        return Stored(digest=digest, path=str(path), size_bytes=_size_bytes(path))
+
+    def _resolution(self, uri: str) -> Path:
+        return self._home / "resolutions" / f"{_key(self._registry, uri)}.json"
+
+    def _version(self, resolved: Resolved) -> Path:
+        parts = (self._registry, resolved.name or "", resolved.version or "", resolved.source)
+        return self._home / "versions" / f"{_key(*parts)}.json"
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _hash_tree(root: Path) -> dict[str, str]:
+    """{relative path: sha256} of every file. A link that leaves `root` is refused: it could name anything."""
+    files = {}
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = Path(folder, name)
+            relative = path.relative_to(root).as_posix()
+            if relative in _IGNORED:
+                continue
+            if not path.resolve().is_relative_to(root.resolve()):
+                raise ModelLoadError(f"the model's file {relative} is a link to outside of the model")
+            with path.open("rb") as file:
+                files[relative] = hashlib.file_digest(file, "sha256").hexdigest()
+    return files
+
+
+def _size_bytes(root: Path) -> int:
+    return sum(Path(folder, name).stat().st_size for folder, _, names in os.walk(root) for name in names)
+
+
+def _private_directory(path: Path) -> None:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.chmod(0o700)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        beside = Path(file.name)
+        try:
+            file.write(data)
+            file.close()
+            beside.replace(path)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
