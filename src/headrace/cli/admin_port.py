@@ -1,0 +1,51 @@
+"""How the operator's commands reach a running headrace: its admin port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+import httpx
+
+from headrace.core.errors import HeadraceError, UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT = "http://127.0.0.1:5100"
+
+
+class AdminUnreachable(HeadraceError):
+    """Nothing answers on the admin port."""
+
+    code = "TEMPORARILY_UNAVAILABLE"
+    retryable = True
+
+
+def admin_option(function: F) -> F:
+    """Add `--admin URL` to a command."""
+    option = click.option("--admin", default=DEFAULT, show_default=True, metavar="URL", help="The admin port.")
+    return option(function)
+
+
+def call(admin: str, path: str, *, method: str = "GET", params: dict[str, str] | None = None) -> Any:
+    """One call of the admin API; returns the JSON. Raises UsageError for 404 and 409, AdminUnreachable for silence."""
+    url = f"{admin.rstrip('/')}{path}"
+    try:
+        response = httpx.request(method, url, params=params, timeout=10.0)
+    except httpx.InvalidURL as error:
+        raise UsageError(f"--admin {admin}: not a URL: {error}") from None
+    except httpx.HTTPError as error:
+        raise AdminUnreachable(f"nothing answers at {url} ({error}); is it a running headrace's admin port?") from None
+    if response.status_code in {404, 409}:
+        raise UsageError(_message(response))
+    if response.is_error:
+        raise HeadraceError(f"{url} answered {response.status_code}: {_message(response)}")
+    return response.json()
+
+
+def _message(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return response.text.strip()[:200] or response.reason_phrase

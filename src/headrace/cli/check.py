@@ -1,0 +1,84 @@
+"""`headrace check URL...`: whether served models are well, one line each, and an exit code to go by."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from headrace.client.addresses import check_address
+from headrace.client.checking import Finding, Report, Wanted, check, expand, wait_ready
+from headrace.client.errors import BadRequest
+from headrace.core.errors import UsageError
+
+_MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "yellow")}
+
+
+@click.command("check", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("urls", nargs=-1, required=True, metavar="URL...")
+@click.option("--data", metavar="JSON|@FILE", help="The body of the example request [default: made of the signature].")
+@click.option("--admin", metavar="URL", help="The admin port: adds the model's version and its environment report.")
+@click.option("--wait", "wait_s", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Wait for ready.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True, help="Seconds."
+)
+@click.option("--quick", is_flag=True, help="Only alive and ready: for health checks.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+def command(
+    urls: tuple[str, ...],
+    data: str | None,
+    admin: str | None,
+    wait_s: float,
+    timeout: float,
+    quick: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Look at served models as an operator would; several may be given, also a shared port for all of its models.
+
+    Exit codes: 0 all is well, 1 something is wrong, 2 the command is wrong.
+    """
+    try:
+        addresses = [check_address(url) for url in urls]
+        wanted = Wanted(_body(data), check_address(admin) if admin else None, timeout, quick)
+    except BadRequest as error:
+        raise UsageError(str(error)) from None
+    if wait_s:
+        wait_ready(addresses, wait_s, timeout)
+    if not quick:
+        addresses = [one for address in addresses for one in expand(address, timeout)]
+    reports: list[Report] = []
+    for address in addresses:
+        if not as_json:
+            click.secho(address, bold=True)
+        reports.append(check(address, wanted, (lambda _: None) if as_json else _show))
+    well = sum(report.ok for report in reports)
+    if as_json:
+        click.echo(json.dumps({"ok": well == len(reports), "endpoints": [_data(r) for r in reports]}, indent=2))
+    else:
+        mark, colour = _MARKS[well == len(reports)]
+        click.echo(f"{click.style(mark, fg=colour)} {well} of {len(reports)} {'is' if well == 1 else 'are'} well")
+    raise SystemExit(0 if well == len(reports) else 1)
+
+
+def _body(data: str | None) -> bytes | None:
+    if data is None:
+        return None
+    try:
+        text = Path(data[1:]).read_text(encoding="utf-8") if data.startswith("@") else data
+        json.loads(text)
+    except OSError as error:
+        raise UsageError(f"--data {data}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"--data is not JSON: {error}") from None
+    return text.encode()
+
+
+def _show(finding: Finding) -> None:
+    mark, colour = _MARKS[finding.ok]
+    click.echo(f"  {click.style(mark, fg=colour)} {finding.what:<12} {finding.told}")
+
+
+def _data(report: Report) -> dict[str, object]:
+    findings = [{"what": f.what, "ok": f.ok, "told": f.told, **f.facts} for f in report.findings]
+    return {"url": report.url, "ok": report.ok, "findings": findings}

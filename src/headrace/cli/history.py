@@ -1,0 +1,30 @@
+"""`headrace history NAME`: what served when, and why it changed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from headrace.cli.admin_port import admin_option, call
+
+
+@click.command("history")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="For scripts: one JSON object a line.")
+@admin_option
+def command(name: str, as_json: bool, admin: str) -> None:  # noqa: FBT001 - click's flag
+    """Show what served model NAME when, and why it changed; kept across restarts."""
+    entries = call(admin, f"/api/models/{name}/history")
+    if as_json:
+        for entry in entries:
+            click.echo(json.dumps(entry))
+        return
+    table = Table("when", "what", "version", "why", box=None, header_style="bold")
+    for entry in entries:
+        when = dt.datetime.fromtimestamp(entry["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(when, entry["event"], entry["version"], entry["reason"])
+    Console(highlight=False).print(table)

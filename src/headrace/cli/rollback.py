@@ -1,0 +1,20 @@
+"""`headrace rollback NAME`: back to the version before."""
+
+from __future__ import annotations
+
+import click
+
+from headrace.cli.admin_port import admin_option, call
+
+
+@click.command("rollback")
+@click.argument("name")
+@click.option("--reason", default="asked for by an operator", show_default=True, help="Kept in the history.")
+@admin_option
+def command(name: str, reason: str, admin: str) -> None:
+    """Have the version before serve model NAME again, until the registry points at another one.
+
+    At once while that version is still warm; otherwise as soon as it is up again.
+    """
+    answer = call(admin, f"/api/models/{name}/rollback", method="POST", params={"reason": reason})
+    click.echo(f"{name}: {answer['message']}")

@@ -1,0 +1,125 @@
+"""`headrace serve`: one model with the options of `mlflow models serve`, or many from a file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import click
+import msgspec
+import uvloop
+
+from headrace.cli.screen import show, url
+from headrace.config import environment
+from headrace.config.load import check, load_file
+from headrace.config.tree import Admin, Config, EnvironmentPolicy, Gateway, Model
+from headrace.core.errors import ConfigError, UsageError
+from headrace.core.identity import parse_model_uri, served_name
+from headrace.supervisor.app import Supervisor
+from headrace.telemetry.logs import make_log
+
+_ADMIN_PORT = 5100
+
+
+@click.command("serve", context_settings={"help_option_names": ["--help"]})
+@click.option(
+    "-m", "--model-uri", metavar="URI", help="One model: models:/NAME@ALIAS, models:/NAME/3, runs:/…, a path."
+)
+@click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="Many models: a headrace.yaml.")
+@click.option("-p", "--port", type=click.IntRange(0, 65535), envvar="MLFLOW_PORT", default=5000, show_default=True)
+@click.option("-h", "--host", envvar="MLFLOW_HOST", default="127.0.0.1", show_default=True)
+@click.option(
+    "-t", "--timeout", type=click.FloatRange(min=0, min_open=True),
+    envvar="MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", default=60.0, show_default=True, help="Seconds for one request.",
+)  # fmt: skip
+@click.option(
+    "-w", "--workers", type=click.IntRange(min=1), envvar="MLFLOW_MODELS_WORKERS", default=1, show_default=True,
+    help="Replicas of the model.",
+)  # fmt: skip
+@click.option(
+    "--env-manager", type=click.Choice(["local", "virtualenv", "uv", "conda"]), default=None,
+    help="local: the running environment; else the one of the training, built with uv "
+    "[default: the running one where it satisfies the model's requirements].",
+)  # fmt: skip
+@click.option("--no-conda", is_flag=True, help="The same as --env-manager local.")
+@click.option("--install-mlflow", is_flag=True, hidden=True)
+@click.option(
+    "--admin-port", type=click.IntRange(0, 65535), default=None,
+    help=f"The admin port [default: {_ADMIN_PORT}, or any free one if that is taken].",
+)  # fmt: skip
+@click.option("--log-format", type=click.Choice(["auto", "text", "json"]), default=None)
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default=None)
+def command(
+    model_uri: str | None,
+    file: Path | None,
+    port: int,
+    host: str,
+    timeout: float,
+    workers: int,
+    env_manager: str | None,
+    no_conda: bool,  # noqa: FBT001
+    install_mlflow: bool,  # noqa: ARG001, FBT001
+    admin_port: int | None,
+    log_format: str | None,
+    log_level: str | None,
+) -> None:
+    """Serve models until SIGTERM or Ctrl-C, then finish what is in flight and end with exit code 0."""
+    if (model_uri is None) == (file is None):
+        raise UsageError(
+            "give either -m MODEL_URI for one model, or --config FILE for many (see headrace serve --help)"
+        )
+    config = load_file(file) if file else _one_model(model_uri or "", port, host, timeout, workers, admin_port)
+    if no_conda or env_manager:
+        config = _with_environment(config, "local" if no_conda or env_manager == "local" else "exact")
+    log = config.log
+    logger = make_log(log_format or log.format, log_level or log.level)  # type: ignore[arg-type]
+    supervisor = Supervisor(config, logger)
+    try:
+        supervisor.bind()
+    except ConfigError as error:
+        if file is None and admin_port is None and error.path == "admin.port":
+            supervisor = Supervisor(_with_admin(config, 0), logger)
+            supervisor.bind()
+        elif file is None:
+            raise UsageError(str(error).partition(": ")[2]) from None
+        else:
+            raise ConfigError(f"{file}: {error.path}", str(error).removeprefix(f"{error.path}: ")) from None
+
+    def settled() -> None:
+        for name, model in supervisor.models.items():
+            address = supervisor.address(name) or supervisor.address(None)
+            logger.info("up", model=name, ready=model.ready, address=url(address), reason=model.main.problem or None)
+        logger.info("admin", address=url(supervisor.admin_address))
+        show(supervisor)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        raise SystemExit(runner.run(supervisor.run(settled)))
+
+
+def _one_model(uri: str, port: int, host: str, timeout_s: float, workers: int, admin_port: int | None) -> Config:
+    name = served_name(parse_model_uri(uri))
+    model = Model(
+        uri=uri,
+        port=port,
+        replicas=workers,
+        timeout_s=timeout_s,
+        config=environment.serving_model_config(os.environ),
+    )
+    config = Config(models={name: model}, gateway=Gateway(host=host))
+    config = _with_admin(config, _ADMIN_PORT if admin_port is None else admin_port)
+    check(config)
+    return config
+
+
+def _with_environment(config: Config, policy: EnvironmentPolicy) -> Config:
+    """The configuration with one policy for all models: what the command line says stands above the file."""
+    models = {name: msgspec.structs.replace(model, environment=policy) for name, model in config.models.items()}
+    wildcard = config.wildcard
+    if wildcard is not None:
+        wildcard = msgspec.structs.replace(wildcard, environment=policy)
+    return msgspec.structs.replace(config, models=models, wildcard=wildcard)
+
+
+def _with_admin(config: Config, port: int) -> Config:
+    return Config(models=config.models, gateway=config.gateway, admin=Admin(port=port))

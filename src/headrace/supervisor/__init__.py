@@ -1,0 +1,1 @@
+"""Owns the processes, the listening sockets and the rollouts; serves the admin port."""

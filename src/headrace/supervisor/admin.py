@@ -1,0 +1,152 @@
+"""The admin port: health for orchestrators, and the state of every model. Never on a data port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from headrace import __version__
+from headrace.core.errors import UsageError
+from headrace.core.webhooks import MAX_BODY_BYTES, Rejected
+from headrace.supervisor.readings import readings
+from headrace.telemetry.metrics import exposition
+
+if TYPE_CHECKING:
+    from headrace.supervisor.app import Supervisor
+
+
+def make_app(supervisor: Supervisor) -> Starlette:
+    """The admin application. `/livez`: the supervisor runs; `/readyz`: every model has a worker that can answer."""
+
+    async def livez(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: Request) -> Response:
+        waiting = {name: m.why_not() for name, m in supervisor.models.items() if not m.ready}
+        if supervisor.draining:
+            return JSONResponse({"ready": False, "reason": "draining"}, 503)
+        if waiting or not supervisor.gateways.in_force:
+            return JSONResponse({"ready": False, "waiting_for": waiting}, 503)
+        return JSONResponse({"ready": True})
+
+    async def metrics(_: Request) -> Response:
+        return Response(exposition(await readings(supervisor)), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def models(_: Request) -> Response:
+        return JSONResponse(status(supervisor))
+
+    async def one_model(request: Request) -> Response:
+        model = supervisor.models.get(request.path_params["name"])
+        if model is None:
+            known = ", ".join(supervisor.models)
+            return JSONResponse({"error_code": "NOT_FOUND", "message": f"no such model; there are: {known}"}, 404)
+        return JSONResponse(model.describe())
+
+    async def refresh(request: Request) -> Response:
+        model = supervisor.models.get(request.path_params["name"])
+        if model is None:
+            return JSONResponse({"error_code": "NOT_FOUND", "message": "no such model"}, 404)
+        model.refresh()
+        return JSONResponse({"refreshing": model.name}, 202)
+
+    async def rollback(request: Request) -> Response:
+        model = supervisor.models.get(request.path_params["name"])
+        if model is None:
+            return JSONResponse({"error_code": "NOT_FOUND", "message": "no such model"}, 404)
+        reason = request.query_params.get("reason", "asked for by an operator")
+        try:
+            return JSONResponse({"model": model.name, "message": model.roll_back(reason)})
+        except UsageError as error:
+            return JSONResponse({"error_code": "CONFLICT", "message": str(error)}, 409)
+
+    async def history(request: Request) -> Response:
+        model = supervisor.models.get(request.path_params["name"])
+        if model is None:
+            return JSONResponse({"error_code": "NOT_FOUND", "message": "no such model"}, 404)
+        return JSONResponse(await asyncio.to_thread(model.history.last))
+
+    async def mlflow_hook(request: Request) -> Response:
+        if supervisor.webhooks is None:
+            return JSONResponse({"error_code": "NOT_FOUND", "message": "set registry.webhook_secret first"}, 404)
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                return JSONResponse({"error_code": "BODY_TOO_LARGE", "message": "no webhook is so large"}, 413)
+        try:
+            supervisor.webhooks.verify(request.headers, body, time.time())
+            name = json.loads(body)["data"]["name"]
+        except Rejected as error:
+            return JSONResponse({"error_code": "UNAUTHENTICATED", "message": str(error)}, 401)
+        except (ValueError, KeyError, TypeError):
+            name = None
+        told = [m.name for m in supervisor.models.values() if name is None or m.registered_name in {None, name}]
+        for model in told:
+            supervisor.models[model].refresh()
+        if supervisor.wildcard is not None:
+            supervisor.wildcard.refresh()
+        return JSONResponse({"refreshing": told}, 202)
+
+    return Starlette(
+        routes=[
+            Route("/livez", livez),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
+            Route("/api/models", models),
+            Route("/api/models/{name}", one_model),
+            Route("/api/models/{name}/refresh", refresh, methods=["POST"]),
+            Route("/api/models/{name}/rollback", rollback, methods=["POST"]),
+            Route("/api/models/{name}/history", history),
+            Route("/hooks/mlflow", mlflow_hook, methods=["POST"]),
+        ]
+    )
+
+
+def status(supervisor: Supervisor) -> dict[str, Any]:
+    """Everything that serves, as data."""
+    return {
+        "headrace": __version__,
+        "started": supervisor.started_s,
+        "draining": supervisor.draining,
+        "gateways": {
+            "pids": supervisor.gateways.pids,
+            "restarts": supervisor.gateways.restarts,
+            "in_force": supervisor.gateways.in_force,  # every gateway routes as the models below say
+        },
+        "registry": {"reached": supervisor.agent.reached_s, "agent_pid": supervisor.agent.pid},
+        "wildcard": supervisor.wildcard.describe() if supervisor.wildcard else None,
+        "models": [m.describe() for m in supervisor.models.values()],
+    }
+
+
+class _Server(uvicorn.Server):
+    """uvicorn would take the signals for itself; they are the supervisor's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+async def serve_admin(supervisor: Supervisor, listener: socket.socket) -> None:
+    """Serve the admin application on an already bound socket until cancelled."""
+    config = uvicorn.Config(
+        make_app(supervisor), log_config=None, access_log=False, lifespan="off", http="h11", ws="none",
+        timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    server = _Server(config)
+    try:
+        await server.serve(sockets=[listener])
+    except asyncio.CancelledError:
+        server.should_exit = True
+        raise

@@ -1,0 +1,153 @@
+"""The supervisor's side of the registry agent: questions with ids, a new agent when the old one ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from headrace.core import framing
+from headrace.core.errors import HeadraceError, ModelNotFound, RegistryError, UsageError
+from headrace.core.identity import Resolved
+from headrace.core.restart import RestartPolicy, Restarts
+from headrace.registry.messages import Done, Failed, Fetch, FromAgent, List, Listed, Resolve, Stored, ToAgent
+from headrace.supervisor.children import Child, describe_exit
+from headrace.telemetry.logs import Log
+
+_ERRORS: dict[str, type[HeadraceError]] = {
+    "not_found": ModelNotFound,
+    "usage": UsageError,
+    "unavailable": RegistryError,
+}
+
+
+class RegistryAgent:
+    """Answers `resolve` and `fetch` through the agent process; its death or hanging shows only as RegistryError."""
+
+    def __init__(self, settings: Mapping[str, Any], environ: Mapping[str, str], log: Log, timeout_s: float) -> None:
+        self._settings = dict(settings)
+        self._environ = environ
+        self._log = log
+        self._timeout_s = timeout_s
+        self._waiting: dict[int, asyncio.Future[Done]] = {}
+        self._resolving: dict[str, asyncio.Task[Done]] = {}
+        self._serial = 0
+        self._writer: asyncio.StreamWriter | None = None
+        self._up = asyncio.Event()
+        self.restarts = Restarts(RestartPolicy(first_s=0.5, most_s=30.0))
+        self.reached_s: float | None = None
+        self.pid: int | None = None
+
+    async def resolve(self, uri: str, *, patient: bool = False) -> Resolved:
+        """What `uri` points at now. Raises ModelNotFound, UsageError, or RegistryError (also after a time-out).
+
+        `patient` waits longer for the very first answer: for MLflow's import, and for a database's migration check. A
+        question that timed out goes on: the next one for the same URI waits for its answer instead of asking again.
+        """
+        limit_s = self._timeout_s + (60.0 if patient and self.reached_s is None else 0.0)
+        asked = self._resolving.get(uri)
+        if asked is None:
+            asked = self._resolving[uri] = asyncio.create_task(self._request(lambda number: Resolve(number, uri)))
+            asked.add_done_callback(lambda task: self._resolved(uri, task))
+        try:
+            done = await asyncio.wait_for(asyncio.shield(asked), limit_s)
+        except TimeoutError:
+            raise RegistryError(f"the registry did not answer within {limit_s:g} s") from None
+        self.reached_s = time.time()
+        if done.resolved is None:
+            raise RegistryError("the registry agent answered a resolve without a version")
+        return done.resolved
+
+    async def fetch(self, resolved: Resolved) -> Stored:
+        """Bring a version's artifacts into the store; may take as long as the download does. Raises as `resolve`."""
+        done = await self._request(lambda number: Fetch(number, resolved))
+        if done.stored is None:
+            raise RegistryError("the registry agent answered a fetch without a model")
+        return done.stored
+
+    async def list_models(self, alias: str, at_most: int) -> Listed:
+        """Which registered models have `alias` now, at most so many. Raises as `resolve`."""
+        limit_s = self._timeout_s + (60.0 if self.reached_s is None else 0.0)
+        try:
+            done = await asyncio.wait_for(self._request(lambda number: List(number, alias, at_most)), limit_s)
+        except TimeoutError:
+            raise RegistryError(f"the registry did not answer within {limit_s:g} s") from None
+        self.reached_s = time.time()
+        if done.listed is None:
+            raise RegistryError("the registry agent answered a list without one")
+        return done.listed
+
+    async def run(self) -> None:
+        """Keep an agent running until cancelled."""
+        while True:
+            started_s = time.monotonic()
+            code = await self._one_life()
+            self._up.clear()
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_exception(RegistryError("the registry agent ended; it is being restarted"))
+            self._waiting.clear()
+            wait_s = self.restarts.died(time.monotonic() - started_s, random.random()) or 0.0  # noqa: S311 - spread
+            self._log.warning(
+                "registry agent ended",
+                exit=describe_exit(code),
+                restart_in_s=round(wait_s, 2),
+                kept="all serving",
+            )
+            await asyncio.sleep(wait_s)
+
+    def _resolved(self, uri: str, task: asyncio.Task[Done]) -> None:
+        self._resolving.pop(uri, None)
+        if not task.cancelled():
+            task.exception()  # looked at, so that nobody complains when no one waits for it any more
+
+    async def _one_life(self) -> int:
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", "headrace.registry", "--control-fd", str(theirs.fileno())]
+        command.append(json.dumps(self._settings))
+        child = await Child.start(command, log=self._log, pass_fds=[theirs.fileno()], environ=self._environ)
+        theirs.close()
+        ours.setblocking(False)
+        reader, self._writer = await asyncio.open_unix_connection(sock=ours)
+        self.pid = child.pid
+        self._up.set()
+        decoder: framing.Decoder[FromAgent] = framing.Decoder(FromAgent)
+        try:
+            with contextlib.suppress(OSError, framing.FramingError):
+                while data := await reader.read(65536):
+                    for message in decoder.feed(data):
+                        self._heard(message)
+        finally:
+            self._writer.close()
+            child.signal(signal.SIGKILL)
+            code = await child.wait()
+        return code
+
+    def _heard(self, message: FromAgent) -> None:
+        future = self._waiting.pop(message.id, None)
+        if future is None or future.done():
+            return
+        if isinstance(message, Failed):
+            future.set_exception(_ERRORS[message.kind](message.message))
+        else:
+            future.set_result(message)
+
+    async def _request(self, make: Callable[[int], ToAgent]) -> Done:
+        self._serial += 1
+        number = self._serial
+        try:
+            await self._up.wait()
+            future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+            self._waiting[number] = future
+            if self._writer is not None:
+                self._writer.write(framing.encode(make(number)))
+            return await future
+        finally:
+            self._waiting.pop(number, None)

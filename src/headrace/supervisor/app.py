@@ -1,0 +1,342 @@
+"""The supervisor: owns the configuration, the listening sockets, every child process, and the route table.
+
+It never imports mlflow or pandas, never runs model code, and never blocks its event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from headrace.config import environment
+from headrace.config.traffic import PIN_HEADER
+from headrace.config.tree import Config, Model
+from headrace.core.baking import Sample
+from headrace.core.errors import ConfigError, HeadraceError
+from headrace.core.messages import Configure, Hazard, Limits, Listener, Table
+from headrace.core.webhooks import Verifier
+from headrace.environments.preparing import Environments
+from headrace.registry.store import Store
+from headrace.supervisor.agent import RegistryAgent
+from headrace.supervisor.control import ControlRoom, Reporter
+from headrace.supervisor.gateways import Gateways
+from headrace.supervisor.history import History
+from headrace.supervisor.means import Means
+from headrace.supervisor.models import ServedModel
+from headrace.supervisor.sockets import listen
+from headrace.supervisor.wildcard import Wildcard
+from headrace.telemetry.logs import Log
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+class Supervisor:
+    """One running headrace. `bind` takes the ports, `run` serves until it is told to stop."""
+
+    def __init__(self, config: Config, log: Log, environ: Mapping[str, str] | None = None) -> None:
+        self.config = config
+        self.started_s = time.time()
+        self.draining = False
+        self.models: dict[str, ServedModel] = {}
+        self.hazards: dict[tuple[str, str, str], int] = {}
+        self.wildcard: Wildcard | None = None
+        self.gateways: Gateways
+        self.agent: RegistryAgent
+        secret = environment.webhook_secret(config.registry.webhook_secret, os.environ if environ is None else environ)
+        self.webhooks = Verifier(secret) if secret else None
+        self._log = log
+        self._environ = dict(os.environ if environ is None else environ)
+        self._listeners: list[tuple[str | None, list[socket.socket]]] = []
+        self._admin_socket: socket.socket | None = None
+        self._generation = 0
+        self._stop = asyncio.Event()
+
+    def bind(self) -> None:
+        """Take every port, or none: raises ConfigError with the path of the one that cannot be had."""
+        config = self.config
+        copies = config.gateway.processes
+        try:
+            for name, model in config.models.items():
+                if model.port is not None:
+                    path, host = f"models.{name}.port", model.host or config.gateway.host
+                    self._listeners.append((name, listen(host, model.port, path, copies=copies)))
+            if config.gateway.port is not None:
+                shared = listen(config.gateway.host, config.gateway.port, "gateway.port", copies=copies)
+                self._listeners.append((None, shared))
+            if config.admin:
+                self._admin_socket = listen(config.admin.host, config.admin.port, "admin.port")[0]
+        except ConfigError:
+            self._close_sockets()
+            raise
+
+    def address(self, name: str | None) -> tuple[str, int] | None:
+        """Where a model (None: the shared port) is served; None if it has no port of its own."""
+        for model, sockets in self._listeners:
+            if model == name:
+                host, port = sockets[0].getsockname()[:2]
+                return host, port
+        return None
+
+    @property
+    def admin_address(self) -> tuple[str, int] | None:
+        """Where the admin port is."""
+        return self._admin_socket.getsockname()[:2] if self._admin_socket else None
+
+    async def run(self, on_settled: Callable[[], None] | None = None) -> int:
+        """Serve until `stop` or a signal; returns the exit code. Every child has ended when this returns.
+
+        `on_settled` is called once every model serves or has failed. Raises UsageError for a URI that leads nowhere.
+        """
+        _become_subreaper()
+        room = ControlRoom()
+        try:
+            await room.open(self._greet)
+            self._prepare(room)
+            self._watch_signals()
+            self.publish()
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    serving = [
+                        tasks.create_task(self.agent.run()),
+                        *(tasks.create_task(m.run()) for m in self.models.values()),
+                    ]
+                    if self.wildcard is not None:
+                        serving.append(tasks.create_task(self.wildcard.run()))
+                    gateways = tasks.create_task(self.gateways.run())
+                    if self._admin_socket:
+                        serving.append(tasks.create_task(self._administrate(self._admin_socket)))
+                    serving.append(tasks.create_task(self._tell_when_settled(on_settled)))
+                    await self._stop.wait()
+                    await self._drain(gateways)
+                    for task in serving:
+                        task.cancel()
+            except* HeadraceError as group:
+                raise _first(group) from None
+            return 0
+        finally:
+            await room.close()
+            self._close_sockets()
+
+    def stop(self) -> None:
+        """Drain and end; a second call ends without draining."""
+        if self.draining:
+            self._log.warning("stopping without draining")
+            for pid in self.gateways.pids:
+                os.kill(pid, signal.SIGKILL)
+            return
+        self.draining = True
+        self._stop.set()
+
+    def publish(self) -> None:
+        """Send the whole route table, as it is now, to every gateway."""
+        self._generation += 1
+        self.gateways.publish(self._table(self._generation))
+
+    async def drained(self, pool: str) -> None:
+        """Wait until nothing of a pool is in any gateway."""
+        await self.gateways.drained(pool)
+
+    async def samples(self) -> list[Sample]:
+        """What the gateways have counted, added up."""
+        return await self.gateways.samples()
+
+    def _prepare(self, room: ControlRoom) -> None:
+        config, environ = self.config, self._environ
+        tracking = config.registry.tracking_uri
+        registry = config.registry.registry_uri
+        key = registry or tracking or environ.get("MLFLOW_REGISTRY_URI") or environ.get("MLFLOW_TRACKING_URI") or ""
+        home = environment.home(config.home, environ)
+        store = Store(home, key)
+        environments = Environments(home, config.environments, environ)
+        settings = {
+            "home": str(home),
+            "registry_key": key,
+            "tracking_uri": tracking,
+            "registry_uri": registry,
+            "timeout_s": config.registry.timeout_s,
+        }
+        self.agent = RegistryAgent(settings, environ, self._log.bind(role="registry"), config.registry.timeout_s)
+        bounds = {f: getattr(config.gateway, f) for f in Limits.__struct_fields__ if hasattr(config.gateway, f)}
+        limits = Limits(**bounds, watched_headers=_watched_headers(config))
+        self.gateways = Gateways(
+            [
+                Configure(
+                    index=index,
+                    listeners=tuple(Listener(s[index].fileno(), name) for name, s in self._listeners),
+                    limits=limits,
+                    drain_s=config.gateway.drain_s,
+                )
+                for index in range(config.gateway.processes)
+            ],
+            environ,
+            self._log.bind(role="gateway"),
+            on_hung=self._worker_hung,
+            on_hazard=self._hazard,
+        )
+        bring_up = asyncio.Semaphore(config.bring_up_at_once or sys.maxsize)
+
+        def make(name: str, model: Model, *, lenient: bool = False, poll_s: float | None) -> ServedModel:
+            means = Means(
+                agent=self.agent,
+                store=store,
+                environments=environments,
+                room=room,
+                traffic=self,
+                bring_up=bring_up,
+                environ=_worker_environ(environ, model, tracking),
+                options=self._worker_options(model),
+                poll_s=poll_s,
+            )
+            history = History(home, key, name)
+            errors_mode = (model.errors or config.errors).mode
+            return ServedModel(name, model, means, history, errors_mode, self._log, lenient=lenient)
+
+        poll_s = config.registry.poll_s
+        for name, model in config.models.items():
+            self.models[name] = make(name, model, poll_s=poll_s)
+        if config.wildcard is not None:
+            self.wildcard = Wildcard(
+                config.wildcard,
+                self.agent,
+                store,
+                poll_s,
+                self.models,
+                # The list says which of them have moved: only those are asked for.
+                lambda name, model: make(name, model, lenient=True, poll_s=None),
+                self.publish,
+                self._log,
+            )
+
+    def _worker_options(self, model: Model) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "errors": (model.errors or self.config.errors).mode,
+            "max_rows": model.batch.max_rows,
+            "max_inflated_bytes": self.config.gateway.max_body_bytes,
+        }
+        if model.config is not None:
+            options["model_config"] = json.dumps(model.config)
+        return options
+
+    def _table(self, generation: int) -> Table:
+        models = self.models.values()
+        return Table(
+            generation=generation,
+            routes=tuple(m.route() for m in models),
+            pools=tuple(pool for m in models for pool in m.pools()),
+        )
+
+    async def _greet(self, reporter: Reporter) -> None:
+        key = reporter.hello.get("key")
+        for model in self.models.values():
+            for version in model.versions:
+                if version.key == key and version.workers:
+                    await version.workers.greet(reporter)
+                    return
+        reporter.kill()
+
+    def _worker_hung(self, worker: str, running_s: float) -> None:
+        for model in self.models.values():
+            for version in model.versions:
+                if version.workers:
+                    version.workers.kill(worker, f"no answer for {running_s:.1f} s")
+
+    def _hazard(self, message: Hazard) -> None:
+        """Count the protocol's hazards for each version, and log each kind once."""
+        version = next((v for m in self.models.values() for v in m.versions if v.key == message.pool), None)
+        if version is None:
+            return
+        for name, count in message.counts.items():
+            if name not in version.hazards:
+                self._log.warning("hazard", model=version.model, version=version.label, hazard=name)
+            version.hazards[name] = version.hazards.get(name, 0) + count
+            key = (version.model, version.label, name)
+            self.hazards[key] = self.hazards.get(key, 0) + count
+
+    async def _administrate(self, listener: socket.socket) -> None:
+        from headrace.supervisor.admin import serve_admin  # noqa: PLC0415 - starlette comes after the first workers
+
+        await serve_admin(self, listener)
+
+    async def _tell_when_settled(self, on_settled: Callable[[], None] | None) -> None:
+        def settled() -> bool:
+            listed = self.wildcard is None or self.wildcard.listed
+            return listed and self.gateways.in_force and all(m.settled for m in self.models.values())
+
+        await self.gateways.until(settled)
+        if on_settled:
+            on_settled()
+
+    async def _drain(self, gateways: asyncio.Task[None]) -> None:
+        self._log.info("draining", within_s=self.config.gateway.drain_s)
+        self.gateways.drain()
+        try:
+            await asyncio.wait_for(asyncio.shield(gateways), self.config.gateway.drain_s + 2.0)
+        except TimeoutError:
+            self._log.warning("not everything was finished in time")
+            gateways.cancel()
+        self._log.info("stopped")
+
+    def _watch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self.stop)
+
+    def _close_sockets(self) -> None:
+        for _, sockets in self._listeners:
+            for one in sockets:
+                one.close()
+        self._listeners.clear()
+        if self._admin_socket:
+            self._admin_socket.close()
+
+
+def _watched_headers(config: Config) -> tuple[str, ...]:
+    models = [*config.models.values(), *([config.wildcard] if config.wildcard is not None else [])]
+    names = {model.sticky_header.lower() for model in models if model.sticky_header is not None}
+    names |= {model.queue.client_header.lower() for model in models if model.queue.client_header is not None}
+    return tuple(sorted(names | {PIN_HEADER for model in models if model.pin_header}))
+
+
+def _worker_environ(environ: Mapping[str, str], model: Model, tracking_uri: str | None) -> dict[str, str]:
+    """A worker's environment: the user's, with thread pools sized so that the replicas share the cores.
+
+    OpenBLAS starts its threads when it is imported, and a process with threads cannot be forked safely: one, unless
+    the user says otherwise.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = str(model.threads or max(1, cores // model.replicas))
+    made = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "NUMEXPR_NUM_THREADS": threads}
+    made["OPENBLAS_NUM_THREADS"] = str(model.threads or 1)
+    made["MLFLOW_DISABLE_AGENT_HINT"] = "true"
+    uri = tracking_uri or environ.get("MLFLOW_TRACKING_URI")
+    asked = {"MLFLOW_TRACKING_URI": _absolute(uri)} if uri else {}
+    return {**made, **environ, **asked, **model.env, "PYTHONUNBUFFERED": "1"}
+
+
+def _absolute(uri: str) -> str:
+    """A database file's URI that means the same where a worker stands."""
+    scheme, relative, path = uri.partition(":///")
+    if scheme != "sqlite" or not relative or path.startswith("/") or path in {"", ":memory:"}:
+        return uri
+    return f"sqlite:///{Path(path).absolute()}"
+
+
+def _first(group: BaseExceptionGroup[HeadraceError]) -> HeadraceError:
+    for error in group.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    raise AssertionError("an empty exception group")
+
+
+def _become_subreaper() -> None:
+    """Have orphans of our hosts (the replicas they forked) become our children. Linux only; elsewhere init's."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -1,0 +1,129 @@
+"""What a new version must show before any traffic reaches it."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from headrace.config.tree import Checks
+from headrace.core.errors import ModelLoadError, UsageError
+from headrace.core.signatures import incompatibilities
+from headrace.supervisor import probe
+from headrace.supervisor.workers import Workers
+
+_LATENCY_PROBES = 15
+_LATENCY_FLOOR_S = 0.005
+
+
+class Refused(ModelLoadError):
+    """A check found what must not serve; the version stays out until the registry changes."""
+
+
+class Checker:
+    """Holds one model's checks: `check` passes a version, or raises Refused with the reason."""
+
+    def __init__(self, config: Checks, timeout_s: float) -> None:
+        self._config = config
+        self._timeout_s = timeout_s
+        self._golden = _read_golden(Path(config.file)) if config.file else []
+
+    async def check(self, workers: Workers, model_path: str, before: dict[str, Any] | None, *, strictly: bool) -> None:
+        """Check a version whose first worker is up. `before` is what `describe` said of the version to be replaced.
+
+        `strictly` is False where nothing could serve instead: then a failing example only warns (its caller logs it).
+        Raises Refused, or ModelLoadError where the worker does not answer (that may pass).
+        """
+        warm_up = workers.warm_up
+        if warm_up.get("ok") is False and strictly and self._config.example == "refuse":
+            raise Refused(f"its own example fails: {warm_up.get('reason') or warm_up.get('status')}")
+        if before and self._config.signature == "refuse":
+            problems = incompatibilities(before.get("signature"), workers.facts.get("signature"))
+            if problems:
+                raise Refused(f"its signature is incompatible: {'; '.join(problems[:3])}")
+        if not workers.ready:
+            raise ModelLoadError("the worker ended before it was checked")
+        try:
+            await self._check_golden(workers.ready[0].socket)
+            latency_s = await self._measure(workers.ready[0].socket, model_path)
+        except probe.ProbeFailed as error:
+            raise ModelLoadError(f"a check was not answered: {error}") from None
+        workers.example_s = latency_s
+        limit, was_s = self._config.max_latency_ratio, (before or {}).get("example_s")
+        if limit and latency_s and was_s and latency_s > max(was_s * limit, _LATENCY_FLOOR_S):
+            raise Refused(
+                f"its example takes {latency_s * 1000:.1f} ms, {latency_s / was_s:.1f} times the former version's"
+            )
+
+    async def _check_golden(self, socket: str) -> None:
+        bodies = [json.dumps(g["request"]).encode() for g in self._golden]
+        answers = await probe.ask(socket, bodies, self._timeout_s)
+        for number, (golden, answer) in enumerate(zip(self._golden, answers, strict=True), 1):
+            where = f"golden request {number} of {self._config.file}"
+            if answer.status != golden.get("status", 200):
+                raise Refused(f"{where} was answered with {answer.status}, expected {golden.get('status', 200)}")
+            if "expected" not in golden:
+                continue
+            try:
+                got = json.loads(answer.body)
+            except ValueError:
+                raise Refused(f"{where} was answered with what is not JSON") from None
+            if not _equal(golden["expected"], got, golden.get("tolerance", self._config.tolerance)):
+                raise Refused(f"{where} was answered wrongly: {_short(got)}, expected {_short(golden['expected'])}")
+
+    async def _measure(self, socket: str, model_path: str) -> float | None:
+        """The median time of the model's example, in seconds; None where it has none."""
+        body = _example(model_path) if self._config.max_latency_ratio else None
+        if body is None:
+            return None
+        took_s = []
+        for _ in range(_LATENCY_PROBES):
+            started_s = time.perf_counter()
+            await probe.ask(socket, [body], self._timeout_s)
+            took_s.append(time.perf_counter() - started_s)
+        return statistics.median(took_s)
+
+
+def _example(model_path: str) -> bytes | None:
+    try:
+        return Path(model_path, "serving_input_example.json").read_bytes()
+    except OSError:
+        return None
+
+
+def _read_golden(path: Path) -> list[dict[str, Any]]:
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: the golden requests cannot be read: {error}") from None
+    golden = []
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise UsageError(f"{path}:{number}: not JSON: {error}") from None
+        if not isinstance(entry, dict) or "request" not in entry:
+            raise UsageError(f'{path}:{number}: expected {{"request": ..., "expected": ...}}')
+        golden.append(entry)
+    return golden
+
+
+def _equal(expected: Any, got: Any, tolerance: float) -> bool:
+    if isinstance(expected, bool) or isinstance(got, bool):
+        return expected is got
+    if isinstance(expected, int | float) and isinstance(got, int | float):
+        both_nan = math.isnan(expected) and math.isnan(got)
+        return both_nan or math.isclose(expected, got, rel_tol=tolerance, abs_tol=tolerance)
+    if isinstance(expected, dict) and isinstance(got, dict):
+        return expected.keys() == got.keys() and all(_equal(v, got[k], tolerance) for k, v in expected.items())
+    if isinstance(expected, list) and isinstance(got, list):
+        return len(expected) == len(got) and all(_equal(e, g, tolerance) for e, g in zip(expected, got, strict=True))
+    return bool(expected == got)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 120 else text[:117] + "..."

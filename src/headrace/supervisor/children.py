@@ -1,0 +1,123 @@
+"""Starts a child process, passes its output on to the log line by line, and knows when it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from headrace.telemetry.logs import Log
+
+_LINE_BYTES = 64 * 1024
+
+
+class Child:
+    """One process of ours. It runs in a session of its own, so that Ctrl-C on the terminal reaches only us."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Log) -> None:
+        self._process = process
+        self._log = log
+        self._pump = asyncio.create_task(self._pass_output_on())
+        self.started_s = time.monotonic()
+        self.last_lines: list[str] = []
+
+    @classmethod
+    async def start(
+        cls,
+        command: Sequence[str],
+        *,
+        log: Log,
+        pass_fds: Sequence[int] = (),
+        environ: Mapping[str, str],
+        directory: Path | None = None,
+    ) -> Child:
+        """Start `command` in `directory` (None: ours); raises OSError when it cannot be run. It has no input."""
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            pass_fds=tuple(pass_fds),
+            env=dict(environ),
+            cwd=directory,
+            start_new_session=True,
+            limit=_LINE_BYTES,
+        )
+        return cls(process, log)
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.returncode is None
+
+    async def wait(self) -> int:
+        """Wait for its end; returns the exit code, negative for a signal. Cancelling leaves the process alone."""
+        return await self._process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; nothing happens to a process that has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    async def stop(self, grace_s: float) -> int:
+        """SIGTERM, and SIGKILL after `grace_s`; returns the exit code. Cancelling kills at once."""
+        self.signal(signal.SIGTERM)
+        try:
+            code = await asyncio.wait_for(self.wait(), grace_s)
+        except TimeoutError:
+            self.signal(signal.SIGKILL)
+            code = await self.wait()
+        except asyncio.CancelledError:
+            self.signal(signal.SIGKILL)
+            raise
+        self._pump.cancel()
+        return code
+
+    async def _pass_output_on(self) -> None:
+        stream = self._process.stdout
+        if stream is None:
+            return
+        while True:
+            try:
+                line = await stream.readline()
+            except ValueError:  # a line longer than the buffer: what is there is dropped, the rest goes on
+                self._log.warning("output", line="(a line of more than 64 KiB was dropped)")
+                continue
+            if not line:
+                return
+            text = line.decode(errors="replace").rstrip()
+            if text:
+                self.last_lines = [*self.last_lines[-19:], text]
+                self._log.info("output", line=text)
+
+
+def describe_exit(code: int | None) -> str:
+    """An exit code in words: ``killed by SIGKILL (out of memory?)``, ``exit code 1``."""
+    if code is None:
+        return "ended"
+    if code >= 0:
+        return f"ended with exit code {code}"
+    with contextlib.suppress(ValueError):
+        name = signal.Signals(-code).name
+        return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    return f"killed by signal {-code}"
+
+
+def reaped(pid: int) -> bool:
+    """Collect a process that became our child because its parent ended (we are its subreaper).
+
+    True when nothing is left of it, or it is not ours to collect; False while it has still to end.
+    """
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True

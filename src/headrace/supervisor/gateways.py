@@ -1,0 +1,204 @@
+"""Starts the gateways, tells them what should be, and starts a new one when one dies: workers stay as they are."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from headrace.core import framing
+from headrace.core.messages import (
+    Applied,
+    AskStats,
+    Configure,
+    Drain,
+    Drained,
+    FromGateway,
+    Hazard,
+    Stats,
+    Table,
+    ToGateway,
+    WorkerHung,
+    WorkerLost,
+)
+from headrace.core.restart import RestartPolicy, Restarts
+from headrace.core.totals import Sample, Totals
+from headrace.supervisor.children import Child, describe_exit
+from headrace.telemetry.logs import Log
+
+
+@dataclass
+class _Slot:
+    """One gateway's place: its sockets are ours and outlive it."""
+
+    configure: Configure
+    child: Child | None = None
+    writer: asyncio.StreamWriter | None = None
+    applied: int = -1
+    told: set[str] = field(default_factory=set)
+    stats: dict[int, asyncio.Future[Stats]] = field(default_factory=dict)
+    restarts: Restarts = field(default_factory=lambda: Restarts(RestartPolicy(first_s=0.1, healthy_s=10.0)))
+
+    def say(self, message: ToGateway) -> None:
+        if self.writer is not None and not self.writer.is_closing():
+            self.writer.write(framing.encode(message))
+
+
+class Gateways:
+    """All gateways as one: `publish` a table, wait until it is in force everywhere."""
+
+    def __init__(
+        self,
+        configurations: list[Configure],
+        environ: Mapping[str, str],
+        log: Log,
+        *,
+        on_hung: Callable[[str, float], None],
+        on_hazard: Callable[[Hazard], None],
+    ) -> None:
+        self._slots = [_Slot(c) for c in configurations]
+        self._environ = environ
+        self._log = log
+        self._on_hung = on_hung
+        self._on_hazard = on_hazard
+        self._table = Table(generation=0, routes=(), pools=())
+        self._changed = asyncio.Condition()
+        self._draining = False
+        self._token = 0
+        self._totals = Totals()
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the gateways that run."""
+        return [s.child.pid for s in self._slots if s.child and s.child.running]
+
+    @property
+    def restarts(self) -> int:
+        """How many gateways have been replaced so far."""
+        return sum(s.restarts.total for s in self._slots)
+
+    @property
+    def in_force(self) -> bool:
+        """Whether every gateway runs and has applied the newest table."""
+        return all(s.applied >= self._table.generation for s in self._slots)
+
+    async def run(self) -> None:
+        """Keep every gateway running; returns when all have drained. Cancelling kills them."""
+        async with asyncio.TaskGroup() as tasks:
+            for slot in self._slots:
+                tasks.create_task(self._keep(slot))
+
+    def publish(self, table: Table) -> None:
+        """Make this the table that should be in force."""
+        self._table = table
+        for slot in self._slots:
+            slot.told |= {p.key for p in table.pools}
+            slot.say(table)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until `condition` holds; it is looked at whenever a gateway says something."""
+        async with self._changed:
+            await self._changed.wait_for(condition)
+
+    async def drained(self, pool: str) -> None:
+        """Wait until no gateway has anything of a pool that was taken out of the table."""
+        await self.until(lambda: all(pool not in s.told for s in self._slots))
+
+    async def stats(self, within_s: float = 1.0) -> list[Stats]:
+        """Ask every gateway for its counters; one that does not answer in time is left out."""
+        self._token += 1
+        waiting = []
+        for slot in self._slots:
+            if slot.writer is not None:
+                future: asyncio.Future[Stats] = asyncio.get_running_loop().create_future()
+                slot.stats[self._token] = future
+                slot.say(AskStats(self._token))
+                waiting.append(future)
+        if not waiting:
+            return []
+        done, _ = await asyncio.wait(waiting, timeout=within_s)
+        for slot in self._slots:
+            slot.stats.pop(self._token, None)
+        return [f.result() for f in done if not f.cancelled()]
+
+    async def samples(self) -> list[Sample]:
+        """What all gateways have counted since headrace started; sums never go back."""
+        await self.stats()
+        return self._totals.samples()
+
+    def drain(self) -> None:
+        """Let every gateway finish what it has and end."""
+        self._draining = True
+        for slot in self._slots:
+            slot.say(Drain())
+
+    async def _keep(self, slot: _Slot) -> None:
+        log = self._log.bind(gateway=slot.configure.index)
+        while True:
+            code = await self._one_life(slot, log)
+            slot.writer, slot.applied = None, -1
+            self._totals.forget(slot.configure.index)
+            slot.told = set()  # a gateway that is gone has nothing of any pool
+            async with self._changed:
+                self._changed.notify_all()
+            if self._draining:
+                return
+            lived_s = time.monotonic() - (slot.child.started_s if slot.child else time.monotonic())
+            wait_s = slot.restarts.died(lived_s, random.random()) or 0.0  # noqa: S311 - spreads restarts
+            wait_s = wait_s if slot.restarts.deaths > 1 else 0.0
+            log.error("gateway ended", exit=describe_exit(code), restart_in_s=round(wait_s, 2), kept="all workers")
+            await asyncio.sleep(wait_s)
+
+    async def _one_life(self, slot: _Slot, log: Log) -> int:
+        ours, theirs = socket.socketpair()
+        fds = [theirs.fileno(), *(one.fd for one in slot.configure.listeners)]
+        command = [sys.executable, "-m", "headrace.gateway", "--control-fd", str(theirs.fileno())]
+        command += ["--index", str(slot.configure.index)]
+        slot.child = await Child.start(command, log=log, pass_fds=fds, environ=self._environ)
+        theirs.close()
+        ours.setblocking(False)
+        reader, slot.writer = await asyncio.open_unix_connection(sock=ours)
+        slot.told = {p.key for p in self._table.pools}
+        slot.say(slot.configure)
+        slot.say(self._table)
+        decoder: framing.Decoder[FromGateway] = framing.Decoder(FromGateway)
+        try:
+            with contextlib.suppress(OSError):
+                while data := await reader.read(65536):
+                    for message in decoder.feed(data):
+                        await self._heard(slot, message, log)
+            slot.writer.close()
+            return await slot.child.wait()
+        except framing.FramingError as error:
+            log.error("gateway speaks nonsense", reason=str(error))
+            slot.child.signal(signal.SIGKILL)
+            return await slot.child.wait()
+        except asyncio.CancelledError:
+            slot.child.signal(signal.SIGKILL)
+            await slot.child.wait()
+            raise
+
+    async def _heard(self, slot: _Slot, message: FromGateway, log: Log) -> None:
+        if isinstance(message, Applied):
+            slot.applied = message.generation
+        elif isinstance(message, Drained):
+            slot.told.discard(message.pool)
+        elif isinstance(message, WorkerHung):
+            self._on_hung(message.worker, message.running_s)
+        elif isinstance(message, Hazard):
+            self._on_hazard(message)
+        elif isinstance(message, Stats):
+            self._totals.feed(slot.configure.index, message.values)
+            future = slot.stats.pop(message.token, None)
+            if future and not future.done():
+                future.set_result(message)
+        elif isinstance(message, WorkerLost):
+            log.debug("gateway lost a worker", worker=message.worker, in_flight=message.in_flight)
+        async with self._changed:
+            self._changed.notify_all()

@@ -1,0 +1,84 @@
+"""What served when, and why it changed: a file of JSON lines for each model, kept across restarts."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from headrace.core.identity import Resolved, safe_name
+
+_MOST_ENTRIES = 1000
+
+
+class Memory(msgspec.Struct, kw_only=True):
+    """What a model must know after a restart: what served last, what is held after a rollback, what is bad."""
+
+    serving: Resolved | None = None
+    previous: Resolved | None = None
+    held: Resolved | None = None
+    bad: list[tuple[Resolved, str]] = []
+
+
+class History:
+    """One model's past, below `home/history`. Losing it is harmless: nothing that serves depends on it."""
+
+    def __init__(self, home: Path, registry: str, model: str, alias: str | None = None) -> None:
+        self._origin = home, registry, model
+        self._alias = alias
+        folder = home / "history"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        name = f"{model}-{hashlib.sha256(registry.encode()).hexdigest()[:12]}"
+        self._entries = folder / f"{name}.jsonl"
+        self._memory = folder / f"{name}{f'@{safe_name(alias)}' if alias is not None else ''}.json"
+
+    def of_alias(self, alias: str) -> History:
+        """The history of another alias of the same model: its entries stand among the model's, marked with it."""
+        return History(*self._origin, alias)
+
+    def add(self, event: str, version: str, reason: str, **more: Any) -> None:
+        """Append one entry: `event` is serving, failed, refused or rolled back."""
+        entry = {"at": round(time.time(), 3), "event": event, "version": version, "reason": reason, **more}
+        if self._alias is not None:
+            entry["alias"] = self._alias
+        with contextlib.suppress(OSError):
+            with self._entries.open("ab") as file:
+                file.write(msgspec.json.encode(entry) + b"\n")
+            if self._entries.stat().st_size > _MOST_ENTRIES * 1024:
+                kept = self._entries.read_bytes().splitlines(keepends=True)[-_MOST_ENTRIES // 2 :]
+                self._replace(self._entries, b"".join(kept))
+
+    def last(self, count: int = 50) -> list[dict[str, Any]]:
+        """The newest entries, oldest first."""
+        try:
+            lines = self._entries.read_bytes().splitlines()[-count:]
+        except OSError:
+            return []
+        entries = []
+        for line in lines:
+            with contextlib.suppress(msgspec.DecodeError):  # a line half-written by a process that was killed
+                entries.append(msgspec.json.decode(line))
+        return entries
+
+    def remember(self, memory: Memory) -> None:
+        """Keep what the next start needs."""
+        with contextlib.suppress(OSError):
+            self._replace(self._memory, msgspec.json.encode(memory))
+
+    def recall(self) -> Memory:
+        """What the last run kept; an empty memory where there is none."""
+        try:
+            return msgspec.json.decode(self._memory.read_bytes(), type=Memory)
+        except (OSError, msgspec.DecodeError):
+            return Memory()
+
+    @staticmethod
+    def _replace(path: Path, data: bytes) -> None:
+        beside = path.with_suffix(f".{os.getpid()}.tmp")
+        beside.write_bytes(data)
+        beside.replace(path)

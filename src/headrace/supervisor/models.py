@@ -1,0 +1,219 @@
+"""One served model: its tracks (what serves, and what takes a share of the traffic beside it) and its route."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from headrace.config.traffic import PIN_HEADER, other_aliases, shadow_of
+from headrace.config.tree import Model, Queue
+from headrace.core.errors import HeadraceError
+from headrace.core.identity import Resolved
+from headrace.core.messages import BatchOptions, CacheOptions, Pool, QueueOptions, Route, Shadow, Share, Split
+from headrace.supervisor.history import History
+from headrace.supervisor.means import Means
+from headrace.supervisor.track import Track
+from headrace.supervisor.versions import Version
+from headrace.telemetry.logs import Log
+
+
+class ServedModel:
+    """The owner of one configured model.
+
+    `main` follows the configured URI; `sides` follow the other aliases that take a share of the traffic or a copy of
+    it, and whatever becomes of them, `main` does not notice. `lenient`: see `Track`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: Model,
+        means: Means,
+        history: History,
+        errors_mode: str,
+        log: Log,
+        *,
+        lenient: bool = False,
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.history = history
+        self.leaving = False
+        self._main_up = asyncio.Event()
+        self._means = means
+        self._errors_mode = errors_mode
+        self._log = log.bind(model=name)
+        self.main = Track(
+            name, config.uri, config, means, history, self._log, lenient=lenient, on_flip=self._main_flipped
+        )
+        self.sides: dict[str, Track] = {}
+        for alias in other_aliases(config):
+            earlier = [self.main, *self.sides.values()]
+            self.sides[alias] = Track(
+                name,
+                f"{config.uri.rpartition('@')[0]}@{alias}",
+                config,
+                means,
+                history.of_alias(alias),
+                self._log.bind(alias=alias),
+                lenient=True,
+                elsewhere=lambda resolved, earlier=earlier: _serving(earlier, resolved) is not None,  # type: ignore[misc]
+            )
+
+    @property
+    def tracks(self) -> list[Track]:
+        """All of them, the main one first."""
+        return [self.main, *self.sides.values()]
+
+    @property
+    def versions(self) -> list[Version]:
+        """Every version that has or may have processes."""
+        return [version for track in self.tracks for version in track.versions.values()]
+
+    @property
+    def current(self) -> Version | None:
+        """The version that serves."""
+        return self.main.serving
+
+    @property
+    def registered_name(self) -> str | None:
+        """The name that the registry knows the model by; None where the URI has none."""
+        return self.main.uri.name
+
+    @property
+    def settled(self) -> bool:
+        """Whether the first bring-up is over: it serves, or it has failed."""
+        return self.main.settled
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker can take a request now."""
+        return self.current is not None and self.current.ready > 0
+
+    def why_not(self) -> str:
+        """Why the model does not serve, in one line."""
+        return self.main.why_not()
+
+    def refresh(self) -> None:
+        """Ask the registry now."""
+        for track in self.tracks:
+            track.refresh()
+
+    def roll_back(self, reason: str) -> str:
+        """Go back to the version before; returns what happens now. Raises UsageError where there is none."""
+        return self.main.roll_back(reason)
+
+    async def run(self) -> None:
+        """Follow the registry until cancelled; raises UsageError for a URI that leads nowhere."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.main.run())
+                for alias, track in self.sides.items():
+                    tasks.create_task(self._follow_side(alias, track))
+        except* HeadraceError as group:
+            raise group.exceptions[0] from None
+
+    async def leave(self) -> None:
+        """Take nothing more, and wait until every gateway has finished what it was given; then `run` may be ended."""
+        self.leaving = True
+        self._means.traffic.publish()
+        for version in self.versions:
+            await self._means.traffic.drained(version.key)
+
+    async def _follow_side(self, alias: str, track: Track) -> None:
+        # Which version a side alias shares with the main one is known when that serves; before, nothing is to share.
+        await self._main_up.wait()
+        try:
+            await track.run()
+        except Exception as error:  # noqa: BLE001 - a share of the traffic is not worth the whole of it
+            track.problem = f"the alias is not followed any more: {type(error).__name__}: {error}"
+            self._log.exception("a side alias broke", alias=alias, exc_info=error)
+            self._means.traffic.publish()
+
+    def _main_flipped(self) -> None:
+        self._main_up.set()
+        """What the main track serves now, no other needs to: let them look."""
+        for track in self.sides.values():
+            track.refresh()
+
+    def pools(self) -> list[Pool]:
+        """Every version that a gateway should be connected to."""
+        if self.leaving:
+            return []
+        return [pool for version in self.versions if (pool := version.pool()) is not None]
+
+    def route(self) -> Route:
+        """Where the model's requests go now."""
+        config, current = self.config, self.current
+        return Route(
+            model=self.name,
+            pool=current.key if current else None,
+            reason="" if self.ready else self.why_not(),
+            timeout_s=config.timeout_s,
+            batch=BatchOptions(**_fields(config.batch)),
+            queue=queue_options(config.queue),
+            cache=CacheOptions(**_fields(config.cache)) if config.cache else None,
+            errors="strict" if self._errors_mode == "strict" else "mlflow",
+            split=self._split(current) if current else None,
+        )
+
+    def _split(self, current: Version) -> Split | None:
+        """How the traffic is divided; None where all of it goes to the main version."""
+        config, main = self.config, self.main.uri.selector
+        if not (self.sides or config.pin_header):
+            return None
+        behind = {main: current}
+        for alias, track in self.sides.items():
+            version = track.serving or (track.resting and _serving(self.tracks, track.resting))
+            if version:
+                behind[alias] = version
+        # The main alias comes last: when another's weight grows, requests move only from it to that one.
+        order = [alias for alias in config.traffic or {} if alias != main] + [main] * (config.traffic is not None)
+        weights = config.traffic or {}
+        shares = tuple(Share(behind.get(alias, current).key, weights[alias]) for alias in order)
+        by_version = {v.resolved.version: v.key for v in behind.values() if v.resolved.version}
+        by_alias = {alias: version.key for alias, version in behind.items() if self.main.uri.kind == "alias"}
+        shadow = shadow_of(config) if config.shadow is not None else None
+        split = Split(
+            shares=shares if len({share.pool for share in shares}) > 1 else (),
+            sticky_header=config.sticky_header.lower() if config.sticky_header else None,
+            pin_header=PIN_HEADER if config.pin_header else None,
+            pins={**by_version, **by_alias} if config.pin_header else {},
+            shadow=Shadow(behind[shadow.alias].key, shadow.share) if shadow and shadow.alias in behind else None,
+        )
+        return split if split.shares or split.pins or split.shadow else None
+
+    def describe(self) -> dict[str, Any]:
+        """The model as data, for `GET /api/models`."""
+        return {
+            "name": self.name,
+            "port": self.config.port,
+            "ready": self.ready,
+            "state": self.current.life.state if self.current else ("FAILED" if self.main.problem else "STARTING"),
+            "reason": None if self.ready else self.why_not(),
+            "replicas": {"wanted": self.config.replicas, "ready": self.current.ready if self.current else 0},
+            **self.main.describe(),
+            "sides": {alias: self._describe_side(alias, track) for alias, track in self.sides.items()},
+        }
+
+    def _describe_side(self, alias: str, track: Track) -> dict[str, Any]:
+        shadow = self.config.shadow is not None and shadow_of(self.config).alias == alias
+        return {"weight": (self.config.traffic or {}).get(alias, 0), "shadow": shadow, **track.describe()}
+
+
+def _serving(tracks: list[Track], resolved: Resolved) -> Version | None:
+    """The version that one of these tracks serves already, if it is this one."""
+    for track in tracks:
+        if track.serving is not None and track.serving.resolved.identity == resolved.identity:
+            return track.serving
+    return None
+
+
+def queue_options(section: Queue) -> QueueOptions:
+    """The queue's section as a gateway knows it: headers' names are compared in lower case."""
+    header = section.client_header
+    return QueueOptions(**{**_fields(section), "client_header": header.lower() if header is not None else None})
+
+
+def _fields(section: Any) -> dict[str, Any]:
+    return {name: getattr(section, name) for name in section.__struct_fields__}

@@ -1,0 +1,62 @@
+"""How a version comes up: fetched, its environment made ready, loaded, warmed up, checked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headrace.config.tree import Model
+from headrace.core.lifecycle import State
+from headrace.supervisor.checks import Checker
+from headrace.supervisor.means import Means
+from headrace.supervisor.versions import Version
+from headrace.supervisor.workers import Workers
+from headrace.telemetry.logs import Log
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a rising version is told about, and tells: all of it the track's.
+
+    `progressed` takes each state that it reaches, `until` waits for a condition on its workers, `serving` describes the
+    version that it is to replace (None: there is none), `has_fallback` says whether refusing it leaves another.
+    """
+
+    progressed: Callable[[State], None]
+    until: Callable[[Callable[[], bool]], Awaitable[None]]
+    serving: Callable[[], dict[str, Any] | None]
+    has_fallback: Callable[[], bool]
+
+
+async def rise(
+    version: Version, workers: Workers, config: Model, means: Means, checker: Checker, around: Surroundings, log: Log
+) -> None:
+    """Bring a version to READY. Raises HeadraceError with the reason where that fails, Refused where a check says no.
+
+    Only what takes memory and cores waits for its turn (`bring_up_at_once`): a slow download holds up nobody else.
+    """
+    stored = version.stored = await asyncio.to_thread(means.store.find, version.resolved) or await means.agent.fetch(
+        version.resolved
+    )
+    around.progressed(State.FETCHED)
+    prepared = version.prepared = await means.environments.prepare(
+        Path(stored.path), config.environment, config.environment_mismatch, log
+    )
+    around.progressed(State.ENVIRONMENT_READY)
+    async with means.bring_up:
+        around.progressed(State.LOADING)
+        workers.load(stored.path, prepared)
+        await around.until(lambda: workers.load_s is not None)
+        around.progressed(State.WARMING)
+        await around.until(lambda: bool(workers.ready))
+        before = around.serving()
+        facts = {**before["facts"], "example_s": before["example_s"]} if before else None
+        await checker.check(workers, stored.path, facts, strictly=around.has_fallback())
+        if workers.warm_up.get("ok") is False:
+            log.warning("example fails", **{k: v for k, v in workers.warm_up.items() if k != "ok"})
+        if before is not None:  # a successor takes over at full strength; the first serves as soon as it can
+            await around.until(lambda: len(workers.ready) >= config.replicas)
+        around.progressed(State.READY)

@@ -1,0 +1,436 @@
+"""Follows one URI: asks the registry, brings versions up beside the serving one, checks them, moves traffic.
+
+`core.rollout` decides; this carries out what it says and tells it what happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from headrace.config.tree import Model
+from headrace.core.errors import HeadraceError, ModelNotFound, RegistryError, UsageError
+from headrace.core.identity import Resolved, parse_model_uri
+from headrace.core.lifecycle import State
+from headrace.core.rollout import Action, CannotRollBack, Flip, Rollout, Start
+from headrace.supervisor.baking import bake
+from headrace.supervisor.checks import Checker, Refused
+from headrace.supervisor.history import History, Memory
+from headrace.supervisor.known import Known, known, resolved_of
+from headrace.supervisor.means import Means
+from headrace.supervisor.rising import Surroundings, rise
+from headrace.supervisor.versions import Version
+from headrace.supervisor.workers import Workers, WorkerSpec
+from headrace.telemetry.logs import Log
+
+_TICK_S = 0.5
+_AGAIN_S = 1.0
+
+
+class Track:
+    """The versions of one model that one URI (an alias, a stage, a fixed version) leads to.
+
+    `lenient`: a URI that leads nowhere is a problem to tell instead of an error to raise. `elsewhere` says whether a
+    version serves on another track already: then this one brings nothing up. `on_flip` is called after each flip.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        uri: str,
+        config: Model,
+        means: Means,
+        history: History,
+        log: Log,
+        *,
+        lenient: bool = False,
+        elsewhere: Callable[[Resolved], bool] = lambda _: False,
+        on_flip: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.model = model
+        self.uri = parse_model_uri(uri)
+        self.config = config
+        self.versions: dict[str, Version] = {}
+        self.problem = ""
+        self.registry_problem = ""
+        self.registry_lost_s: float | None = None
+        self.rollbacks = 0
+        self.resting: Resolved | None = None
+        self.asked = False
+        self._lenient = lenient
+        self._elsewhere = elsewhere
+        self._on_flip = on_flip
+        self._has_served = False
+        self._rollout = Rollout(keep_old_s=config.rollout.keep_old_s)
+        self._checker = Checker(config.checks, config.timeout_s)
+        self._means = means
+        self._history = history
+        self._log = log
+        self._refresh = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._bake: asyncio.Task[None] | None = None
+        self._closing = False
+
+    def __repr__(self) -> str:
+        return f"<Track {self.model} {self.uri.text} {list(self.versions.values())}>"
+
+    @property
+    def serving(self) -> Version | None:
+        """The version that has the traffic."""
+        return self.versions.get(self._rollout.serving or "")
+
+    @property
+    def candidate(self) -> Version | None:
+        """The version that is being brought up."""
+        return self.versions.get(self._rollout.candidate or "")
+
+    @property
+    def warm(self) -> Version | None:
+        """The version that served before and can take over at once."""
+        return self.versions.get(self._rollout.warm or "")
+
+    @property
+    def settled(self) -> bool:
+        """Whether the first bring-up is over: something serves, or nothing can."""
+        return self.serving is not None or (bool(self.problem) and self.candidate is None)
+
+    def why_not(self) -> str:
+        """Why nothing serves, in one line."""
+        if self.serving is None and self.candidate is not None:
+            detail = f" ({self.registry_problem})" if self.registry_problem else ""
+            return f"version {self.candidate.label} is {self.candidate.life.state}{detail}"
+        return self.problem or self.registry_problem or "no worker is ready at the moment; one is being started"
+
+    def refresh(self) -> None:
+        """Ask the registry now instead of at the next poll, and try again now what failed for a passing reason."""
+        self._refresh.set()
+        self._do(self._rollout.retry(time.time()))
+
+    def roll_back(self, reason: str) -> str:
+        """Go back to the version before; returns what happens now in words. Raises UsageError where there is none."""
+        bad = self.serving
+        try:
+            actions = self._rollout.roll_back(reason, time.time())
+        except CannotRollBack as error:
+            raise UsageError(f"model {self.model!r} cannot be rolled back: {error}") from None
+        self.rollbacks += 1
+        self._history.add("rolled back", bad.label if bad else "", reason)
+        self._log.warning("rolled back", version=bad.label if bad else None, reason=reason)
+        self._do(actions)
+        self._remember()
+        target = self.serving if self.serving is not bad else self.candidate
+        done = "serves again" if target is self.serving else "is brought up again and will take over"
+        return f"{target.label if target else 'the version before'} {done}"
+
+    async def run(self) -> None:
+        """Follow the URI until cancelled; cancelling ends every process of the track before this returns.
+
+        Raises UsageError (ModelNotFound) when the first question to the registry shows that the URI is wrong.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow())
+                tasks.create_task(self._tick())
+        except* HeadraceError as group:
+            raise group.exceptions[0] from None
+        finally:
+            self._closing = True
+            left = [*self._tasks, *(v.task for v in self.versions.values() if v.task)]
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    # Asking.
+
+    async def _follow(self) -> None:
+        await self._recall()
+        first = True
+        while True:
+            self._refresh.clear()
+            try:
+                first = not await self._ask(first=first) and first
+            except HeadraceError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever happens here, what serves goes on serving
+                self._broke("the registry was asked in vain", error)
+            self.asked = True
+            watching = self.uri.moves or first
+            poll_s = self._means.poll_s if watching else None
+            delay_s = None if poll_s is None else poll_s * (0.9 + random.random() / 5)  # noqa: S311 - jitter
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._refresh.wait(), delay_s)
+
+    async def _ask(self, *, first: bool) -> bool:
+        """Ask the registry once and act on what it says; False where it could not be asked or knows nothing."""
+        try:
+            resolved = await self._means.agent.resolve(self.uri.text, patient=self.candidate is None)
+        except RegistryError as error:
+            self._registry_lost(str(error))
+            self._do(self._rollout.unreachable(time.time()))
+            return False
+        except (ModelNotFound, UsageError) as error:
+            if first and self.serving is None and not self._lenient and not self._has_served:
+                raise
+            # It has led somewhere before: whoever deleted the alias did not mean to stop what serves.
+            self._registry_lost(str(error))
+            self._do(self._rollout.unreachable(time.time()))
+            return False
+        if self.registry_problem:
+            self._log.info("registry reached again", away_s=round(time.time() - (self.registry_lost_s or 0), 1))
+        self.registry_problem, self.registry_lost_s = "", None
+        if self._elsewhere(resolved):
+            if self.resting != resolved:
+                self._log.info("resting", version=str(Known(resolved)), reason="another alias serves it already")
+            self.resting = resolved
+            self._do(self._rollout.rest(time.time()))
+            self._publish()
+        else:
+            self.resting = None
+            self._do(self._rollout.pointed(Known(resolved), time.time()))
+        return True
+
+    async def _recall(self) -> None:
+        """Begin with what is in the cache, most likely still right, while the registry is being asked."""
+        memory = await asyncio.to_thread(self._history.recall)
+        self._has_served = memory.serving is not None
+        self._rollout.restore(
+            known(memory.serving),
+            known(memory.previous),
+            known(memory.held),
+            {Known(resolved): reason for resolved, reason in memory.bad},
+        )
+        hint = await asyncio.to_thread(self._means.store.last, self.uri.text)
+        likely = memory.held or hint
+        if likely is None or self._elsewhere(likely):
+            return
+        if await asyncio.to_thread(self._means.store.find, likely) is not None:
+            self._do(self._rollout.guess(Known(hint or likely), time.time()))
+
+    def _registry_lost(self, why: str) -> None:
+        if why != self.registry_problem:
+            kept = self.serving or self.candidate
+            self._log.warning("registry problem", reason=why, kept=kept.label if kept else None)
+        self.registry_problem = why
+        self.registry_lost_s = self.registry_lost_s or time.time()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            try:
+                self._do(self._rollout.tick(time.time()))
+            except Exception as error:  # noqa: BLE001 - as in _follow
+                self._broke("a tick broke", error)
+
+    async def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run what nobody awaits: an error is told, in the log and as the track's problem, and never lost."""
+        try:
+            await coroutine
+        except Exception as error:  # noqa: BLE001 - told, not lost
+            self._broke("a task broke", error)
+
+    def _broke(self, what: str, error: Exception) -> None:
+        self.problem = f"{what}: {type(error).__name__}: {error}"
+        self._log.exception(what, exc_info=error, kept=self.serving.label if self.serving else None)
+
+    # Doing.
+
+    def _do(self, actions: list[Action]) -> None:
+        if self._closing:
+            return  # every version is being ended already
+        for action in actions:
+            if isinstance(action, Start):
+                self._start(action)
+            elif isinstance(action, Flip):
+                self._flip(action)
+            else:
+                version = self.versions[action.key]
+                self._log.info("version ends", version=version.label, reason=action.reason)
+                self._hold(self._end(action.key, version, drain=action.drain))
+
+    def _start(self, action: Start) -> None:
+        identity = action.identity
+        if not isinstance(identity, Known):
+            raise TypeError(f"a rollout of {self.model} was given {identity!r}")
+        version = Version(self.model, action.key, identity.resolved, self._rollout.slots[action.key].life)
+        # Versions of several tracks share the gateways' name space of pools.
+        version.key = f"{version.label}@{self.uri.selector}#{_serial()}"
+        self.versions[action.key] = version
+        version.task = asyncio.create_task(self._guarded(self._live(action.key, version)))
+
+    def _flip(self, action: Flip) -> None:
+        version, old = self.versions[action.key], self.versions.get(action.old or "")
+        self.problem = ""
+        self._log.info(
+            "serving",
+            version=version.label,
+            reason=action.reason,
+            after_s=round(time.monotonic() - version.started_s, 2),
+            replaced=old.label if old else None,
+        )
+        self._history.add("serving", version.label, action.reason, replaced=old.label if old else None)
+        self._remember()
+        self._publish()
+        if self._bake is not None:
+            self._bake.cancel()
+        if old is not None and self.config.rollout.bake_s > 0 and self._rollout.held is None:
+            self._bake = self._hold(self._watch_over(version, old))
+        self._on_flip()
+
+    async def _end(self, key: str, version: Version, *, drain: bool) -> None:
+        """End a version's processes, then tell the rollout."""
+        self._means.traffic.publish()
+        if drain:
+            await self._means.traffic.drained(version.key)
+        if version.task:
+            version.task.cancel()
+            await asyncio.gather(version.task, return_exceptions=True)
+        self.versions.pop(key, None)
+        self._do(self._rollout.ended(key, time.time()))
+
+    async def _live(self, key: str, version: Version) -> None:
+        """A version's life, from its resolution to the end of its last process.
+
+        One that serves is never given up: should its processes end for a reason of ours, they are started again.
+        """
+        log = self._log.bind(version=version.label)
+        log.info("bringing up", uri=self.uri.text)
+        while True:
+            workers = version.workers = self._workers(version, log)
+            risen = version.can_answer
+            if risen and version.stored is not None and version.prepared is not None:
+                workers.proven = True
+                workers.load(version.stored.path, version.prepared)
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    processes = tasks.create_task(workers.run())
+                    if not risen:
+                        rising = tasks.create_task(self._rise(key, version, workers, log))
+                        await asyncio.wait({processes, rising}, return_when=asyncio.FIRST_COMPLETED)
+                        if not processes.done():
+                            await processes
+                        rising.cancel()
+                reason, detail, for_good = workers.failure or "its processes ended", workers.failure_detail, False
+            except* Refused as group:
+                reason, detail, for_good = str(group.exceptions[0]), "", True
+            except* HeadraceError as group:
+                reason, detail, for_good = str(group.exceptions[0]), "", False
+            except* Exception as group:
+                error = group.exceptions[0]
+                log.exception("bring-up broke", exc_info=group)
+                reason, detail, for_good = f"{type(error).__name__}: {error}", "", False
+            if key != self._rollout.serving:
+                self._failed(key, version, reason, detail=detail, for_good=for_good)
+                return
+            log.error("the serving version has lost its processes", reason=reason, again_in_s=_AGAIN_S)
+            self._publish()
+            await asyncio.sleep(_AGAIN_S)
+
+    def _workers(self, version: Version, log: Log) -> Workers:
+        spec = WorkerSpec(
+            key=version.key,
+            model=self.model,
+            label=version.label,
+            replicas=self.config.replicas,
+            environ=self._means.environ,
+            options=self._means.options,
+        )
+        return Workers(spec, self._means.room, log, self._workers_changed)
+
+    async def _rise(self, key: str, version: Version, workers: Workers, log: Log) -> None:
+        around = Surroundings(
+            progressed=lambda state: self._progressed(key, state),
+            until=self._until,
+            serving=lambda: self.serving.describe() if self.serving else None,
+            has_fallback=lambda: self._rollout.has_fallback,
+        )
+        await rise(version, workers, self.config, self._means, self._checker, around, log)
+
+    def _progressed(self, key: str, state: State) -> None:
+        self._do(self._rollout.progressed(key, state, time.time()))
+
+    def _failed(self, key: str, version: Version, reason: str, *, detail: str = "", for_good: bool = False) -> None:
+        if key not in self._rollout.slots or self._rollout.slots[key].life.over or key == self._rollout.serving:
+            return
+        self.problem = f"{version.label}: {reason}"
+        kept = self.serving.label if self.serving else None
+        self._log.error("FAILED", version=version.label, reason=reason, kept=kept, refused=for_good)
+        if detail:
+            self._log.debug("failure in full", version=version.label, detail=detail)
+        self._history.add("refused" if for_good else "failed", version.label, reason)
+        self._do(self._rollout.failed(key, reason, time.time(), for_good=for_good))
+        self._remember()
+        self._publish()
+
+    # After the flip.
+
+    async def _watch_over(self, version: Version, old: Version) -> None:
+        """Send the new version back when it does badly; once it is being rolled back, there is nothing to watch."""
+        reason = await bake(self._means.traffic, self.config.rollout, version.label, old.label)
+        if self.serving is not version or self._rollout.held is not None:
+            return
+        if reason is None:
+            self._log.info("baked", version=version.label, for_s=self.config.rollout.bake_s)
+            return
+        with contextlib.suppress(UsageError):
+            self.roll_back(f"after it took over, {reason}")
+
+    def _remember(self) -> None:
+        rollout = self._rollout
+        serving = self.serving
+        self._history.remember(
+            Memory(
+                serving=serving.resolved if serving else resolved_of(rollout.previous),
+                previous=resolved_of(rollout.previous),
+                held=resolved_of(rollout.held),
+                bad=[(r, reason) for i, reason in rollout.bad.items() if (r := resolved_of(i)) is not None],
+            )
+        )
+
+    def _workers_changed(self) -> None:
+        self._changed.set()
+        self._publish()
+
+    def _publish(self) -> None:
+        if not self._closing:
+            self._means.traffic.publish()
+
+    def _hold(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._guarded(coroutine))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
+
+    def describe(self) -> dict[str, Any]:
+        """The track as data."""
+        return {
+            "uri": self.uri.text,
+            "problem": self.problem or None,
+            "registry_problem": self.registry_problem or None,
+            "registry_lost": self.registry_lost_s,
+            "held": self._rollout.held is not None,
+            "rollbacks": self.rollbacks,
+            "current": self.serving.describe() if self.serving else None,
+            "candidate": self.candidate.describe() if self.candidate else None,
+            "warm": self.warm.describe() if self.warm else None,
+            "resting": str(Known(self.resting)) if self.resting else None,
+            "bad": [{"version": str(i), "reason": reason} for i, reason in self._rollout.bad.items()],
+        }
+
+
+_serials = iter(range(1, sys.maxsize))
+
+
+def _serial() -> int:
+    """A number that no other version of this process has."""
+    return next(_serials)

@@ -1,0 +1,92 @@
+"""One version of a model with everything that belongs to it: where it came from, its processes, how it is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from headrace.core.identity import Resolved, content_identity, safe_name
+from headrace.core.lifecycle import Life, State
+from headrace.core.messages import Pool
+from headrace.environments.preparing import Prepared
+from headrace.registry.messages import Stored
+from headrace.supervisor.workers import Workers
+
+
+class Version:
+    """`key` names it in the gateways and is unique for ever; `label` is what clients see. `life` is the rollout's."""
+
+    def __init__(self, model: str, key: str, resolved: Resolved, life: Life) -> None:
+        self.model = model
+        self.resolved = resolved
+        self.life = life
+        version = resolved.version or safe_name(resolved.source.rstrip("/").rpartition("/")[2])
+        self.label = f"{resolved.name or model}/{version}"
+        self.key = f"{self.label}#{key}"
+        self.started_s = time.monotonic()
+        self.stored: Stored | None = None
+        self.prepared: Prepared | None = None
+        self.workers: Workers | None = None
+        self.hazards: dict[str, int] = {}
+        self.task: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Version {self.key} {self.life.state}>"
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether it is fit for traffic: it may be given requests, now or when a worker is replaced."""
+        return self.workers is not None and self.life.state in {State.READY, State.SERVING}
+
+    @property
+    def ready(self) -> int:
+        """How many workers can take a request now."""
+        return len(self.workers.ready) if self.workers else 0
+
+    def pool(self) -> Pool | None:
+        """This version as a gateway knows it; None before it is fit for traffic."""
+        if self.workers is None or not self.can_answer:
+            return None
+        facts, warm_up = self.workers.facts, self.workers.warm_up
+        return Pool(
+            key=self.key,
+            model=self.model,
+            label=self.label,
+            mlflow_version=facts.get("mlflow_version", ""),
+            identity=self._identity(),
+            workers=self.workers.ready,
+            mergeable=bool(facts.get("mergeable", True)) and warm_up.get("mergeable", True) is not False,
+        )
+
+    def _identity(self) -> str:
+        """Name what computes this version's answers; see `Pool.identity`."""
+        if self.stored is None or self.prepared is None or self.workers is None:
+            return ""
+        facts = self.workers.facts
+        environment = [self.prepared.digest, facts.get("python_version"), facts.get("mlflow_version")]
+        packages = [] if self.prepared.digest else self.prepared.describe()["report"]
+        found = sorted((str(p["package"]), str(p["found"])) for p in packages)
+        return content_identity(self.stored.digest, environment, found, dict(self.workers.spec.options))
+
+    def describe(self) -> dict[str, Any]:
+        """The version as data, for `GET /api/models`. Times are Unix seconds."""
+        workers = self.workers
+        return {
+            "label": self.label,
+            "name": self.resolved.name,
+            "version": self.resolved.version,
+            "state": self.life.state,
+            "reason": self.life.reason or None,
+            "since": self.life.since_s,
+            "digest": self.stored.digest if self.stored else None,
+            "load_s": workers.load_s if workers else None,
+            "example_s": workers.example_s if workers else None,
+            "environment": self.prepared.describe() if self.prepared else None,
+            "facts": workers.facts if workers else {},
+            "warm_up": workers.warm_up if workers else {},
+            "hazards": self.hazards,
+            "ready": self.ready,
+            "processes": workers.processes if workers else [],
+            "restarts": workers.restarts.total if workers else 0,
+        }

@@ -1,0 +1,161 @@
+"""`models: {"*": ...}`: every registered model with an alias is served, comes with it and goes with it.
+
+One list answers for all: a model is asked for only where the list says that its alias has moved, or where it has not
+answered yet. What the configuration names explicitly is left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+from headrace.config import tree
+from headrace.core.errors import HeadraceError
+from headrace.core.identity import parse_model_uri, safe_name
+from headrace.registry.messages import Listed
+from headrace.registry.store import Store
+from headrace.supervisor.agent import RegistryAgent
+from headrace.supervisor.models import ServedModel
+from headrace.telemetry.logs import Log
+
+
+class Wildcard:
+    """Adds to `models` and takes out what it has added; `make` makes a model, `publish` tells the gateways."""
+
+    def __init__(
+        self,
+        config: tree.Wildcard,
+        agent: RegistryAgent,
+        store: Store,
+        poll_s: float,
+        models: dict[str, ServedModel],
+        make: Callable[[str, tree.Model], ServedModel],
+        publish: Callable[[], None],
+        log: Log,
+    ) -> None:
+        self.listed = False
+        self.problem = ""
+        self._config = config
+        self._alias = parse_model_uri(config.uri).selector
+        self._agent = agent
+        self._store = store
+        self._poll_s = poll_s
+        self._models = models
+        self._explicit = frozenset(models)
+        self._make = make
+        self._publish = publish
+        self._log = log.bind(wildcard=config.uri)
+        self._refresh = asyncio.Event()
+        self._versions: dict[str, str] = {}
+        self._served: dict[str, str] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._left_out: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"<Wildcard {self._config.uri} {sorted(self._served)}>"
+
+    def refresh(self) -> None:
+        """Ask the registry now."""
+        self._refresh.set()
+
+    async def run(self) -> None:
+        """Follow the list until cancelled; then every model that was added has ended."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    self._refresh.clear()
+                    await self._look(tasks)
+                    delay_s = self._poll_s * (0.9 + random.random() / 5)  # noqa: S311 - jitter
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._refresh.wait(), delay_s)
+        finally:
+            for name in self._served.values():
+                self._models.pop(name, None)
+
+    def describe(self) -> dict[str, Any]:
+        """What it follows, as data."""
+        return {
+            "uri": self._config.uri,
+            "problem": self.problem or None,
+            "models": sorted(self._served.values()),
+            "left_out": self._left_out,
+        }
+
+    async def _look(self, tasks: asyncio.TaskGroup) -> None:
+        try:
+            listed = await self._agent.list_models(self._alias, self._config.at_most)
+        except HeadraceError as error:
+            if str(error) != self.problem:
+                self._log.warning("registry problem", reason=str(error), kept=sorted(self._served.values()))
+            self.problem = str(error)
+            if not self.listed:
+                cached = await asyncio.to_thread(self._store.last_listed, self._alias)
+                self._follow(cached or Listed(versions={}), tasks)
+        else:
+            self.problem = ""
+            self._follow(listed, tasks)
+        if not self.listed:
+            self.listed = True
+            self._publish()
+
+    def _follow(self, listed: Listed, tasks: asyncio.TaskGroup) -> None:
+        wanted = self._choose(listed)
+        for registered in [r for r in self._served if r not in wanted]:
+            name = self._served.pop(registered)
+            self._log.info("model goes", model=name, reason=f"it has no alias {self._alias!r} any more")
+            tasks.create_task(self._remove(name))
+        for registered, name in wanted.items():
+            if registered in self._served:
+                model = self._models[name]
+                moved = listed.versions[registered] != self._versions.get(registered)
+                if moved or model.main.registry_problem or not model.main.asked:
+                    model.refresh()
+            elif name not in self._running:  # else the one that goes has not ended yet: at the next look
+                uri = f"models:/{quote(registered, safe='')}@{self._alias}"
+                values = {f: getattr(self._config, f) for f in tree.Model.__struct_fields__}
+                model = self._models[name] = self._make(name, tree.Model(**{**values, "uri": uri}))
+                self._served[registered] = name
+                self._log.info("model comes", model=name, uri=uri)
+                self._running[name] = tasks.create_task(self._serve(model))
+        self._versions = dict(listed.versions)
+        self._publish()
+
+    def _choose(self, listed: Listed) -> dict[str, str]:
+        """{registered name: name to serve it by} of what is served; the rest is left out, and told."""
+        wanted: dict[str, str] = {}
+        left_out: dict[str, str] = {}
+        for registered in sorted(listed.versions, key=lambda r: (r not in self._served, r)):
+            name = safe_name(registered)
+            if name in self._explicit:
+                left_out[registered] = f"the configuration has a model {name!r} of its own"
+            elif name in wanted.values():
+                left_out[registered] = f"another model is served by the name {name!r}"
+            else:
+                wanted[registered] = name
+        if listed.more:
+            left_out["..."] = f"more than at_most: {self._config.at_most} models have the alias"
+        if left_out != self._left_out:
+            self._log.info("models left out", models=left_out)
+        self._left_out = left_out
+        return wanted
+
+    async def _serve(self, model: ServedModel) -> None:
+        try:
+            await model.run()
+        except Exception as error:  # noqa: BLE001 - one model is not worth the others
+            model.main.problem = f"{type(error).__name__}: {error}"
+            self._log.exception("a model broke", model=model.name, exc_info=error)
+
+    async def _remove(self, name: str) -> None:
+        model, running = self._models[name], self._running[name]
+        await model.leave()
+        del self._models[name]
+        self._publish()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        del self._running[name]
+        self._log.info("model gone", model=name)

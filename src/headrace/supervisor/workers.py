@@ -1,0 +1,343 @@
+"""The worker processes of one served version: loads it once, forks replicas, and replaces what dies.
+
+One loop looks at what there is and at what there should be, and takes the next step. A *host* process loads the model.
+Where it can be forked, its replicas are forks of it: a replica that dies is replaced in milliseconds, and replicas
+outlive their host (they are ours, see `ControlRoom`). Where it cannot, each host becomes one replica itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headrace.core.messages import WorkerRef
+from headrace.core.restart import RestartPolicy, Restarts
+from headrace.environments.preparing import Prepared
+from headrace.supervisor.children import Child, describe_exit
+from headrace.supervisor.control import ControlRoom, Reporter
+from headrace.telemetry.logs import Log
+
+_WORKER = Path(__file__).resolve().parents[2] / "headrace_worker" / "__main__.py"
+_ROLE = "role=host".ljust(32)  # room for a forked replica's own title
+_STOP_GRACE_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSpec:
+    """What to run: `key` is the pool's. Which interpreter and which model directory, `Workers.load` is told."""
+
+    key: str
+    model: str
+    label: str
+    replicas: int
+    environ: Mapping[str, str]
+    options: Mapping[str, Any]
+
+
+@dataclass
+class Replica:
+    """One process that serves. `ready` once it has said so."""
+
+    id: str
+    socket: str
+    reporter: Reporter | None = None
+    ready: bool = False
+    started_s: float = field(default_factory=time.monotonic)
+    rss_bytes: int = 0
+
+
+@dataclass
+class _Host:
+    child: Child
+    reporter: Reporter | None = None
+    loaded: bool = False
+    forkable: bool = False
+    serving: Replica | None = None
+    reason: str = ""
+    detail: str = ""
+
+
+class Workers:
+    """All processes of one version. `on_change` is called whenever `ready` may have changed."""
+
+    def __init__(self, spec: WorkerSpec, room: ControlRoom, log: Log, on_change: Callable[[], None]) -> None:
+        self.spec = spec
+        self.facts: dict[str, Any] = {}
+        self.warm_up: dict[str, Any] = {}
+        self.failure: str | None = None
+        self.failure_detail = ""
+        self.proven = False
+        self.load_s: float | None = None
+        self.example_s: float | None = None
+        self.loads = Restarts(RestartPolicy(give_up_after=3))
+        self.restarts = Restarts(RestartPolicy(first_s=0.1, most_s=10.0, healthy_s=10.0))
+        self._room = room
+        self._log = log
+        self._on_change = on_change
+        self._hosts: list[_Host] = []
+        self._replicas: dict[str, Replica] = {}
+        self._path = ""
+        self._prepared: Prepared | None = None
+        self._serial = 0
+        self._not_before_s = 0.0
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    def __repr__(self) -> str:
+        ready = sum(r.ready for r in self._replicas.values())
+        return f"<Workers {self.spec.label} hosts={len(self._hosts)} replicas={ready}/{self.spec.replicas}>"
+
+    @property
+    def ready(self) -> tuple[WorkerRef, ...]:
+        """The replicas that can be given requests, oldest first."""
+        return tuple(WorkerRef(r.id, r.socket) for r in self._replicas.values() if r.ready)
+
+    @property
+    def processes(self) -> list[dict[str, Any]]:
+        """Every process as data, for the status."""
+        hosts = [
+            {"role": "host", "pid": h.child.pid, "state": "loaded" if h.loaded else "loading"}
+            for h in self._hosts
+            if h.serving is None
+        ]
+        return hosts + [
+            {"role": "replica", "id": r.id, "pid": r.reporter.pid if r.reporter else None,
+             "state": "ready" if r.ready else "starting", "rss_bytes": r.rss_bytes}
+            for r in self._replicas.values()
+        ]  # fmt: skip
+
+    def load(self, path: str, prepared: Prepared) -> None:
+        """Say where the model directory is and which environment it runs in: the first host starts now."""
+        self._path, self._prepared = path, prepared
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep the version running until it is cancelled or has failed for good (`failure` says why).
+
+        Cancelling ends every process of it before this returns.
+        """
+        try:
+            while self.failure is None:
+                self._wake.clear()
+                wait_s = await self._step()
+                try:
+                    await asyncio.wait_for(self._wake.wait(), wait_s)
+                except TimeoutError:
+                    continue
+        finally:
+            await self._stop()
+            self._on_change()
+
+    def kill(self, replica_id: str, why: str) -> None:
+        """Kill one replica that does not answer any more; the loop replaces it."""
+        replica = self._replicas.get(replica_id)
+        if replica and replica.reporter:
+            self._log.warning("worker killed", worker=replica_id, pid=replica.reporter.pid, reason=why)
+            replica.reporter.kill()
+
+    async def greet(self, reporter: Reporter) -> None:
+        """Take a process of ours that has just connected, until its connection ends."""
+        if self._stopping:
+            reporter.kill()
+        elif reporter.hello.get("role") == "replica":
+            await self._follow_replica(reporter)
+        else:
+            await self._follow_host(reporter)
+
+    async def _step(self) -> float | None:
+        """Take the one step that is due; returns the seconds until the next may be, None: when something happens."""
+        if self._prepared is None:
+            return None
+        missing = self.spec.replicas - len(self._replicas)
+        loading = any(not h.loaded for h in self._hosts)
+        source = next((h for h in self._hosts if h.loaded and h.serving is None and h.reporter), None)
+        now_s = time.monotonic()
+        if source is None and not loading and (missing or self._may_fork()):
+            if now_s < self._not_before_s:
+                return self._not_before_s - now_s
+            await self._start_host(self._prepared)
+            return None
+        if missing > 0 and source and source.reporter:
+            if now_s < self._not_before_s:
+                return self._not_before_s - now_s
+            replica = self._new_replica()
+            arguments = {"replica": replica.id, "socket": replica.socket}
+            if source.forkable:
+                source.reporter.command("fork", **arguments)
+            else:
+                source.serving, replica.reporter = replica, source.reporter
+                source.reporter.command("serve", **arguments)
+            return 0.0
+        return None
+
+    def _may_fork(self) -> bool:
+        """Whether a host is worth having even when all replicas live: the next one to die is then replaced at once."""
+        return self.facts.get("forkable", False) is True
+
+    async def _start_host(self, prepared: Prepared) -> None:
+        spec = self.spec
+        arguments = _arguments(self._room, spec)
+        try:
+            child = await Child.start(
+                [prepared.python, str(_WORKER), arguments, _ROLE],
+                log=self._log,
+                pass_fds=(self._room.lifeline_fd,),
+                environ=prepared.environ(spec.environ),
+                directory=self._room.workplace,
+            )
+        except OSError as error:
+            reason = f"{prepared.python} cannot be started: {error.strerror}"
+            if not self.proven:
+                self._fail(reason, "")
+                return
+            # What serves goes on with the processes that it has.
+            wait_s = self.loads.died(0.0, random.random()) or self.loads.policy.most_s  # noqa: S311 - as below
+            self._log.error("worker not started", reason=reason, retry_in_s=round(wait_s, 2))
+            self._not_before_s = time.monotonic() + wait_s
+            self._wake.set()
+            return
+        host = _Host(child)
+        self._hosts.append(host)
+        self._log.debug("worker started", pid=child.pid, python=prepared.python)
+        self._spawn(self._watch(host))
+
+    async def _watch(self, host: _Host) -> None:
+        code = await host.child.wait()
+        self._hosts.remove(host)
+        lived_s = time.monotonic() - host.child.started_s
+        if self._stopping:
+            return
+        if host.loaded:
+            for replica in [r for r in self._replicas.values() if r.reporter is None]:
+                self._lost(replica, "its host ended before it could report")  # should it report yet, it is ended
+            if host.serving is None:
+                self._log.warning("worker host ended", pid=host.child.pid, exit=describe_exit(code))
+                self._back_off(self.restarts, lived_s)
+        else:
+            reason = host.reason or f"the worker {describe_exit(code)} while loading"
+            detail = host.detail or "\n".join(host.child.last_lines)
+            wait_s = self.loads.died(lived_s, random.random())  # noqa: S311 - spreads restarts, guards nothing
+            if wait_s is None and not self.proven:
+                self._fail(reason, detail)
+                return
+            wait_s = self.loads.policy.most_s if wait_s is None else wait_s
+            self._log.error("model did not load", reason=reason, attempt=self.loads.deaths, retry_in_s=round(wait_s, 2))
+            self._not_before_s = time.monotonic() + wait_s
+        self._wake.set()
+
+    async def _follow_host(self, reporter: Reporter) -> None:
+        host = next((h for h in self._hosts if h.child.pid == reporter.pid), None)
+        if host is None:
+            reporter.kill()
+            return
+        host.reporter = reporter
+        reporter.command("load", path=self._path, options=dict(self.spec.options))
+        while (event := await reporter.events()) is not None:
+            if event["event"] == "loaded":
+                host.loaded, host.forkable = True, event["forkable"]
+                self.facts = {**event["facts"], "forkable": event["forkable"]}
+                self.load_s = event["took_s"]
+                self.loads.deaths = 0
+                self._log.debug("model loaded", took_s=round(event["took_s"], 3), forkable=host.forkable)
+                self._wake.set()
+                self._on_change()
+            elif event["event"] == "failed":
+                host.reason, host.detail = event["reason"], event["detail"]
+            elif event["event"] == "exited":
+                replica = self._replicas.get(event["replica"])
+                if replica is not None and replica.reporter is None:
+                    self._lost(replica, f"{describe_exit(event['exit'])} before it could report")
+                else:
+                    self._log.info("worker ended", worker=event["replica"], exit=describe_exit(event["exit"]))
+            elif event["event"] == "ready" and host.serving is not None:
+                self._ready(host.serving, event)
+        host.reporter = None
+        if host.serving is not None:
+            self._lost(host.serving, "its process ended")
+
+    async def _follow_replica(self, reporter: Reporter) -> None:
+        replica = self._replicas.get(reporter.hello.get("replica", ""))
+        if replica is None:
+            reporter.kill()
+            return
+        replica.reporter = reporter
+        while (event := await reporter.events()) is not None:
+            if event["event"] == "ready":
+                self._ready(replica, event)
+        self._lost(replica, "its process ended")
+
+    def _ready(self, replica: Replica, event: dict[str, Any]) -> None:
+        replica.ready, replica.rss_bytes = True, event.get("rss_bytes", 0)
+        self.warm_up = event["warm_up"]
+        self.facts = {**event["facts"], "forkable": self.facts.get("forkable", False)}
+        self.proven = True
+        self._log.info("worker ready", worker=replica.id, pid=replica.reporter.pid if replica.reporter else None)
+        self._wake.set()
+        self._on_change()
+
+    def _lost(self, replica: Replica, why: str) -> None:
+        if self._replicas.pop(replica.id, None) is None or self._stopping:
+            return
+        _unlink(replica)
+        self._log.warning("worker lost", worker=replica.id, reason=why)
+        self._back_off(self.restarts, time.monotonic() - replica.started_s)
+        if not self.proven and self.restarts.deaths >= 3:
+            self._fail(f"the worker died {self.restarts.deaths} times while it warmed up ({why})", "")
+        self._wake.set()
+        self._on_change()
+
+    def _back_off(self, restarts: Restarts, lived_s: float) -> None:
+        wait_s = restarts.died(lived_s, random.random()) or 0.0  # noqa: S311 - as above
+        # The first quick death is repaired at once: only the second in a row says that something is wrong.
+        self._not_before_s = time.monotonic() + (wait_s if restarts.deaths > 1 else 0.0)
+
+    def _new_replica(self) -> Replica:
+        self._serial += 1
+        name = f"{self.spec.key}.{self._serial}"
+        # The whole path of a Unix socket may have 107 bytes: the pool's serial number names it, not the model.
+        replica = Replica(id=name, socket=str(self._room.directory / f"{name.rpartition('#')[2]}.sock"))
+        self._replicas[name] = replica
+        return replica
+
+    def _fail(self, reason: str, detail: str) -> None:
+        self.failure, self.failure_detail = reason, detail
+        self._wake.set()
+
+    def _spawn(self, coroutine: Any) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _stop(self) -> None:
+        self._stopping = True
+        for replica in self._replicas.values():
+            if replica.reporter:
+                replica.reporter.kill()
+            _unlink(replica)
+        self._replicas.clear()
+        await asyncio.gather(*(h.child.stop(_STOP_GRACE_S) for h in list(self._hosts)), return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+
+
+def _unlink(replica: Replica) -> None:
+    Path(replica.socket).unlink(missing_ok=True)
+
+
+def _arguments(room: ControlRoom, spec: WorkerSpec) -> str:
+    """The worker's command-line argument: where to report, and who it is (which ``ps`` then shows)."""
+    return json.dumps(
+        {
+            "headrace_worker": spec.label,
+            "control": room.path,
+            "lifeline_fd": room.lifeline_fd,
+            "identity": {"key": spec.key, "model": spec.model},
+        }
+    )
