@@ -1,0 +1,33 @@
+"""What an address of a served model looks like. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from headrace.client.errors import BadRequest
+
+
+def check_address(address: str) -> str:
+    """Return an http(s) URL without what stands behind its path; raises BadRequest if it is none."""
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError as error:
+        raise BadRequest(f"{address!r} is not an address: {error}") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise BadRequest(f"{address!r} is not an address; write for example http://localhost:5001")
+    if parts.query or parts.fragment:
+        raise BadRequest(f"{address!r}: an address has no query and no fragment")
+    return address.rstrip("/").removesuffix("/invocations").rstrip("/")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether `url` leads to this machine itself."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,299 @@
+"""Looking at served models as an operator would: alive, ready, version, an example prediction, latency, environment.
+
+Every question is one plain HTTP request without any retry, for a retry would hide what is looked for. The standard
+library's HTTP is enough for that, and takes a tenth of the start-up of a whole client: a container's health check runs
+this every few seconds.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from headrace.client.examples import example_of
+
+LATENCY_REQUESTS = 20
+_TEXT_EXAMPLE = {"inputs": ["headrace check"]}
+_PAUSE_S = 0.2
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `ok` None: it could not be looked at, and that is no fault of the server."""
+
+    what: str
+    ok: bool | None
+    told: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found at one address."""
+
+    url: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return all(finding.ok is not False for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to look for. `data`: the example's body, None: the admin API's or a text. `admin`: its URL, None: not known.
+
+    `timeout_s` is for one request, `quick` leaves it at alive and ready.
+    """
+
+    data: bytes | None = None
+    admin: str | None = None
+    timeout_s: float = 10.0
+    quick: bool = False
+
+
+class _Silent(Exception):
+    """Nothing answered; the message says why."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    took_s: float
+
+    def json(self) -> Any:
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+    def told(self) -> str:
+        """The first words of an error."""
+        value = self.json()
+        text = value.get("message") or value.get("detail") if isinstance(value, dict) else None
+        return " ".join(str(text or self.body[:200].decode("utf-8", "replace")).split())[:200]
+
+
+class _Line:
+    """A connection to one server, kept alive between requests and made anew when it broke."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        parts = urlsplit(url)
+        self._path = parts.path.rstrip("/")
+        host, port = parts.hostname or "", parts.port
+        self._connection: http.client.HTTPConnection
+        if parts.scheme == "https":
+            context = ssl.create_default_context()
+            self._connection = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
+        else:
+            self._connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+
+    def ask(self, path: str, body: bytes | None = None) -> _Answer:
+        """One request; raises _Silent."""
+        method = "GET" if body is None else "POST"
+        headers = {"User-Agent": "headrace-check", **({} if body is None else {"Content-Type": "application/json"})}
+        begun_s = time.perf_counter()
+        try:
+            self._connection.request(method, self._path + path, body, headers)
+            response = self._connection.getresponse()
+            data = response.read()
+        except TimeoutError as error:
+            self._connection.close()
+            raise _Silent("no answer in time") from error
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise _Silent(str(error) or type(error).__name__) from error
+        named = {name.lower(): value for name, value in response.getheaders()}
+        return _Answer(response.status, named, data, time.perf_counter() - begun_s)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def expand(url: str, timeout_s: float) -> list[str]:
+    """Return the addresses of every model where `url` is a shared port, else `url` alone."""
+    url = url.rstrip("/").removesuffix("/invocations")
+    line = _Line(url, timeout_s)
+    try:
+        if line.ask("/version").status != 404:
+            return [url]
+        models = line.ask("/models").json()
+    except _Silent:
+        return [url]
+    finally:
+        line.close()
+    if not isinstance(models, list):
+        return [url]
+    return [f"{url}/models/{quote(m['name'])}" for m in models if isinstance(m, dict) and "name" in m] or [url]
+
+
+def wait_ready(urls: list[str], wait_s: float, timeout_s: float) -> None:
+    """Return when every address is ready, or after `wait_s` seconds."""
+    end_s = time.monotonic() + wait_s
+    missing = list(urls)
+    while missing:
+        missing = [url for url in missing if not _is_ready(url, timeout_s)]
+        left_s = end_s - time.monotonic()
+        if not missing or left_s <= 0:
+            return
+        time.sleep(min(_PAUSE_S, left_s))
+
+
+def check(url: str, wanted: Wanted, tell: Callable[[Finding], None] = lambda _: None) -> Report:
+    """Look at one address; `tell` hears each finding at once. Raises nothing for what a server does."""
+    line = _Line(url, wanted.timeout_s)
+    found: list[Finding] = []
+    try:
+        for finding in _look(url, line, wanted):
+            found.append(finding)
+            tell(finding)
+    finally:
+        line.close()
+    return Report(url, tuple(found))
+
+
+def _is_ready(url: str, timeout_s: float) -> bool:
+    line = _Line(url, timeout_s)
+    try:
+        return line.ask("/ping").status == 200
+    except _Silent:
+        return False
+    finally:
+        line.close()
+
+
+def _look(url: str, line: _Line, wanted: Wanted) -> Iterator[Finding]:
+    try:
+        ping = line.ask("/ping")
+    except _Silent as silent:
+        yield Finding("alive", ok=False, told=f"no answer: {silent}")
+        return
+    yield Finding("alive", ok=True, told=f"answers in {ping.took_s * 1000:.1f} ms", facts={"took_s": ping.took_s})
+    if ping.status != 200:
+        yield Finding("ready", ok=False, told=f"/ping says {ping.status}: {ping.told()}", facts={"status": ping.status})
+    else:
+        yield Finding("ready", ok=True, told="/ping says 200", facts={"status": 200})
+    if wanted.quick:
+        return
+    model = None
+    try:
+        if wanted.admin:
+            # Even an answer to a request that says nothing names the model.
+            label = line.ask("/invocations", b"{}").headers.get("headrace-model")
+            model, problem = _described(url, wanted.admin, label, wanted.timeout_s)
+            if problem:
+                yield Finding("admin", ok=False, told=problem)
+        yield _version(line, model)
+        body, whose = _example(wanted, model)
+        example, answered = _predict(line, body, whose)
+        yield example
+        if answered:
+            yield _latency(line, body)
+    except _Silent as silent:
+        yield Finding("connection", ok=False, told=f"broke off: {silent}")
+    if model is not None:
+        yield _environment(model)
+
+
+def _version(line: _Line, model: dict[str, Any] | None) -> Finding:
+    answer = line.ask("/version")
+    if answer.status != 200:
+        return Finding("version", ok=False, told=f"/version says {answer.status}: {answer.told()}")
+    mlflow = answer.body.decode("utf-8", "replace").strip()
+    facts: dict[str, Any] = {"mlflow": mlflow}
+    label = ((model or {}).get("current") or {}).get("label")
+    if label:
+        facts["model"] = label
+    return Finding("version", ok=True, told=f"{f'{label}, ' if label else ''}MLflow {mlflow}", facts=facts)
+
+
+def _example(wanted: Wanted, model: dict[str, Any] | None) -> tuple[bytes, str]:
+    """(the body to try, whose it is)."""
+    if wanted.data is not None:
+        return wanted.data, "given"
+    signature = (((model or {}).get("current") or {}).get("facts") or {}).get("signature")
+    made = example_of(signature) if signature else None
+    if made is not None:
+        return json.dumps(made).encode(), "made of the signature"
+    return json.dumps(_TEXT_EXAMPLE).encode(), "guessed"
+
+
+def _predict(line: _Line, body: bytes, whose: str) -> tuple[Finding, bool]:
+    answer = line.ask("/invocations", body)
+    if answer.status == 200:
+        facts = {"answer": answer.json(), "took_s": answer.took_s, "request_id": answer.headers.get("x-request-id")}
+        if label := answer.headers.get("headrace-model"):
+            facts["model"] = label
+        text = " ".join(answer.body.decode("utf-8", "replace").split())
+        short = text if len(text) <= 120 else f"{text[:119]}…"
+        by = f" by {label}" if label else ""
+        return Finding("predicts", ok=True, told=f"{short}{by} ({whose} example)", facts=facts), True
+    if whose != "given" and 400 <= answer.status < 500 and answer.status not in {404, 405, 408, 429}:
+        told = f"the {whose} example was refused ({answer.status}); give one with --data"
+        return Finding("predicts", ok=None, told=told, facts={"status": answer.status}), False
+    told = f"/invocations says {answer.status}: {answer.told()}"
+    return Finding("predicts", ok=False, told=told, facts={"status": answer.status}), False
+
+
+def _latency(line: _Line, body: bytes) -> Finding:
+    answers = [line.ask("/invocations", body) for _ in range(LATENCY_REQUESTS)]
+    bad = sorted({a.status for a in answers if a.status != 200})
+    took = sorted(a.took_s for a in answers)
+    p50_s, p99_s = took[len(took) // 2], took[min(len(took) - 1, int(0.99 * len(took)))]
+    facts = {"requests": len(took), "p50_s": p50_s, "p99_s": p99_s, "failed": sum(a.status != 200 for a in answers)}
+    told = f"{len(took)} requests: p50 {p50_s * 1000:.1f} ms, p99 {p99_s * 1000:.1f} ms"
+    if bad:
+        told += f"; {facts['failed']} failed with {', '.join(map(str, bad))}"
+    return Finding("latency", ok=not bad, told=told, facts=facts)
+
+
+def _described(url: str, admin: str, label: str | None, timeout_s: float) -> tuple[dict[str, Any] | None, str]:
+    """(the entry of the admin API for the model at `url` which calls itself `label`, what is wrong)."""
+    line = _Line(admin, timeout_s)
+    try:
+        answer = line.ask("/api/models")
+    except _Silent as silent:
+        return None, f"{admin} does not answer: {silent}"
+    finally:
+        line.close()
+    status = answer.json()
+    models = status.get("models") if isinstance(status, dict) else None
+    if answer.status != 200 or not isinstance(models, list):
+        return None, f"{admin}/api/models says {answer.status}, and lists no models"
+    parts = urlsplit(url)
+    name = parts.path.rpartition("/models/")[2] if "/models/" in parts.path else None
+    for model in models:
+        told = (model.get("current") or {}).get("label")
+        # A port may be mapped to another one on the way here; what answers says whose it is.
+        if (model.get("name") == name) if name else (told == label if label else model.get("port") == parts.port):
+            return model, ""
+    return None, f"{admin} knows no model at {url}"
+
+
+def _environment(model: dict[str, Any]) -> Finding:
+    """What the admin API says about the environment that the model runs in."""
+    current = model.get("current") or {}
+    report = current.get("environment") or model.get("environment") or {}
+    python = (current.get("facts") or {}).get("python_version")
+    mismatches = report.get("mismatches") if isinstance(report, dict) else None
+    facts = {"python": python, "environment": report}
+    if mismatches:
+        return Finding("environment", ok=False, told=f"{len(mismatches)} mismatches: {_some(mismatches)}", facts=facts)
+    told = f"Python {python}" if python else "nothing is reported"
+    if mismatches is not None:
+        told += ", as the model was trained with"
+    return Finding("environment", ok=True if python else None, told=told, facts=facts)
+
+
+def _some(mismatches: Any) -> str:
+    items = mismatches if isinstance(mismatches, list) else list(mismatches.items())
+    return "; ".join(str(m.get("told") or m.get("name") or m) if isinstance(m, dict) else str(m) for m in items[:3])

@@ -1,0 +1,1 @@
+"""Predictions for whole files: read in chunks, resumable, written in one step."""
