@@ -1,0 +1,40 @@
+"""One registry and one real server for all tests of the client; imported by tests/conftest.py."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.serving import Serving, serving
+
+MODELS = ("echo", "table", "text", "classification", "sentiment")
+
+
+@pytest.fixture(scope="session")
+def client_registry(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The tracking URI of a registry with `MODELS`, each with an alias production."""
+    directory = tmp_path_factory.mktemp("client_registry")
+    script = Path(__file__).with_name("build_registry.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(directory)], capture_output=True, text=True, check=False, timeout=110
+    )
+    assert done.returncode == 0, done.stderr
+    return f"sqlite:///{directory / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="session")
+def client_server(client_registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A real headrace that serves all of `MODELS`."""
+    document = {
+        "registry": {"tracking_uri": client_registry, "poll_s": 0.5},
+        "admin": {"port": 0},
+        "models": {name: {"port": 0, "uri": f"models:/{name}@production", "environment": "local"} for name in MODELS},
+    }
+    with serving(tmp_path_factory.mktemp("client_server"), document) as one:
+        for name in MODELS:
+            one.url(name)
+        yield one

@@ -1,0 +1,89 @@
+"""The recordings of MLflow's server, replayed by their own replayer against a running headrace, over HTTP."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import scoring_corpus as corpus
+from tests.integration.serving import ask, serving, until
+
+pytestmark = [corpus.needs_recordings, pytest.mark.timeout(1500)]
+
+# Answered otherwise on purpose: docs/coming-from-mlflow.md. A probe by HEAD is what container platforms send.
+ON_PURPOSE = {"route.ping_head", "route.health_head"}
+
+
+def models() -> dict[str, dict[str, Any]]:
+    """Every server of the recordings as an entry of `models:`, with the options that its server had."""
+    entries = {}
+    for label in sorted({record["model"] for record in corpus.recordings()}):
+        server = corpus.servers().get(label, {})
+        path = corpus.models()[server.get("model", label)]
+        entry: dict[str, Any] = {"uri": path, "environment": "local", "port": 0, "env": dict(server.get("env", {}))}
+        arguments = server.get("args", [])
+        if "--timeout" in arguments:
+            entry["timeout_s"] = float(arguments[arguments.index("--timeout") + 1])
+        if "SERVING_MODEL_CONFIG" in entry["env"]:
+            entry["config"] = json.loads(entry["env"].pop("SERVING_MODEL_CONFIG"))
+        entries[label] = entry
+    return entries
+
+
+@contextmanager
+def everything(directory: Path, **more: Any) -> Iterator[tuple[Any, str]]:
+    """A headrace with all the models; yields it and its shared port's URL."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    document = {
+        "admin": {"port": 0},
+        "gateway": {"port": port},
+        "models": {label: {**entry, **more} for label, entry in models().items()},
+        "bring_up_at_once": 2,
+    }
+    with serving(directory, document) as one:
+        wanted = more.get("replicas", 1)
+
+        def up() -> bool:
+            status = ask(f"{one.admin}/api/models").json
+            return all(m["replicas"]["ready"] == wanted for m in status["models"])
+
+        until(lambda: [e for e in one.events if e["event"] == "admin"], "the models to be settled", 900)
+        until(up, "all replicas", 300)
+        yield one, f"http://127.0.0.1:{port}"
+
+
+def replay(urls: dict[str, str], directory: Path) -> list[dict[str, str]]:
+    """Run the replayer on the tiers core and edge; returns what differs and is not meant to."""
+    file, report = directory / "urls.json", directory / "report.json"
+    file.write_text(json.dumps(urls), encoding="utf-8")
+    script = corpus.RECORDINGS / "replay.py"
+    done = subprocess.run(
+        [sys.executable, "-B", str(script), str(file), "--strict", "--tiers", "core,edge", "--report", str(report)],
+        capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+    assert "replayed" in done.stdout, done.stdout + done.stderr
+    assert "skipped" not in done.stdout, done.stdout
+    found: list[dict[str, str]] = json.loads(report.read_text(encoding="utf-8"))
+    assert {f["id"] for f in found} >= ON_PURPOSE, "these are not answered otherwise any more"
+    return [f for f in found if f["id"] not in ON_PURPOSE]
+
+
+def test_batched_with_two_replicas_on_own_and_shared_ports(tmp_path: Path) -> None:
+    with everything(tmp_path, replicas=2) as (one, shared):
+        assert replay({label: one.url(label) for label in models()}, tmp_path) == []
+        assert replay({label: f"{shared}/models/{label}" for label in models()}, tmp_path) == []
+
+
+@pytest.mark.slow
+def test_unbatched_with_one_replica(tmp_path: Path) -> None:
+    with everything(tmp_path, replicas=1, batch={"max_rows": 1}) as (one, shared):
+        assert replay({label: one.url(label) for label in models()}, tmp_path) == []
+        assert replay({label: f"{shared}/models/{label}" for label in models()}, tmp_path) == []

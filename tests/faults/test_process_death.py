@@ -1,0 +1,176 @@
+"""Any process may die at any moment: nobody's request fails, and nothing is left behind."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+import pytest
+
+from tests.integration.serving import Answer, Serving, ask, serving, until
+
+HAPPY = {"instances": ["good great happy"]}
+
+
+def config(registry: str, **models: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "registry": {"tracking_uri": registry, "poll_s": 0.5},
+        "admin": {"port": 0},
+        "models": {name: {"port": 0, **model} for name, model in models.items()},
+    }
+
+
+class Load:
+    """A few clients that ask without pause, on connections of their own, until told to stop."""
+
+    def __init__(self, url: str, clients: int = 4) -> None:
+        self.statuses: dict[object, int] = {}
+        self._url = url
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                status: object = ask(self._url, HAPPY).status
+            except OSError as error:
+                status = repr(error)
+            with self._lock:
+                self.statuses[status] = self.statuses.get(status, 0) + 1
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def more(self, count: int = 50) -> None:
+        """Wait until so many further requests were answered."""
+        wanted = sum(self.statuses.values()) + count
+        until(lambda: sum(self.statuses.values()) >= wanted, f"{count} further answers")
+
+
+def pids(one: Serving, role: str) -> set[int]:
+    return {p.pid for p in one.processes(role)}
+
+
+@pytest.mark.parametrize(("role", "replicas"), [("role=replica", 2), ("role=replica", 1), ("role=host", 2)])
+def test_a_worker_killed_under_load_fails_no_request(registry: str, tmp_path: Path, role: str, replicas: int) -> None:
+    with serving(tmp_path, config(registry, mood={"uri": "models:/mood/1", "replicas": replicas})) as one:
+        url = one.url("mood")
+        until(lambda: one.status("mood")["replicas"]["ready"] == replicas, "all replicas")
+        with Load(f"{url}/invocations") as load:
+            load.more()
+            for _ in range(3):
+                before = until(lambda: pids(one, role), "a process to kill")
+                os.kill(min(before), signal.SIGKILL)
+                until(lambda: pids(one, role) - before, "a new process in its place")  # noqa: B023 - called at once
+                load.more()
+            until(lambda: one.status("mood")["replicas"]["ready"] == replicas, "all replicas again")
+        assert set(load.statuses) == {200}, load.statuses
+        until(lambda: not zombies(one), "the dead to be collected")
+
+
+def zombies(one: Serving) -> list[psutil.Process]:
+    """Processes of ours that have ended and that nobody has collected."""
+    family = psutil.Process(one.process.pid).children(recursive=True)
+    return [p for p in family if p.is_running() and p.status() == psutil.STATUS_ZOMBIE]
+
+
+def test_a_gateway_killed_under_load_is_replaced_and_workers_stay(registry: str, tmp_path: Path) -> None:
+    with serving(tmp_path, config(registry, mood={"uri": "models:/mood/1"})) as one:
+        url = one.url("mood")
+        workers = pids(one, "headrace_worker")
+        with Load(f"{url}/invocations") as load:
+            load.more()
+            (gateway,) = pids(one, "headrace.gateway")
+            os.kill(gateway, signal.SIGKILL)
+            until(lambda: pids(one, "headrace.gateway") - {gateway}, "a new gateway")
+            load.more()
+        answered = load.statuses.pop(200)
+        assert answered > 50
+        # What a dead gateway had in its hands is lost: at most one request for each client. None is refused.
+        assert sum(load.statuses.values()) <= 4, load.statuses
+        assert not any("refused" in str(s) for s in load.statuses), load.statuses
+        assert pids(one, "headrace_worker") == workers
+
+
+def test_the_registry_agent_may_die_and_serving_goes_on(registry: str, tmp_path: Path) -> None:
+    with serving(tmp_path, config(registry, mood={"uri": "models:/mood@production"})) as one:
+        url = one.url("mood")
+        with Load(f"{url}/invocations") as load:
+            (agent,) = pids(one, "headrace.registry")
+            os.kill(agent, signal.SIGKILL)
+            one.event("registry agent ended")
+            until(lambda: pids(one, "headrace.registry") - {agent}, "a new agent")
+            load.more()
+        assert set(load.statuses) == {200}
+
+
+def test_a_request_that_kills_its_worker_is_isolated(registry: str, tmp_path: Path) -> None:
+    with serving(tmp_path, config(registry, moody={"uri": "models:/moody/1", "replicas": 2})) as one:
+        url = f"{one.url('moody')}/invocations"
+        until(lambda: one.status("moody")["replicas"]["ready"] == 2, "both replicas")
+        answers: dict[str, Answer] = {}
+
+        def send(text: str) -> None:
+            answers[text] = ask(url, {"instances": [text]})
+
+        # Both workers are busy, so that what comes next is collected into one batch with the killer in it.
+        texts = ["sleep:0.6", "sleep:0.7", "a", "b", "die", "c", "d"]
+        threads = [threading.Thread(target=send, args=(text,)) for text in texts]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        killer = answers.pop("die")
+        assert killer.status == 500
+        assert killer.json["error_code"] == "WORKER_DIED"
+        assert {t: (a.status, a.json) for t, a in answers.items()} == {t: (200, {"predictions": [t]}) for t in answers}
+        until(lambda: one.status("moody")["replicas"]["ready"] == 2, "both replicas again")
+
+
+def test_a_request_whose_worker_dies_by_chance_is_answered_by_the_next(registry: str, tmp_path: Path) -> None:
+    with serving(tmp_path, config(registry, moody={"uri": "models:/moody/1"})) as one:
+        text = f"die once:{tmp_path / 'died'}"
+        answer = ask(f"{one.url('moody')}/invocations", {"instances": [text]})
+        assert (answer.status, answer.json) == (200, {"predictions": [text]})
+
+
+def test_a_hung_worker_is_killed_and_the_service_goes_on(registry: str, tmp_path: Path) -> None:
+    with serving(tmp_path, config(registry, moody={"uri": "models:/moody/1", "timeout_s": 1.0})) as one:
+        url = f"{one.url('moody')}/invocations"
+        before = pids(one, "role=replica")
+        slow = ask(url, {"instances": ["sleep:30"]})
+        assert slow.status == 504
+        one.event("worker killed")
+        after = ask(url, {"instances": ["ok"]})
+        assert (after.status, after.json) == (200, {"predictions": ["ok"]})
+        assert pids(one, "role=replica").isdisjoint(before)
+
+
+def test_nothing_survives_the_supervisor(registry: str, tmp_path: Path) -> None:
+    with serving(tmp_path, config(registry, moody={"uri": "models:/moody/1", "replicas": 2})) as one:
+        url = f"{one.url('moody')}/invocations"
+        until(lambda: one.status("moody")["replicas"]["ready"] == 2, "both replicas")
+        family = psutil.Process(one.process.pid).children(recursive=True)
+        assert len(family) == 5, "gateway, agent, host, two replicas"
+        busy = threading.Thread(target=_ask_in_vain, args=(url,))
+        busy.start()
+        until(lambda: any(p.is_running() for p in family), "the family")
+        one.process.kill()
+        _, left = psutil.wait_procs(family, timeout=10)
+        assert left == []
+        busy.join()
+
+
+def _ask_in_vain(url: str) -> None:
+    with pytest.raises((OSError, Exception)):
+        ask(url, {"instances": ["sleep:20"]})

@@ -1,0 +1,67 @@
+"""What serves is never given up, whatever goes wrong around it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.integration.load import Load
+from tests.integration.moving import Registry
+from tests.integration.serving import ask, serving, until
+
+TEXT = {"dataframe_records": [{"text": "a text"}]}
+
+
+def config(registry: str, alias: str, **more: Any) -> dict[str, Any]:
+    model = {"uri": f"models:/shifty@{alias}", "port": 0, "environment": "local", **more}
+    return {"registry": {"tracking_uri": registry, "poll_s": 0.5}, "admin": {"port": 0}, "models": {"shifty": model}}
+
+
+def test_a_host_that_cannot_be_started_does_not_cost_the_replicas_that_serve(registry: str, tmp_path: Path) -> None:
+    with Registry(registry) as moves:
+        moves.point("shifty", "hostless", "1")
+    with serving(tmp_path, config(registry, "hostless", replicas=2)) as one:
+        url = f"{one.url('shifty')}/invocations"
+        until(lambda: one.status("shifty")["replicas"]["ready"] == 2, "both replicas")
+        with Load(url, TEXT) as load:
+            load.more()
+            supervisor = psutil.Process(one.process.pid)
+            before = supervisor.rlimit(resource.RLIMIT_NOFILE)
+            supervisor.rlimit(resource.RLIMIT_NOFILE, (3, before[1]))  # no further file: no process can be started
+            os.kill(one.processes("role=host")[0].pid, signal.SIGKILL)
+            one.event("worker not started")
+            load.more()
+            supervisor.rlimit(resource.RLIMIT_NOFILE, before)
+            until(lambda: one.processes("role=host"), "a new host")
+            load.more()
+        assert set(load.statuses) == {200}, load.statuses
+        assert len(one.processes("role=replica")) == 2
+
+
+_DELETE = """
+import sys, warnings
+warnings.filterwarnings("ignore")
+from mlflow import MlflowClient
+MlflowClient(sys.argv[1]).delete_registered_model_alias("shifty", "deleted")
+"""
+
+
+def test_a_restart_after_the_alias_was_deleted_serves_what_served(registry: str, tmp_path: Path) -> None:
+    with Registry(registry) as moves:
+        moves.point("shifty", "deleted", "1")
+    with serving(tmp_path, config(registry, "deleted")) as one:
+        assert ask(f"{one.url('shifty')}/invocations", TEXT).headers["headrace-model"] == "shifty/1"
+        assert one.stop() == 0
+    subprocess.run([sys.executable, "-c", _DELETE, registry], check=True, capture_output=True)
+    with serving(tmp_path, config(registry, "deleted")) as one:
+        assert ask(f"{one.url('shifty')}/invocations", TEXT).headers["headrace-model"] == "shifty/1"
+        until(
+            lambda: "no alias 'deleted'" in (one.status("shifty")["registry_problem"] or ""), "the problem to be told"
+        )

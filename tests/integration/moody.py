@@ -1,0 +1,41 @@
+"""A model that does what its input says: for tests of everything that a model can do to a server."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+
+class Moody(PythonModel):
+    """Answers each text in order: what it orders (``sleep:S``, ``die``, ``exit``, ``raise:WHY``, ``pid``) or itself."""
+
+    def load_context(self, context: PythonModelContext) -> None:  # noqa: ARG002
+        if os.environ.get("MOODY_SLOW_LOAD"):
+            time.sleep(float(os.environ["MOODY_SLOW_LOAD"]))
+
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> list[str]:  # noqa: ARG002
+        return [self._one(str(text)) for text in model_input]
+
+    def _one(self, text: str) -> str:
+        order, _, value = text.partition(":")
+        if order == "sleep":
+            time.sleep(float(value))
+        elif order == "die":
+            os._exit(9)
+        elif order == "die once":
+            if not Path(value).exists():
+                Path(value).write_text("died", encoding="utf-8")
+                os._exit(9)
+        elif order == "exit":
+            raise SystemExit(3)
+        elif order == "raise":
+            raise RuntimeError(value)
+        elif order == "pid":
+            return str(os.getpid())
+        return text
+
+
+mlflow.models.set_model(Moody())

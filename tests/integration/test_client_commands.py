@@ -1,0 +1,253 @@
+"""`headrace check` and `headrace predict`, the real commands against a real server."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from news.test_model_serving import main as verify_the_demo
+from tests.client_rig.proxy import HANG, Fault, Proxy
+from tests.integration.serving import HEADRACE, Serving, serving, until
+
+pytestmark = pytest.mark.timeout(300)  # the server of all starts in one of them
+
+
+def run(*arguments: object, stdin: str = "", environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [HEADRACE, *map(str, arguments)],
+        input=stdin, capture_output=True, text=True, check=False, timeout=110, env={**os.environ, **(environ or {})},
+    )  # fmt: skip
+
+
+def nobody() -> str:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{one.getsockname()[1]}"
+
+
+def test_check_says_what_is_well(client_server: Serving) -> None:
+    text, echo = client_server.url("text"), client_server.url("echo")
+    done = run("check", text, echo, "--admin", client_server.admin)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == text
+    assert [line.split()[:2] for line in lines[1:7]] == [
+        ["✓", what] for what in ("alive", "ready", "version", "predicts", "latency", "environment")
+    ]
+    assert "text/1, MLflow" in lines[3]
+    assert "headrace check" in lines[4]
+    assert "20 requests: p50" in lines[5]
+    assert lines[-1] == "✓ 2 of 2 are well"
+
+
+def test_check_as_json(client_server: Serving) -> None:
+    data = json.dumps({"dataframe_split": {"columns": ["x", "n", "s"], "data": [[1.0, 1, "a"]]}})
+    done = run("check", client_server.url("table"), "--json", "--data", data)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["ok"]) == (0, True)
+    findings = {finding["what"]: finding for finding in found["endpoints"][0]["findings"]}
+    assert findings["predicts"]["answer"] == {"predictions": [{"x": 1.0, "n": 1, "s": "a"}]}
+    assert findings["predicts"]["model"] == "table/1"
+    assert findings["latency"]["requests"] == 20
+
+
+def test_an_example_that_was_guessed_wrong_is_no_fault_of_the_server(client_server: Serving) -> None:
+    table = client_server.url("table")
+    done = run("check", table)
+    assert done.returncode == 0
+    assert "· predicts" in done.stdout
+    assert "give one with --data" in done.stdout
+    made = run("check", table, "--admin", client_server.admin)
+    assert "✓ predicts" in made.stdout
+    given = run("check", table, "--data", '{"inputs": ["a"]}')
+    assert given.returncode == 1
+    assert "✗ predicts" in given.stdout
+
+
+def test_check_says_what_is_wrong(client_server: Serving) -> None:
+    gone, echo = nobody(), client_server.url("echo")
+    done = run("check", gone, echo)
+    assert done.returncode == 1
+    assert "✗ alive        no answer: " in done.stdout
+    assert done.stdout.endswith("✗ 1 of 2 is well\n")
+    sick = Fault(status=503, body=b'{"error_code": "TEMPORARILY_UNAVAILABLE", "message": "it is being loaded"}')
+    with Proxy(echo, always=sick) as proxy:
+        done = run("check", proxy.url)
+        assert done.returncode == 1
+        assert "✓ alive" in done.stdout
+        assert "✗ ready        /ping says 503: it is being loaded" in done.stdout
+        assert run("check", "--quick", proxy.url).returncode == 1
+    assert run("check", "--quick", echo).returncode == 0
+    with Proxy(echo, always=Fault(hold_s=HANG)) as proxy:
+        done = run("check", proxy.url, "--timeout", "0.3")
+        assert (done.returncode, "no answer in time" in done.stdout) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["check"], "Missing argument"),
+        (["check", "localhost:5001"], "is not an address"),
+        (["check", "http://x", "--data", "{"], "--data is not JSON"),
+        (["check", "http://x", "--data", "@absent.json"], "absent.json"),
+        (["predict", "text"], "give either --address URL or --model URI"),
+        (["predict", "-a", "http://x", "-i", "absent.csv"], "absent.csv: No such file"),
+        (["predict", "-a", "http://x", "-i", "in.docx"], "must end in one of .txt, .csv"),
+        (["predict", "-a", "x", "text"], "must all be http"),
+        (["predict", "-a", "http://x", "text", "--params", "[1]"], "--params must be a JSON object"),
+    ],
+)
+def test_a_wrong_command_is_exit_code_2(arguments: list[str], says: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_check_waits_for_readiness_and_looks_at_every_model_of_a_shared_port(
+    client_registry: str, tmp_path: Path
+) -> None:
+    port = int(nobody().rpartition(":")[2])
+    document = {
+        "registry": {"tracking_uri": client_registry},
+        "admin": {"port": 0},
+        "gateway": {"port": port},
+        "models": {"classification": {"uri": "models:/classification/1", "port": 0, "environment": "local"}},
+    }
+    with serving(tmp_path, document):
+        done = run("check", f"http://127.0.0.1:{port}", "--wait", "90")
+        assert done.returncode == 0, done.stdout
+        assert done.stdout.startswith(f"http://127.0.0.1:{port}/models/classification\n")
+
+
+def test_the_demos_own_check(client_server: Serving, capsys: pytest.CaptureFixture[str]) -> None:
+    models = ["--classification", client_server.url("classification"), "--sentiment", client_server.url("sentiment")]
+    assert verify_the_demo([*models, "--wait", "10"]) == 0
+    told = capsys.readouterr().out
+    assert "✓ answers      'This is wonderful news!' is positive" in told
+    assert "✓ 2 of 2 models are well" in told
+    assert verify_the_demo([*models[:2], "--sentiment", nobody()]) == 1
+
+
+def test_predict_texts_and_lines(client_server: Serving) -> None:
+    echo = client_server.url("echo")
+    assert run("predict", "-a", echo, "one text", "another").stdout == "one text\nanother\n"
+    lines = "".join(f"line {i}\n" for i in range(50))
+    assert run("predict", "-a", echo, "--chunk-rows", "7", stdin=lines).stdout == lines
+    done = run("predict", "-a", client_server.url("text"), "--params", '{"times": 2}', "a")
+    assert done.stdout == '["text", "text"]\n'
+    failed = run("predict", "-a", echo, "raise")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.startswith("headrace: Encountered an unexpected error while evaluating the model")
+    gone = run("predict", "-a", nobody(), "a", "--deadline", "0.5")
+    assert gone.returncode == 1
+    assert "no connection" in gone.stderr
+
+
+def test_predict_with_a_model_in_the_commands_own_process(client_registry: str) -> None:
+    done = run("predict", "-m", "models:/echo@production", "a", environ={"MLFLOW_TRACKING_URI": client_registry})
+    assert done.stdout == "a\n", done.stderr
+    lost = run("predict", "-m", "models:/nothing/1", "a", environ={"MLFLOW_TRACKING_URI": client_registry})
+    assert lost.returncode == 2
+    assert "nothing" in lost.stderr
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_predict_files_in_and_out(client_server: Serving, tmp_path: Path, kind: str) -> None:
+    rows = [{"x": i + 0.5, "n": i, "s": f"ü{i}"} for i in range(25)]
+    source, output = tmp_path / f"in.{kind}", tmp_path / f"out.{kind}"
+    if kind == "csv":
+        with source.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, ["x", "n", "s"])
+            writer.writeheader()
+            writer.writerows(rows)
+    elif kind == "jsonl":
+        source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), source, row_group_size=10)
+    table = client_server.url("table")
+    done = run("predict", "-a", table, "-i", source, "-o", output, "--chunk-rows", "4", "--progress")
+    assert done.returncode == 0, done.stderr
+    assert "25/25" in done.stderr
+    if kind == "csv":
+        with output.open(encoding="utf-8", newline="") as file:
+            found = list(csv.DictReader(file))
+        assert [row["s"] for row in found] == [row["prediction.s"] for row in found] == [f"ü{i}" for i in range(25)]
+        assert [float(row["prediction.x"]) for row in found] == [i + 0.5 for i in range(25)]
+    else:
+        lines = output.read_text(encoding="utf-8").splitlines() if kind == "jsonl" else []
+        read = [json.loads(line) for line in lines] if kind == "jsonl" else pq.read_table(output).to_pylist()
+        assert read == [{**row, "prediction": row} for row in rows]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"in.{kind}", f"out.{kind}"]
+
+
+def test_a_killed_run_goes_on_where_it_was(client_server: Serving, tmp_path: Path) -> None:
+    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("id,text\n" + "".join(f"{i:04},text {i}\n" for i in range(200)), encoding="utf-8")
+    command = ["predict", "-i", source, "-o", output, "--column", "text", "--chunk-rows", "10", "--parallel", "2"]
+    wanted = tmp_path / "wanted.csv"
+    echo = client_server.url("echo")
+    assert run(*command[:4], wanted, *command[5:], "-a", echo).returncode == 0
+    journal = tmp_path / "out.csv.journal"
+    with Proxy(echo, [Fault()] * 7, always=Fault(hold_s=HANG)) as proxy:
+        process = subprocess.Popen([HEADRACE, *map(str, command), "-a", proxy.url], stderr=subprocess.DEVNULL)
+        # Seven requests pass, two more hang: then nothing moves any more.
+        until(lambda: journal.exists() and journal.read_bytes().count(b"\n") == 8, "seven chunks")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not output.exists()
+        with journal.open("ab") as file:
+            file.write(b'{"start": 190, "pre')  # as if it had been killed in the middle of a line
+        proxy.always = Fault()
+        proxy.seen.clear()
+        done = run(*command, "-a", proxy.url)
+        assert done.returncode == 0, done.stderr
+        assert len(proxy.seen) == 13, "what was done is not asked again"
+    assert output.read_bytes() == wanted.read_bytes()
+    assert not journal.exists()
+
+
+def test_rows_that_cannot_be_predicted_are_named_and_the_rest_is_kept(client_server: Serving, tmp_path: Path) -> None:
+    source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    source.write_text("a\nb\nraise\nd\ne\nf\n", encoding="utf-8")
+    command = ["predict", "-a", client_server.url("echo"), "-i", source, "-o", output, "--chunk-rows", "2"]
+    done = run(*command)
+    assert done.returncode == 1
+    assert "2 of 6 rows were not answered (rows 2 to 3)" in done.stderr
+    assert not output.exists()
+    other = run(*command, "--params", '{"a": 1}')
+    assert (other.returncode, "differs in: params" in other.stderr) == (2, True)
+    source.write_text("a\nb\n", encoding="utf-8")
+    assert "differs in: input" in run(*command).stderr
+    assert run(*command, "--restart").returncode == 0
+    assert [json.loads(line)["prediction"] for line in output.read_text().splitlines()] == ["a", "b"]
+
+
+LIGHT = """
+import sys
+sys.argv = ["headrace", "check", "--quick", "http://127.0.0.1:9"]
+from headrace.cli.main import main
+try:
+    main()
+except SystemExit:
+    pass
+print(sorted({"httpx", "mlflow", "numpy", "pandas", "rich", "asyncio", "msgspec"} & set(sys.modules)))
+"""
+
+
+def test_a_health_check_and_the_import_are_light() -> None:
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+    code = "import sys, headrace.client; from headrace.client import connect, aconnect; print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert not {"'httpx'", "'mlflow'", "'numpy'", "'pandas'", "'rich'"} & set(done.stdout.strip("[]\n").split(", "))

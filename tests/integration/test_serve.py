@@ -1,0 +1,250 @@
+"""`headrace serve`, the real thing: real processes, a real sqlite registry, real HTTP."""
+
+import signal
+import socket
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.serving import HEADRACE, Answer, ask, serving, until
+
+HAPPY = {"instances": ["good great happy"]}
+
+
+def config(registry: str, **models: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "registry": {"tracking_uri": registry, "poll_s": 0.5},
+        "admin": {"port": 0},
+        "models": {name: {"port": 0, **model} for name, model in models.items()},
+    }
+
+
+def test_two_models_on_their_ports_and_on_the_shared_one(registry: str, tmp_path: Path) -> None:
+    document = config(
+        registry, mood={"uri": "models:/mood@production", "replicas": 2}, staged={"uri": "models:/mood/Production"}
+    )
+    document["gateway"] = {"port": 0}
+    # Port 0 of the shared port is not told per model: give it a number that is free.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        document["gateway"]["port"] = free.getsockname()[1]
+    shared = f"http://127.0.0.1:{document['gateway']['port']}"
+    with serving(tmp_path, document) as one:
+        for name in ("mood", "staged"):
+            answer = ask(f"{one.url(name)}/invocations", HAPPY)
+            assert (answer.status, answer.json) == (200, {"predictions": ["pos"]})
+            assert answer.headers["headrace-model"] == "mood/1"
+            assert ask(f"{one.url(name)}/ping").status == 200
+            assert ask(f"{one.url(name)}/ping", method="HEAD").status == 200
+            through = ask(f"{shared}/models/{name}/invocations", HAPPY)
+            assert (through.status, through.json) == (200, {"predictions": ["pos"]})
+        assert ask(f"{one.url('mood')}/version").body == ask(f"{shared}/models/mood/version").body != b""
+        assert ask(f"{shared}/models/other/invocations", HAPPY).status == 404
+        assert ask(f"{one.admin}/livez").status == 200
+        assert ask(f"{one.admin}/readyz").status == 200
+        until(lambda: one.status("mood")["replicas"]["ready"] == 2, "both replicas")
+        assert one.stop() == 0
+    assert "mood/1 on http://" in one.output
+    assert "curl http://127.0.0.1:" in one.output
+    assert one.other_lines == []
+
+
+def test_one_model_by_the_options_of_mlflow(registry: str, tmp_path: Path) -> None:
+    arguments = ["-m", "models:/mood/1", "-p", "0", "-h", "127.0.0.1", "-t", "30", "-w", "1", "--env-manager", "local"]
+    with serving(tmp_path, None, *arguments, "--admin-port", "0", environ={"MLFLOW_TRACKING_URI": registry}) as one:
+        assert ask(f"{one.url('mood')}/invocations", {"inputs": ["bad awful sad"]}).json == {"predictions": ["neg"]}
+        assert one.stop(signal.SIGINT) == 0
+
+
+def test_a_second_run_brings_nothing_again(registry: str, tmp_path: Path) -> None:
+    document = config(registry, mood={"uri": "models:/mood@production"})
+    with serving(tmp_path, document) as first:
+        assert ask(f"{first.url('mood')}/invocations", HAPPY).status == 200
+        digest = first.status("mood")["current"]["digest"]
+    copies = {p: p.stat().st_mtime_ns for p in (tmp_path / "home/models").rglob("*")}
+    with serving(tmp_path, document) as second:
+        assert ask(f"{second.url('mood')}/invocations", HAPPY).status == 200
+        assert second.status("mood")["current"]["digest"] == digest
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "home/models").rglob("*")} == copies
+
+
+def test_the_registrys_own_directory_is_not_written_to(registry: str, tmp_path: Path) -> None:
+    root = Path(registry.removeprefix("sqlite:///")).parent / "artifacts"
+    before = {p: p.stat().st_mtime_ns for p in root.rglob("*")}
+    with serving(tmp_path, config(registry, mood={"uri": "models:/mood/2"})) as one:
+        assert ask(f"{one.url('mood')}/invocations", HAPPY).json == {"predictions": ["good"]}
+    assert {p: p.stat().st_mtime_ns for p in root.rglob("*")} == before
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's client, in this process for once, and what it imports
+def test_a_moved_alias_is_followed(registry: str, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(registry)
+    client.set_registered_model_alias("mood", "moving", "1")
+    with serving(tmp_path, config(registry, mood={"uri": "models:/mood@moving"})) as one:
+        url = f"{one.url('mood')}/invocations"
+        assert ask(url, HAPPY).headers["headrace-model"] == "mood/1"
+        client.set_registered_model_alias("mood", "moving", "2")
+        answers: list[Answer] = []
+
+        def moved() -> bool:
+            answers.append(ask(url, HAPPY))
+            return answers[-1].headers["headrace-model"] == "mood/2"
+
+        until(moved, "the alias to be followed")
+        assert {a.status for a in answers} == {200}
+        assert answers[-1].json == {"predictions": ["good"]}
+        assert one.status("mood")["warm"]["label"] == "mood/1"
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("models:/nothing@production", "no such model"),
+        ("models:/mood@nothing", "no alias 'nothing'; its aliases: "),
+        ("models:/mood/99", "no version '99'"),
+        ("models:/mood/Staging", "Staging"),
+        ("models:/mood/Nonsense", "is no stage"),
+        ("no/such/directory", "no such directory"),
+    ],
+)
+def test_a_uri_that_leads_nowhere_is_one_line_and_exit_code_2(
+    registry: str, tmp_path: Path, uri: str, says: str
+) -> None:
+    with serving(tmp_path, config(registry, mood={"uri": "models:/mood/1"}, lost={"uri": uri})) as one:
+        assert one.wait() == 2
+    lines = [line for line in one.other_lines if line]
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("headrace: ")
+    assert says in lines[0]
+
+
+def run_to_its_end(tmp_path: Path, *arguments: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [HEADRACE, "serve", *arguments], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+    )
+    assert done.stdout == ""
+    return done.returncode, done.stderr.strip()
+
+
+def test_a_busy_port_is_named_with_its_path_in_the_file(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        file = tmp_path / "headrace.yaml"
+        file.write_text(f"models: {{a: {{uri: 'models:/mood/1', port: {port}}}}}\nadmin: {{port: 0}}\n")
+        code, line = run_to_its_end(tmp_path, "--config", str(file))
+        assert code == 2
+        assert line.startswith(f"headrace: {file}: models.a.port: port {port} on 127.0.0.1 is in use; stop")
+        code, line = run_to_its_end(tmp_path, "-m", "models:/mood/1", "-p", str(port), "--admin-port", "0")
+        assert (code, line.partition(";")[0]) == (2, f"headrace: port {port} on 127.0.0.1 is in use")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "give either -m MODEL_URI for one model, or --config FILE"),
+        (["-m", "models:/a/1", "--config", "x.yaml"], "give either"),
+        (["--config", "absent.yaml"], "absent.yaml: no such file"),
+        (["-m", "models:/a"], "is not a model URI"),
+        (["-m", "models:/a/1", "-p", "0", "--admin-port", "0"], "has no database file; check registry.tracking_uri"),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/absent.db")
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
+    code, text = run_to_its_end(tmp_path, *arguments, "--log-level", "error")
+    assert code == 2
+    assert says in text
+    assert len(text.splitlines()) == 1
+    assert not (tmp_path / "absent.db").exists()
+
+
+def test_ports_are_free_again_at_once(registry: str, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    document = config(registry, mood={"uri": "models:/mood/1"})
+    document["models"]["mood"]["port"] = port
+    for _ in range(2):
+        with serving(tmp_path, document) as one:
+            assert ask(f"{one.url('mood')}/invocations", HAPPY).status == 200
+            assert one.stop() == 0
+        with pytest.raises(OSError, match="refused"):
+            ask(f"http://127.0.0.1:{port}/ping")
+
+
+def test_a_model_that_cannot_load_fails_beside_a_good_one(registry: str, tmp_path: Path) -> None:
+    document = config(registry, mood={"uri": "models:/mood@production"}, broken={"uri": "models:/broken@production"})
+    with serving(tmp_path, document) as one:
+        failed = one.event("FAILED", model="broken")
+        assert "the weights are missing" in failed["reason"]
+        attempts = [e for e in one.events if e["event"] == "model did not load"]
+        assert len(attempts) == 2, "three tries: two that are followed by another"
+        assert ask(f"{one.url('mood')}/invocations", HAPPY).status == 200
+        answer = ask(f"{one.url('broken')}/invocations", HAPPY)
+        assert answer.status == 503
+        assert "the weights are missing" in answer.json["message"]
+        ping = ask(f"{one.url('broken')}/ping")
+        assert (ping.status, ask(f"{one.url('mood')}/ping").status) == (503, 200)
+        assert one.status("broken")["state"] == "FAILED"
+        assert "the weights are missing" in one.status("broken")["problem"]
+        ready = ask(f"{one.admin}/readyz")
+        assert (ready.status, list(ready.json["waiting_for"])) == (503, ["broken"])
+
+
+def test_health_is_503_until_a_worker_is_ready(registry: str, tmp_path: Path) -> None:
+    document = config(registry, moody={"uri": "models:/moody@production"})
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        document["models"]["moody"]["port"] = free.getsockname()[1]
+    url = f"http://127.0.0.1:{document['models']['moody']['port']}"
+    with serving(tmp_path, document, environ={"MOODY_SLOW_LOAD": "1"}) as one:
+        early = until(lambda: ask(f"{url}/ping"), "the gateway to answer")
+        assert early.status == 503
+        assert ask(f"{url}/invocations", HAPPY).status == 503
+        until(lambda: ask(f"{url}/ping").status == 200, "the model to be ready")
+        one.event("worker ready", model="moody")
+
+
+def test_health_answers_while_every_worker_is_busy(registry: str, tmp_path: Path) -> None:
+    with serving(tmp_path, config(registry, moody={"uri": "models:/moody@production"})) as one:
+        url = one.url("moody")
+        busy = threading.Thread(target=ask, args=(f"{url}/invocations", {"instances": ["sleep:3"]}))
+        busy.start()
+        answered = 0
+        while busy.is_alive():
+            assert ask(f"{url}/ping").status == 200
+            answered += 1
+        busy.join()
+        assert answered > 100, "a probe that waits for the worker answers once in three seconds"
+
+
+def test_sigterm_finishes_what_is_in_flight(registry: str, tmp_path: Path) -> None:
+    with serving(tmp_path, config(registry, moody={"uri": "models:/moody@production"})) as one:
+        url = f"{one.url('moody')}/invocations"
+        answers: list[Answer] = []
+        threads = [
+            threading.Thread(target=lambda: answers.append(ask(url, {"instances": ["sleep:0.5"]}))) for _ in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        until(lambda: one.processes("role=replica"), "the worker")
+        # The first is with the worker, the others wait; all were accepted before the signal.
+        until(lambda: len(_established(one)) >= 6, "six connections")
+        assert one.stop() == 0
+        for thread in threads:
+            thread.join()
+        assert [a.status for a in answers] == [200] * 6
+
+
+def _established(one: Any) -> list[Any]:
+    (gateway,) = one.processes("headrace.gateway")
+    return [c for c in gateway.net_connections("tcp") if c.status == "ESTABLISHED"]

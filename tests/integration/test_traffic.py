@@ -1,0 +1,140 @@
+"""Canary, shadow, pins, and every model of a registry: through the whole of headrace, from a sqlite registry."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.load import Load
+from tests.integration.moving import Registry
+from tests.integration.serving import JSON, ask, serving, until
+
+TEXT = {"dataframe_records": [{"text": "a text"}]}
+
+
+@pytest.fixture(scope="module")
+def moves(registry: str) -> Iterator[Registry]:
+    with Registry(registry) as made:
+        yield made
+
+
+def config(registry: str, **models: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "registry": {"tracking_uri": registry, "poll_s": 0.5},
+        "admin": {"port": 0},
+        "models": {name: {"environment": "local", **model} for name, model in models.items()},
+    }
+
+
+def labels(url: str, count: int = 20, **headers: str) -> Counter[str]:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Counter(ask(url, TEXT, headers={**JSON, **named}).headers["headrace-model"] for _ in range(count))
+
+
+def test_a_canary_takes_its_share_and_is_promoted(moves: Registry, tmp_path: Path) -> None:
+    moves.point("shifty", "main", "1")
+    moves.point("shifty", "canary", "1")
+    model = {
+        "uri": "models:/shifty@main",
+        "port": 0,
+        "traffic": {"main": 80, "canary": 20},
+        "shadow": {"alias": "dark", "share": 0.5},
+        "pin_header": True,
+        "rollout": {"bake_s": 0},
+    }
+    with serving(tmp_path, config(moves.uri, shifty=model)) as one:
+        url = f"{one.url('shifty')}/invocations"
+        # The same version: one set of processes, all the traffic. The shadow's alias does not exist yet: told, no harm.
+        assert labels(url) == {"shifty/1": 20}
+        until(lambda: one.status("shifty")["sides"]["canary"]["resting"] == "shifty/1", "the canary to rest")
+        until(lambda: "no alias 'dark'" in (one.status("shifty")["sides"]["dark"]["registry_problem"] or ""), "told")
+        with Load(url, TEXT) as load:
+            # One that cannot load: its share stays with the main version.
+            moves.point("shifty", "canary", "3")
+            until(lambda: one.status("shifty")["sides"]["canary"]["problem"], "the failure to be told")
+            assert one.status("shifty")["problem"] is None
+            assert labels(url) == {"shifty/1": 20}
+            moves.point("shifty", "canary", "2")
+            until(lambda: "shifty/2" in labels(url, 5), "the canary")
+            load.more(100)
+            assert labels(url, 5, Headrace_Version="2") == {"shifty/2": 5}
+            assert labels(url, 5, Headrace_Version="main") == {"shifty/1": 5}
+            unknown = ask(url, TEXT, headers={**JSON, "Headrace-Version": "6"})
+            assert unknown.status == 404
+            assert "there are: '1', '2', 'canary', 'main'" in unknown.json["message"]
+            # A shadow sees requests and answers none.
+            moves.point("shifty", "dark", "6")
+            until(lambda: one.status("shifty")["sides"]["dark"]["current"], "the shadow")
+            load.more(100)
+            # Promotion: the canary's processes go, what it served goes on.
+            moves.point("shifty", "main", "2")
+            until(lambda: one.status("shifty")["sides"]["canary"]["resting"] == "shifty/2", "the canary to rest again")
+            until(lambda: labels(url, 10) == {"shifty/2": 10}, "version 2 for all")
+            load.more(100)
+        assert set(load.statuses) == {200}, load.statuses
+        assert load.labels == {"shifty/1", "shifty/2"}
+        entries = ask(f"{one.admin}/api/models/shifty/history").json
+        assert [(e["version"], e.get("alias")) for e in entries if e["event"] == "serving"] == [
+            ("shifty/1", None),
+            ("shifty/2", "canary"),
+            ("shifty/6", "dark"),
+            ("shifty/2", None),
+        ]
+
+
+_SETUP = """
+import sys, warnings
+warnings.filterwarnings("ignore")
+import mlflow
+from mlflow import MlflowClient
+mlflow.set_tracking_uri(sys.argv[1])
+client = MlflowClient()
+source = client.get_model_version("shifty", "1")
+for name in ("all-one", "all-two"):
+    client.create_registered_model(name)
+    client.create_model_version(name, source.source, source.run_id, model_id=source.source.removeprefix("models:/"))
+"""
+
+
+@pytest.fixture(scope="module")
+def many(registry: str) -> None:
+    done = subprocess.run([sys.executable, "-c", _SETUP, registry], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def served(base: str) -> dict[str, bool]:
+    return {m["name"]: m["ready"] for m in ask(f"{base}/models").json}
+
+
+@pytest.mark.usefixtures("many")
+def test_every_model_with_an_alias_comes_and_goes(moves: Registry, tmp_path: Path) -> None:
+    moves.point("all-two", "wild", "1")
+    moves.point("shifty", "wild", "1")
+    document = config(moves.uri, **{"*": {"uri": "models:/*@wild"}, "shifty": {"uri": "models:/shifty/2"}})
+    document["gateway"] = {"port": 0}
+    with serving(tmp_path, document) as one:
+        base = one.url("shifty")
+        until(lambda: served(base) == {"shifty": True, "all-two": True}, "the two models")
+        # What is named explicitly wins.
+        assert labels(f"{base}/models/shifty/invocations", 3) == {"shifty/2": 3}
+        assert labels(f"{base}/models/all-two/invocations", 3) == {"all-two/1": 3}
+        assert ask(f"{one.admin}/api/models").json["wildcard"]["left_out"].keys() == {"shifty"}
+        moves.point("all-one", "wild", "1")
+        until(lambda: served(base).get("all-one"), "a third model")
+        with Load(f"{base}/models/all-one/invocations", TEXT) as load:
+            load.more()
+            moves.point("all-two", "wild", "-")
+            until(lambda: "all-two" not in served(base), "it to go")
+            load.more()
+        assert set(load.statuses) == {200}
+        one.event("model gone", model="all-two")
+        assert not one.processes("all-two")
+        assert ask(f"{base}/models/all-two/invocations", TEXT).status == 404
+        moves.point("all-two", "wild", "1")
+        until(lambda: served(base).get("all-two"), "it to come back")

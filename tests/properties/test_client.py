@@ -1,0 +1,197 @@
+"""The client's pure parts: whatever comes in, nothing is lost, doubled or out of order."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headrace.client import BadRequest
+from headrace.client.cutting import cut
+from headrace.client.decoding import joined
+from headrace.client.encoding import Table, prepare
+from headrace.client.events import EventReader
+from headrace.client.examples import example_of
+from headrace.client.files.journal import Journal
+from headrace.client.files.reading import open_source
+from headrace.client.files.writing import write
+from headrace.core.errors import UsageError
+
+ROWS = st.lists(st.text(max_size=30) | st.integers() | st.floats(allow_nan=False) | st.none(), max_size=200)
+LIMITS = st.none() | st.integers(1, 300)
+
+
+@given(ROWS, LIMITS, LIMITS)
+def test_an_input_is_cut_within_its_limits_and_whole_again(
+    rows: list[Any], max_rows: int | None, max_bytes: int | None
+) -> None:
+    parts = list(cut(prepare(rows), max_rows, max_bytes))
+    assert [row for part in parts for row in json.loads(part.body)["inputs"]] == rows
+    assert [p.start for p in parts] == [0, *(p.stop for p in parts[:-1])]
+    assert parts[-1].stop == len(rows)
+    for part in parts:
+        assert max_rows is None or part.stop - part.start <= max_rows
+        assert max_bytes is None or len(part.body) <= max_bytes or part.stop - part.start <= 1
+
+
+@given(st.lists(st.lists(st.integers(), min_size=2, max_size=2), max_size=50), LIMITS)
+def test_tables_are_cut_alike(rows: list[list[int]], max_rows: int | None) -> None:
+    bodies = [
+        json.loads(part.body)["dataframe_split"] for part in cut(prepare(Table(["a", "b"], rows)), max_rows, None)
+    ]
+    assert all(body["columns"] == ["a", "b"] for body in bodies)
+    assert [row for body in bodies for row in body["data"]] == rows
+
+
+@given(st.lists(st.lists(st.integers(), max_size=5), min_size=1, max_size=10))
+def test_answers_are_joined_only_where_they_have_one_for_each_row(answers: list[Any]) -> None:
+    rows = [len(a) for a in answers]
+    assert joined(answers, rows) == [item for answer in answers for item in answer]
+    assert joined(answers, [n + 1 for n in rows]) is None
+    assert joined([{"a": a, "b": a} for a in answers], rows) == {
+        name: [item for answer in answers for item in answer] for name in ("a", "b")
+    }
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0"), max_size=20)
+
+
+@given(st.lists(TEXTS.filter(bool), max_size=20), st.data(), st.sampled_from(["\n", "\r\n", "\r"]))
+def test_events_are_read_in_any_pieces(texts: list[str], data: st.DataObject, end: str) -> None:
+    stream = "".join(f"event: e{end}data: {text}{end}: a comment{end}{end}" for text in texts).encode() + b":\n"
+    reader, got = EventReader(), []
+    while stream:
+        size = data.draw(st.integers(1, len(stream)))
+        got += reader.feed(stream[:size])
+        stream = stream[size:]
+    assert [(event.kind, event.data) for event in got] == [("e", text) for text in texts]
+
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=12) | st.integers().map(str)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(st.lists(st.tuples(CELLS, CELLS), max_size=30), st.integers(1, 40))
+def test_a_csv_comes_out_as_it_went_in(tmp_path: Path, rows: list[tuple[str, str]], size: int) -> None:
+    path, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("a", "b"), *rows])
+    source = open_source(path, None)
+    chunks = list(source.chunks(size))
+    assert source.rows == len(rows) == sum(len(c.records) for c in chunks)
+    for number in (0, 1):
+        kinds = {type(row[number]) for chunk in chunks for row in chunk.inputs.rows} - {type(None)}
+        assert len(kinds) <= 1, "one type for a whole column"
+    numbered = ((c.records, list(range(c.start, c.stop))) for c in source.chunks(size))
+    write(out, source.columns, numbered)
+    with out.open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["a", "b", "prediction"],
+            *([a, b, str(n)] for n, (a, b) in enumerate(rows)),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "typed"),
+    [
+        (["1", "2", ""], [1, 2, None]),
+        (["1", "2.5"], [1.0, 2.5]),
+        (["1", "NaN", "1e3"], [1.0, None, 1000.0]),
+        (["007", "8"], ["007", "8"]),
+        (["12345678901234567890"], ["12345678901234567890"]),
+        (["9007199254740993", "0.5"], ["9007199254740993", "0.5"]),
+        (["1_000"], ["1_000"]),
+        (["-0.5", "inf", "0"], [-0.5, math.inf, 0.0]),
+        (["1", "x", ""], ["1", "x", ""]),
+    ],
+)
+def test_a_column_has_the_narrowest_type_of_all_of_its_cells(
+    tmp_path: Path, cells: list[str], typed: list[Any]
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("c,d\n" + "".join(f"{cell},x\n" for cell in cells), encoding="utf-8")
+    (chunk,) = open_source(path, "c").chunks(10)
+    assert chunk.inputs == typed
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(st.lists(st.lists(TEXTS, max_size=3), max_size=8), st.data())
+def test_a_journal_cut_anywhere_keeps_its_whole_lines(
+    tmp_path: Path, chunks: list[list[str]], data: st.DataObject
+) -> None:
+    path = tmp_path / "journal"
+    path.unlink(missing_ok=True)
+    ends = []
+    with Journal(path, {"job": 1}) as journal:
+        ends.append(path.stat().st_size)
+        for number, predictions in enumerate(chunks):
+            journal.add(number, predictions)
+            ends.append(path.stat().st_size)
+    at = data.draw(st.integers(0, ends[-1]))
+    with path.open("r+b") as file:
+        file.truncate(at)
+    whole = max(0, sum(end <= at for end in ends) - 1)
+    with Journal(path, {"job": 1}) as journal:
+        assert len(journal) == whole
+        assert [journal.predictions(n) for n in range(whole)] == chunks[:whole]
+        journal.add(whole, ["more"])
+    with Journal(path, {"job": 1}) as journal:
+        assert journal.predictions(whole) == ["more"]
+
+
+def test_a_journal_belongs_to_one_job_and_one_process(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with Journal(path, {"model": "a", "params": None}), pytest.raises(UsageError, match="another process"):
+        Journal(path, {"model": "a", "params": None})
+    with pytest.raises(UsageError, match="differs in: model"):
+        Journal(path, {"model": "b", "params": None})
+
+
+@pytest.mark.parametrize("data", ["text", b"x", 1, None, {1}, object()])
+def test_what_is_no_input_is_refused(data: Any) -> None:
+    with pytest.raises(BadRequest):
+        prepare(data).whole()
+
+
+@pytest.mark.parametrize(
+    ("data", "params", "body"),
+    [
+        ({"messages": [{"role": "user", "content": "hi"}]}, None, {"messages": [{"role": "user", "content": "hi"}]}),
+        ({"prompt": "hi"}, {"temperature": 0}, {"prompt": "hi", "temperature": 0}),
+        ({"prompt": ["hi"]}, None, {"inputs": {"prompt": ["hi"]}}),
+        ({"x": [b"a"]}, None, {"dataframe_split": {"columns": ["x"], "data": [["YQ=="]]}}),
+        ({"x": 1}, None, {"inputs": {"x": 1}}),
+        (["a"], {"p": 1}, {"inputs": ["a"], "params": {"p": 1}}),
+        ([], None, {"inputs": []}),
+    ],
+)
+def test_which_key_an_input_is_sent_under(data: Any, params: Any, body: Any) -> None:
+    assert json.loads(prepare(data, params).whole()) == body
+
+
+@pytest.mark.parametrize(
+    ("inputs", "body"),
+    [
+        ([{"type": "string", "name": "s"}], {"dataframe_split": {"columns": ["s"], "data": [["headrace check"]]}}),
+        ([{"type": "string"}], {"inputs": ["headrace check"]}),
+        (
+            [{"type": "double", "name": "x"}, {"type": "long", "name": "n", "required": False}],
+            {"dataframe_split": {"columns": ["x"], "data": [[1.0]]}},
+        ),
+        ([{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}], {"inputs": [[1, 1]]}),
+        (
+            [{"type": "array", "name": "a", "items": {"type": "long"}}],
+            {"dataframe_split": {"columns": ["a"], "data": [[[1]]]}},
+        ),
+        ([{"type": "new kind", "name": "a"}], None),
+        ([], None),
+    ],
+)
+def test_an_example_is_made_of_a_signature(inputs: Any, body: Any) -> None:
+    assert example_of({"inputs": json.dumps(inputs)}) == body

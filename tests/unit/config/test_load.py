@@ -1,0 +1,116 @@
+"""Every wrong configuration is refused with the path of what is wrong and what to do."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.config.load import load_file, parse
+from headrace.core.errors import ConfigError, UsageError
+
+GOOD: dict[str, Any] = {"models": {"topic": {"uri": "models:/topic@production", "port": 5001}}}
+
+
+def test_the_example_of_the_readme_is_accepted() -> None:
+    config = parse(
+        {
+            "registry": {"tracking_uri": "sqlite:///x.db", "poll_s": 5},
+            "admin": {"host": "127.0.0.1", "port": 5100},
+            "models": {
+                "classification": {"uri": "models:/classification@production", "port": 5001, "replicas": 2},
+                "sentiment": {"uri": "models:/sentiment/Production", "port": 5002, "replicas": 1},
+            },
+            "gateway": {"port": 5000},
+        }
+    )
+    assert config.models["classification"].replicas == 2
+    assert config.gateway.port == 5000
+    assert config.registry.poll_s == 5
+
+
+def test_defaults_hold_where_nothing_is_said() -> None:
+    config = parse(GOOD)
+    assert config.admin is not None
+    assert (config.admin.host, config.admin.port) == ("127.0.0.1", 5100)
+    assert config.gateway.port is None
+    assert config.models["topic"].cache is None
+
+
+@pytest.mark.parametrize(
+    ("document", "path", "says"),
+    [
+        ([], "", "expected a mapping"),
+        (None, "", "got nothing"),
+        ({}, "models", "at least one model"),
+        ({"models": {"a b": {"uri": "x"}}}, "models.a b", "letters, digits"),
+        ({"models": {"a": 5}}, "models.a", "expected a mapping, got int"),
+        ({"models": {"a": {"port": 1}}}, "models.a.uri", "is required"),
+        ({"models": {"a": {"uri": "models:/a"}}}, "models.a.uri", "is not a model URI"),
+        ({"models": {"a": {"uri": "models:/a/1", "prot": 1}}}, "models.a.prot", "did you mean 'port'"),
+        ({"models": {"a": {"uri": "models:/a/1", "port": "5001"}}}, "models.a.port", "expected int"),
+        ({"models": {"a": {"uri": "models:/a/1", "port": 70000}}}, "models.a.port", "<= 65535"),
+        ({"models": {"a": {"uri": "models:/a/1", "port": 1, "replicas": 0}}}, "models.a.replicas", ">= 1"),
+        (
+            {"models": {"a": {"uri": "models:/a/1", "port": 1, "batch": {"rows": 1}}}},
+            "models.a.batch.rows",
+            "did you mean 'max_rows'",
+        ),
+        ({**GOOD, "regsitry": {}}, "regsitry", "did you mean 'registry'"),
+        ({**GOOD, "registry": {"poll_s": 0}}, "registry.poll_s", ">= 0.1"),
+        ({**GOOD, "gateway": {"port": 5001}}, "models.topic.port", "already used by gateway.port"),
+        ({**GOOD, "admin": {"port": 5001}}, "models.topic.port", "already used by admin.port"),
+        ({"models": {"a": {"uri": "models:/a/1"}}}, "models.a.port", "set gateway.port"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_path(document: object, path: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(document)
+    assert caught.value.path == path
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_models_on_one_port() -> None:
+    models = {"a": {"uri": "models:/a/1", "port": 5001}, "b": {"uri": "models:/b/1", "port": 5001}}
+    with pytest.raises(ConfigError, match=r"models\.b\.port: port 5001 is already used by models\.a\.port"):
+        parse({"models": models})
+
+
+def test_port_zero_may_stand_twice_since_each_gets_a_free_one() -> None:
+    parse({"models": {"a": {"uri": "models:/a/1", "port": 0}, "b": {"uri": "models:/b/1", "port": 0}}})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("models: {a: {uri: 'models:/a/1', port: 1}\n", "not valid YAML"),
+        ("models:\n  a: {uri: 'models:/a/1', port: 1}\n  a: {uri: 'models:/a/2', port: 2}\n", "stands twice"),
+        ("models: {a: {uri: 'models:/a/1', port: x}}\n", "models.a.port"),
+    ],
+)
+def test_a_file_is_named_in_its_errors(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "headrace.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError) as caught:
+        load_file(file)
+    assert str(file) in str(caught.value)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        load_file(tmp_path / "absent.yaml")
+
+
+def test_home_is_a_path() -> None:
+    document = {"home": "/var/cache/headrace", "models": {"topic": {"uri": "models:/topic/1", "port": 5001}}}
+    assert parse(document).home == Path("/var/cache/headrace")
+    with pytest.raises(ConfigError, match="home: expected Path, got int"):
+        parse({**document, "home": 3})
+
+
+def test_a_models_own_configuration_may_hold_anything() -> None:
+    own = {"bias": 5, "names": ["a", None], "deep": {"x": 1.5}}
+    document = {"models": {"topic": {"uri": "models:/topic/1", "port": 5001, "config": own, "env": {"KEY": "value"}}}}
+    assert parse(document).models["topic"].config == own

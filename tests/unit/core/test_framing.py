@@ -1,0 +1,28 @@
+"""Messages survive any cutting of the byte stream."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.core import framing
+from headrace.core.messages import Applied, Drained, FromGateway
+
+
+@given(st.lists(st.integers(0, 2**40)), st.lists(st.integers(1, 50)))
+def test_any_cutting_gives_the_same_messages(generations: list[int], cuts: list[int]) -> None:
+    messages: list[FromGateway] = [Applied(g) if g % 2 else Drained(str(g)) for g in generations]
+    stream = b"".join(framing.encode(m) for m in messages)
+    decoder: framing.Decoder[FromGateway] = framing.Decoder(FromGateway)
+    got: list[FromGateway] = []
+    at = 0
+    for cut in [*cuts, len(stream)]:
+        got += decoder.feed(stream[at : at + cut])
+        at += cut
+    assert got == messages
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff\xff", b"\x01\x00\x00\x00\xc1", framing.encode({"type": "Nonsense"})])
+def test_nonsense_is_refused(data: bytes) -> None:
+    decoder: framing.Decoder[FromGateway] = framing.Decoder(FromGateway)
+    with pytest.raises(framing.FramingError):
+        decoder.feed(data)

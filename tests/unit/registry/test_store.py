@@ -1,0 +1,130 @@
+"""The store keeps whole, verified copies, and never half of one."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from headrace.core.errors import ModelLoadError
+from headrace.core.identity import Resolved
+from headrace.registry.store import Store
+
+VERSION = Resolved(uri="models:/a@p", name="a", version="1", source="models:/m-1")
+
+
+def writes(files: dict[str, str]) -> Callable[[Path], Path]:
+    def download(directory: Path) -> Path:
+        for name, text in files.items():
+            path = directory / "model" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return directory / "model"
+
+    return download
+
+
+MODEL = {"MLmodel": "flavors: {}", "data/model.bin": "weights"}
+
+
+def test_a_version_is_found_again_by_another_process(tmp_path: Path) -> None:
+    stored = Store(tmp_path, "r").add(VERSION, writes(MODEL))
+    assert Path(stored.path, "data/model.bin").read_text(encoding="utf-8") == "weights"
+    assert Store(tmp_path, "r").find(VERSION) == stored
+    assert Store(tmp_path, "another registry").find(VERSION) is None
+
+
+def test_what_mlflow_writes_into_a_directory_is_not_content(tmp_path: Path) -> None:
+    store = Store(tmp_path, "r")
+    one = store.add(VERSION, writes(MODEL))
+    two = store.add(VERSION, writes({**MODEL, "registered_model_meta": "x"}))
+    assert one.digest == two.digest
+
+
+@pytest.mark.parametrize("harm", ["change", "add", "remove"])
+def test_a_copy_that_is_not_what_it_was_is_not_used(tmp_path: Path, harm: str) -> None:
+    store = Store(tmp_path, "r")
+    path = Path(store.add(VERSION, writes(MODEL)).path)
+    if harm == "change":
+        (path / "data/model.bin").write_text("wrong!!", encoding="utf-8")
+    elif harm == "add":
+        (path / "extra.py").write_text("", encoding="utf-8")
+    else:
+        (path / "data/model.bin").unlink()
+    assert store.find(VERSION) is None
+    repaired = store.add(VERSION, writes(MODEL))
+    assert Path(repaired.path, "data/model.bin").read_text(encoding="utf-8") == "weights"
+    assert store.find(VERSION) == repaired
+
+
+def test_a_broken_download_leaves_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path, "r")
+
+    def breaks(directory: Path) -> Path:
+        (directory / "half").write_text("x", encoding="utf-8")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        store.add(VERSION, breaks)
+    assert list((tmp_path / "models").iterdir()) == []
+    assert store.find(VERSION) is None
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError, match="no MLmodel file"):
+        Store(tmp_path, "r").add(VERSION, writes({"readme": ""}))
+
+
+def test_a_link_out_of_the_model_is_refused(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("s", encoding="utf-8")
+
+    def links(directory: Path) -> Path:
+        made = writes(MODEL)(directory)
+        (made / "data/link").symlink_to(secret)
+        return made
+
+    with pytest.raises(ModelLoadError, match="link to outside"):
+        Store(tmp_path / "home", "r").add(VERSION, links)
+
+
+def test_a_directory_given_by_path_is_read_anew_each_time(tmp_path: Path) -> None:
+    store = Store(tmp_path, "r")
+    by_path = Resolved(uri="./model", name=None, version=None, source="/somewhere/model")
+    first = store.add(by_path, writes(MODEL))
+    assert store.find(by_path) is None
+    assert store.add(by_path, writes({**MODEL, "data/model.bin": "new"})).digest != first.digest
+
+
+def test_the_last_resolution_is_kept(tmp_path: Path) -> None:
+    Store(tmp_path, "r").remember(VERSION)
+    assert Store(tmp_path, "r").last(VERSION.uri) == VERSION
+    assert Store(tmp_path, "r").last("models:/b@p") is None
+    assert Store(tmp_path, "other").last(VERSION.uri) is None
+
+
+def test_the_caches_are_private(tmp_path: Path) -> None:
+    Store(tmp_path, "r")
+    for name in ("models", "versions", "resolutions"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o700
+
+
+def test_many_that_bring_the_same_content_at_once_all_find_it_whole(tmp_path: Path) -> None:
+    together = threading.Barrier(6)
+
+    def download(directory: Path) -> Path:
+        made = writes(MODEL)(directory)
+        together.wait(10)
+        return made
+
+    def add(number: int) -> str:
+        version = Resolved(uri="models:/a@p", name="a", version=str(number), source="models:/m-1")
+        stored = Store(tmp_path, "r").add(version, download)
+        assert Path(stored.path, "data/model.bin").read_text(encoding="utf-8") == "weights"
+        return stored.digest
+
+    with ThreadPoolExecutor(6) as pool:
+        digests = set(pool.map(add, range(6)))
+    assert len(digests) == 1
+    assert {p.name for p in (tmp_path / "models").iterdir()} == {*digests, *(f"{d}.json" for d in digests)}

@@ -1,0 +1,164 @@
+"""Errors and hazards, as MLflow tells them and as `errors: strict` does."""
+
+import json
+from typing import Any
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_EXHAUSTED
+from mlflow.types import ColSpec, ParamSpec, Schema, TensorSpec
+from numpy import dtype
+
+from headrace_worker import wire
+from tests.unit.worker.models import NUMBER, TEXT, ask, ask_for_notes, error, load, predictions
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+MIXED = Schema(
+    [
+        ColSpec("double", "d"),
+        ColSpec("integer", "i", required=False),
+        ColSpec("boolean", "b", required=False),
+        ColSpec("string", "s", required=False),
+    ]
+)
+
+
+def rows(data: Any, _params: Any) -> Any:
+    return list(range(len(data)))
+
+
+def split(**columns: list[Any]) -> dict[str, Any]:
+    data = [list(row) for row in zip(*columns.values(), strict=True)]
+    return {"dataframe_split": {"columns": list(columns), "data": data}}
+
+
+@pytest.mark.parametrize(
+    ("request_", "hazard", "path"),
+    [
+        (split(d=[1.0, 2.0], i=[1, 1.7]), "truncated", "dataframe_split.data[1][1]"),
+        ({"inputs": [{"d": 1.0, "i": 1.7}]}, "truncated", "inputs[0].i"),
+        (split(d=[1.0], i=[2**31]), "wrapped", "dataframe_split.data[0][1]"),
+        (split(d=[1.0], b=["false"]), "text_as_boolean", "dataframe_split.data[0][1]"),
+        ({"dataframe_records": [{"d": 1.0, "b": None}]}, "null_as_boolean", "dataframe_records[0].b"),
+        ({"inputs": {"d": [1.0, 2.0], "s": ["a", None]}}, "null_as_text", "inputs.s[1]"),
+    ],
+)
+def test_a_hazard_is_counted_by_default_and_refused_under_strict(request_: Any, hazard: str, path: str) -> None:
+    lax, _ = load(rows, MIXED)
+    (answer,), notes = ask_for_notes(lax, request_)
+    if answer.status == 200:  # MLflow itself refuses an integer of 64 bits among some inputs
+        assert answer.flags & wire.FLAG_HAZARD
+        assert notes["hazards"] == {hazard: 1}
+    strict, impl = load(rows, MIXED, errors="strict")
+    (answer,), notes = ask_for_notes(strict, request_)
+    assert (answer.status, answer.flags & wire.FLAG_ERROR_OBJECT) == (400, wire.FLAG_ERROR_OBJECT)
+    assert error(answer)["path"] == path
+    assert error(answer)["message"].startswith(f"{path}: ")
+    assert impl.calls == []
+
+
+def test_what_loses_nothing_is_no_hazard() -> None:
+    strict, _ = load(rows, MIXED, errors="strict")
+    requests = [split(d=["1.5", None], i=["7", 2.0], b=[1, 0], s=[None, 5]), {"inputs": {"d": [1], "s": [5]}}]
+    answers, notes = ask_for_notes(strict, *requests)
+    assert [a.status for a in answers] == [200, 200]
+    assert notes == {}
+
+
+def test_fewer_predictions_than_rows_are_a_hazard() -> None:
+    two = {"dataframe_split": {"columns": ["x"], "data": [[1.0], [2.0]]}}
+    lax, _ = load(lambda _data, _params: [1], NUMBER)
+    (answer,), notes = ask_for_notes(lax, two)
+    assert (answer.status, answer.flags, notes["hazards"]) == (200, wire.FLAG_HAZARD, {"fewer_rows": 1})
+    strict, _ = load(lambda _data, _params: [1], NUMBER, errors="strict")
+    (answer,) = ask(strict, two)
+    assert (answer.status, error(answer)["error_code"]) == (500, "MODEL_ERROR")
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (split(d=[1.0, 1.0, 1.0, "abc"]), 'dataframe_split.data[3][0]: expected double, got "abc"'),
+        (split(d=[1.0], i=[None]), "dataframe_split.data[0][1]: expected integer, got null"),
+        ({"inputs": [{"d": {"secret": 1}}]}, "inputs[0].d: expected double, got an object"),
+        ({"dataframe_records": [{"d": "x" * 99}]}, f'dataframe_records[0].d: expected double, got "{"x" * 40}..."'),
+        (split(i=[1]), 'dataframe_split.columns: the column "d" is missing'),
+        ({"inputs": {"i": [1]}}, 'inputs: the column "d" is missing'),
+        ({}, "The body must have exactly one of dataframe_split, dataframe_records, instances and inputs."),
+        ([1], "The body must be a JSON object."),
+        (b'{"inputs": secret}', "The body is not valid JSON: Expecting value at line 1 column 12."),
+        (b"", "The body is not valid JSON: Expecting value at line 1 column 1."),
+        ({"inputs": {"d": [[["secret"]]]}}, "The input does not fit the model's signature."),
+    ],
+)
+def test_strict_errors_say_what_is_wrong_and_where_and_repeat_no_more(request_: Any, message: str) -> None:
+    strict, _ = load(rows, MIXED, errors="strict")
+    (answer,) = ask(strict, request_)
+    assert answer.status == 400
+    assert error(answer)["message"] == message
+    assert "secret" not in answer.body.decode()
+    assert "stack_trace" not in error(answer)
+
+
+def test_strict_errors_name_the_parameter() -> None:
+    strict, _ = load(rows, NUMBER, params=[ParamSpec("k", "long", 0)], errors="strict")
+    answers = ask(strict, {"inputs": [1.0], "params": {"k": "secret"}}, {"inputs": [1.0], "params": 3})
+    assert [error(a)["message"] for a in answers] == [
+        "params: k does not fit the model's params schema.",
+        "params: expected an object.",
+    ]
+
+
+def test_the_models_failure_is_a_500_under_strict_and_says_nothing_of_its_inside() -> None:
+    def fail(_data: Any, _params: Any) -> Any:
+        raise ValueError("secret")
+
+    strict, _ = load(fail, TEXT, errors="strict")
+    answers = ask(strict, {"inputs": ["a"]}, {"inputs": ["a", None]})
+    assert [a.status for a in answers] == [500, 400]
+    assert error(answers[0]) == {"error_code": "MODEL_ERROR", "message": "The model failed on this input (ValueError)."}
+    free, _ = load(fail, errors="strict")
+    answers = ask(free, {"inputs": ["a"]}, {"messages": []})
+    assert [a.status for a in answers] == [500, 500]
+    assert "secret" not in b"".join(a.body for a in answers).decode()
+
+
+def test_a_model_may_choose_its_own_status_under_strict_too() -> None:
+    def busy(_data: Any, _params: Any) -> Any:
+        raise MlflowException("come back later", error_code=RESOURCE_EXHAUSTED)
+
+    strict, _ = load(busy, TEXT, errors="strict")
+    (answer,) = ask(strict, {"inputs": ["secret"]})
+    assert (answer.status, error(answer)["message"]) == (429, "come back later")
+
+
+def test_media_types_are_refused_in_json_under_strict() -> None:
+    strict, _ = load(rows, TEXT, errors="strict")
+    (answer,) = ask(strict, b"x", head=wire.head(b"text/plain"))
+    assert (answer.status, error(answer)["error_code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    lax, _ = load(rows, TEXT)
+    (answer,) = ask(lax, b"x", head=wire.head(b"text/plain"))
+    assert (answer.status, answer.content_type) == (415, b"text/plain; charset=utf-8")
+
+
+def test_csv_dates_and_csv_tensors_reach_the_model() -> None:
+    csv = wire.head(b"text/csv")
+    dates = Schema([ColSpec("long", "l"), ColSpec("datetime", "t", required=False)])
+    scorer, impl = load(lambda data, _: [str(v) for v in data["t"]], dates)
+    assert predictions(ask(scorer, b"l,t\n1,2024-02-29\n", head=csv)[0]) == ["2024-02-29 00:00:00"]
+    assert str(impl.calls[0].dtypes["t"]) == "datetime64[ns]"
+    (answer,) = ask(scorer, b"l,t\n1,yesterday\n", head=csv)
+    assert (answer.status, "stack_trace" in error(answer)) == (400, True)
+    scorer, impl = load(rows, Schema([TensorSpec(dtype("float64"), (-1, 2))]))
+    assert predictions(ask(scorer, b"a,b\n1.5,2\n3,4\n", head=csv)[0]) == [0, 1]
+    assert impl.calls[0].tolist() == [[1.5, 2], [3, 4]]
+
+
+def test_an_exception_that_cannot_be_sent_still_makes_a_json_answer() -> None:
+    def odd(_data: Any, _params: Any) -> Any:
+        raise MlflowException("odd", extra={1, 2})
+
+    scorer, _ = load(odd)
+    (answer,) = ask(scorer, {"inputs": [1]})
+    assert answer.status == 500
+    assert json.loads(answer.body)["error_code"] == "INTERNAL_ERROR"

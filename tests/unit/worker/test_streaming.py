@@ -1,0 +1,78 @@
+"""Server-sent events of models with predict_stream."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from headrace_worker import wire
+from tests.unit.worker.models import TEXT, error, load
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+HEAD = wire.head(b"application/json", b"", b"text/event-stream")
+BODY = memoryview(b'{"inputs": ["a"]}')
+
+
+def events(stream: Iterator[bytes] | wire.Answer) -> list[bytes]:
+    assert not isinstance(stream, wire.Answer), stream
+    return list(stream)
+
+
+def test_each_chunk_is_an_event_and_the_end_is_said() -> None:
+    def chunks(_data: Any, _params: Any) -> Any:
+        yield {"n": 1}
+        yield "two\nlines"
+
+    scorer, _ = load(chunks, streamable=True)
+    assert scorer.wants_stream(HEAD, BODY)
+    assert not scorer.wants_stream(wire.head(b"application/json"), BODY)
+    assert events(scorer.stream(HEAD, BODY)) == [b'data: {"n": 1}\n\n', b'data: "two\\nlines"\n\n', b"data: [DONE]\n\n"]
+
+
+def test_a_model_without_predict_stream_is_asked_for_no_stream() -> None:
+    scorer, _ = load(lambda _data, _params: [1])
+    assert not scorer.wants_stream(HEAD, BODY)
+    assert scorer.facts()["streams"] is False
+
+
+@pytest.mark.parametrize("raised", [ValueError("detail"), SystemExit(1), MemoryError()])
+@pytest.mark.parametrize("errors", ["mlflow", "strict"])
+def test_a_stream_that_breaks_off_ends_with_an_error_event(raised: BaseException, errors: str) -> None:
+    def chunks(_data: Any, _params: Any) -> Any:
+        yield 1
+        raise raised
+
+    scorer, _ = load(chunks, streamable=True, errors=errors)
+    first, last = events(scorer.stream(HEAD, BODY))
+    assert first == b"data: 1\n\n"
+    kind, data = last.decode().strip().split("\n")
+    assert kind == "event: error"
+    told = json.loads(data.removeprefix("data: "))
+    assert told["error_code"] == "MODEL_ERROR"
+    assert (type(raised).__name__ in told["message"]) == (errors == "mlflow")
+
+
+def test_closing_a_stream_closes_the_models_generator() -> None:
+    closed = []
+
+    def chunks(_data: Any, _params: Any) -> Any:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.append(True)
+
+    scorer, _ = load(chunks, streamable=True)
+    stream: Any = scorer.stream(HEAD, BODY)
+    next(stream)
+    stream.close()
+    assert closed == [True]
+
+
+@pytest.mark.parametrize("body", [b"{", b"[" * 1000, b'{"inputs": ["a"], "instances": []}'])
+def test_a_stream_of_a_bad_request_is_an_ordinary_error(body: bytes) -> None:
+    scorer, _ = load(lambda _data, _params: iter(()), TEXT, streamable=True)
+    answer = scorer.stream(HEAD, memoryview(body))
+    assert isinstance(answer, wire.Answer)
+    assert (answer.status, error(answer)["error_code"]) == (400, "BAD_REQUEST")
