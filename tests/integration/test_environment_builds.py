@@ -61,9 +61,19 @@ def left(home: Path) -> list[str]:
     return sorted(p.name for p in (home / "envs").iterdir() if p.suffix not in {".lock", ".use"})
 
 
-def builders() -> list[psutil.Process]:
-    """Every process of builds below this one, uv and what it runs included."""
-    return psutil.Process().children(recursive=True)
+Builders = Callable[[], list[psutil.Process]]
+
+
+@pytest.fixture
+def builders() -> Builders:
+    """Gives every process of this test's builds, uv and what it runs included; not the servers that tests share."""
+    shared = psutil.Process().children()
+
+    def running() -> list[psutil.Process]:
+        own = [child for child in psutil.Process().children() if child not in shared]
+        return [process for child in own for process in (child, *child.children(recursive=True))]
+
+    return running
 
 
 def test_an_environment_is_built_once_and_is_private(home: Path, wheels: Path, tmp_path: Path) -> None:
@@ -134,7 +144,7 @@ def test_source_builds_can_be_refused(home: Path, wheels: Path, tmp_path: Path) 
     assert not started.exists()
 
 
-def test_a_build_that_takes_too_long_is_ended(home: Path, wheels: Path, tmp_path: Path) -> None:
+def test_a_build_that_takes_too_long_is_ended(home: Path, wheels: Path, tmp_path: Path, builders: Builders) -> None:
     stubborn(wheels)
     with pytest.raises(EnvironmentBuildFailed, match=r"was not built within 3 s; raise environments\.build_timeout_s"):
         prepare(home, model(tmp_path, "stubborn==1.0"), environ=offline(wheels), build_timeout_s=3.0)
@@ -149,7 +159,9 @@ async def _while_building(work: asyncio.Task[Any], started: Path, act: Callable[
 
 
 @pytest.mark.parametrize("how", ["builder", "all", "cancel"])
-def test_a_build_that_ends_half_way_leaves_nothing(home: Path, wheels: Path, tmp_path: Path, how: str) -> None:
+def test_a_build_that_ends_half_way_leaves_nothing(
+    home: Path, wheels: Path, tmp_path: Path, how: str, builders: Builders
+) -> None:
     started, _ = stubborn(wheels)
     folder = model(tmp_path, "stubborn==1.0")
 
@@ -176,7 +188,7 @@ def test_a_build_that_ends_half_way_leaves_nothing(home: Path, wheels: Path, tmp
     assert builders() == []
 
 
-def test_a_builder_ends_with_the_one_who_ordered(home: Path, wheels: Path, tmp_path: Path) -> None:
+def test_a_builder_ends_with_the_one_who_ordered(home: Path, wheels: Path, tmp_path: Path, builders: Builders) -> None:
     started, _ = stubborn(wheels)
     folder = model(tmp_path, "stubborn==1.0")
     command = [sys.executable, "-c", PREPARE, str(home), str(folder)]
