@@ -51,10 +51,11 @@ hand_over() { # hand_over PIP-SETTING UV_VARIABLE SEPARATOR
 hand_over index-url UV_DEFAULT_INDEX ' '
 hand_over extra-index-url UV_INDEX ' '
 hand_over find-links UV_FIND_LINKS ','
-hand_over no-index UV_NO_INDEX ' '
 hand_over trusted-host UV_INSECURE_HOST ' '
 hand_over default-timeout UV_HTTP_TIMEOUT ' '
 hand_over cert SSL_CERT_FILE ' '
+no_index=$(say "$settings" | sed -n "s/^[a-z:]*\.no-index='\(.*\)'\$/\1/p" | head -n 1)
+case $no_index in 1 | true | True | yes | on) no_index=--no-index ;; *) no_index= ;; esac # uv has no variable for it
 # As pip does: the best of all indexes. The hashes decide what is acceptable, not where it came from.
 export UV_INDEX_STRATEGY="${UV_INDEX_STRATEGY:-unsafe-best-match}"
 
@@ -75,12 +76,13 @@ show() {
 uv_install() {
     {
         status=0
-        "$bin/uv" pip install --python "$bin/python" "$@" 2>&1 || status=$?
+        "$bin/uv" pip install --python "$bin/python" $no_index "$@" 2>&1 || status=$?
         say "exit $status"
     } | show
 }
 
 say "Installing the pinned packages (about 230 MB to download the first time)"
-uv_install --require-hashes --requirement constraints.txt
+# Compiled now: where PYTHONDONTWRITEBYTECODE is set, every process would compile mlflow anew, 3 s each time.
+uv_install --require-hashes --compile-bytecode --requirement constraints.txt
 uv_install --quiet --no-deps --no-build-isolation --editable .
 say "Ready: $2/bin/headrace"

@@ -144,6 +144,13 @@ def test_source_builds_can_be_refused(home: Path, wheels: Path, tmp_path: Path) 
     assert not started.exists()
 
 
+def test_an_environment_comes_compiled_whatever_python_is_told(home: Path, wheels: Path, tmp_path: Path) -> None:
+    built = prepare(home, model(tmp_path), environ=offline(wheels, PYTHONDONTWRITEBYTECODE="1"))
+    packages = Path(built.python).parent.parent / "lib"
+    compiled = {path.parent.parent.name for path in packages.rglob("*.pyc")}
+    assert compiled >= {"mlflow", "numpy", "pandas"}
+
+
 def test_a_build_that_takes_too_long_is_ended(home: Path, wheels: Path, tmp_path: Path, builders: Builders) -> None:
     stubborn(wheels)
     with pytest.raises(EnvironmentBuildFailed, match=r"was not built within 3 s; raise environments\.build_timeout_s"):
