@@ -25,6 +25,7 @@ _ENVIRON = {
     # Webhooks to the loopback, which are refused otherwise, and a made-up key for their secrets.
     "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
     "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http",
+    "MLFLOW_WEBHOOK_CACHE_TTL": "0",  # a webhook counts at once, and one that was deleted no longer
     "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": base64.urlsafe_b64encode(b"0" * 32).decode(),
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import resource
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +24,21 @@ from tests.integration.swarm import Swarm
 
 TEXT = {"inputs": ["good great happy"]}
 ARTIFACTS = "/mlflow-artifacts/"
+
+
+# Registers a webhook for moved aliases, and has the server try it.
+WEBHOOK = """
+import sys
+from mlflow import MlflowClient
+client = MlflowClient(sys.argv[1])
+hook = client.create_webhook("headrace", sys.argv[2], ["model_version_alias.created"], secret="s3cret")
+tried = client.test_webhook(hook.webhook_id)
+assert tried.success, tried
+client.update_webhook(hook.webhook_id, secret="another")
+tried = client.test_webhook(hook.webhook_id)
+assert tried.response_status == 401, tried
+client.update_webhook(hook.webhook_id, secret="s3cret")
+"""
 
 
 class Between:
@@ -153,6 +170,17 @@ def test_a_full_disk_keeps_what_serves_and_is_tried_again(served: Registry, tmp_
         assert not list((tmp_path / "home/models").glob("incoming-*"))
         psutil.Process(agent.pid).rlimit(resource.RLIMIT_FSIZE, before)
         ask(f"{one.admin}/api/models/pair/refresh", method="POST")
+        until(lambda: label(url) == "pair/2", "version 2")
+
+
+def test_mlflow_s_own_webhook_is_faster_than_any_poll(server: MlflowServer, served: Registry, tmp_path: Path) -> None:
+    served.point("pair", "told", "1")
+    document = config(server.uri, "told", timeout_s=10, poll_s=3600, webhook_secret="s3cret")
+    with serving(tmp_path, document) as one:
+        url = f"{one.url('pair')}/invocations"
+        assert label(url) == "pair/1"
+        subprocess.run([sys.executable, "-c", WEBHOOK, server.uri, f"{one.admin}/hooks/mlflow"], check=True, timeout=60)
+        served.point("pair", "told", "2")
         until(lambda: label(url) == "pair/2", "version 2")
 
 
