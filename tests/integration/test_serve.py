@@ -200,6 +200,17 @@ def test_a_model_that_cannot_load_fails_beside_a_good_one(registry: str, tmp_pat
         assert (ready.status, list(ready.json["waiting_for"])) == (503, ["broken"])
 
 
+def test_models_come_up_one_after_another_where_that_is_asked_for(registry: str, tmp_path: Path) -> None:
+    models = {name: {"uri": "models:/moody@production", "port": 0, "environment": "local"} for name in ("a", "b", "c")}
+    document = {"registry": {"tracking_uri": registry}, "admin": {"port": 0}, "bring_up_at_once": 1, "models": models}
+    with serving(tmp_path, document, environ={"MOODY_SLOW_LOAD": "0.3"}) as one:
+        for name in models:
+            assert ask(f"{one.url(name)}/ping").status == 200
+        steps = [e for e in one.events if e["event"] in {"worker started", "worker ready"}]
+    assert [e["event"] for e in steps] == ["worker started", "worker ready"] * 3
+    assert all(start["model"] == ready["model"] for start, ready in zip(steps[::2], steps[1::2], strict=True))
+
+
 def test_health_is_503_until_a_worker_is_ready(registry: str, tmp_path: Path) -> None:
     document = config(registry, moody={"uri": "models:/moody@production"})
     with socket.socket() as free:
