@@ -34,7 +34,7 @@ def ensure(name: str, cache: Path) -> Path:
     environ = {"UV_INDEX_STRATEGY": "unsafe-best-match", **os.environ, **_settings_of_pip()}
     for command in (
         [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(home)],
-        [uv, "pip", "install", "--quiet", "--python", str(python), *wanted.split("\n")],
+        [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), *wanted.split("\n")],
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
         if done.returncode:
