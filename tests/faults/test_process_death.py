@@ -78,6 +78,17 @@ def test_a_worker_killed_under_load_fails_no_request(registry: str, tmp_path: Pa
         until(lambda: not zombies(one), "the dead to be collected")
 
 
+def test_what_a_model_leaves_behind_is_collected(registry: str, tmp_path: Path) -> None:
+    """As process 1 of a container nobody else would: here the supervisor is their subreaper, which is the same."""
+    document = config(registry, moody={"uri": "models:/moody/1"})
+    with serving(tmp_path, document) as one:
+        answer = ask(f"{one.url('moody')}/invocations", {"inputs": ["leave behind"]}).json
+        (pid,) = (int(text) for text in answer["predictions"])
+        assert psutil.Process(pid).ppid() == one.process.pid
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not psutil.pid_exists(pid), "the orphan to be collected")
+
+
 def zombies(one: Serving) -> list[psutil.Process]:
     """Processes of ours that have ended and that nobody has collected."""
     family = psutil.Process(one.process.pid).children(recursive=True)

@@ -1,6 +1,7 @@
 """A model that does what its input says: for tests of everything that a model can do to a server."""
 
 import os
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
 class Moody(PythonModel):
-    """Answers each text in order: what it orders (``sleep:S``, ``die``, ``exit``, ``raise:WHY``, ``pid``) or itself."""
+    """Answers each text in order: what it orders or itself.
+
+    ``sleep:S``, ``die``, ``die once:FILE``, ``exit``, ``raise:WHY``, ``leave behind`` (a process), ``pid``.
+    """
 
     def load_context(self, context: PythonModelContext) -> None:  # noqa: ARG002
         if os.environ.get("MOODY_SLOW_LOAD"):
@@ -33,6 +37,9 @@ class Moody(PythonModel):
             raise SystemExit(3)
         elif order == "raise":
             raise RuntimeError(value)
+        elif order == "leave behind":
+            shell = ["/bin/sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!"]
+            return subprocess.run(shell, capture_output=True, text=True, check=True).stdout.strip()
         elif order == "pid":
             return str(os.getpid())
         return text

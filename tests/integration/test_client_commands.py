@@ -50,6 +50,13 @@ def test_check_says_what_is_well(client_server: Serving) -> None:
     assert lines[-1] == "✓ 2 of 2 are well"
 
 
+def test_check_without_a_url_asks_the_admin_port(client_server: Serving) -> None:
+    done = run("check", environ={"HEADRACE_ADMIN": client_server.admin})
+    assert (done.returncode, done.stdout.splitlines()[1]) == (0, "  ✓ ready        every model can answer")
+    gone = run("check", "--admin", nobody(), "--json")
+    assert (gone.returncode, json.loads(gone.stdout)["ok"]) == (1, False)
+
+
 def test_check_as_json(client_server: Serving) -> None:
     data = json.dumps({"dataframe_split": {"columns": ["x", "n", "s"], "data": [[1.0, 1, "a"]]}})
     done = run("check", client_server.url("table"), "--json", "--data", data)
@@ -96,7 +103,7 @@ def test_check_says_what_is_wrong(client_server: Serving) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["check"], "Missing argument"),
+        (["check", "--admin", "localhost:5100"], "is not an address"),
         (["check", "localhost:5001"], "is not an address"),
         (["check", "http://x", "--data", "{"], "--data is not JSON"),
         (["check", "http://x", "--data", "@absent.json"], "absent.json"),

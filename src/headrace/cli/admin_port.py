@@ -8,11 +8,10 @@ from typing import Any, TypeVar
 import click
 import httpx
 
+from headrace.config.environment import ADMIN_URL
 from headrace.core.errors import HeadraceError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-DEFAULT = "http://127.0.0.1:5100"
 
 
 class AdminUnreachable(HeadraceError):
@@ -24,7 +23,9 @@ class AdminUnreachable(HeadraceError):
 
 def admin_option(function: F) -> F:
     """Add `--admin URL` to a command."""
-    option = click.option("--admin", default=DEFAULT, show_default=True, metavar="URL", help="The admin port.")
+    option = click.option(
+        "--admin", default=ADMIN_URL, show_default=True, metavar="URL", envvar="HEADRACE_ADMIN", help="The admin port."
+    )
     return option(function)
 
 

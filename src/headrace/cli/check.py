@@ -1,22 +1,24 @@
-"""`headrace check URL...`: whether served models are well, one line each, and an exit code to go by."""
+"""`headrace check [URL...]`: whether served models are well, one line each, and an exit code to go by."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
 
 from headrace.client.addresses import check_address
-from headrace.client.checking import Finding, Report, Wanted, check, expand, wait_ready
+from headrace.client.checking import Finding, Report, Wanted, check, check_all, expand, wait_ready
 from headrace.client.errors import BadRequest
+from headrace.config import environment
 from headrace.core.errors import UsageError
 
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "yellow")}
 
 
 @click.command("check", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("urls", nargs=-1, required=True, metavar="URL...")
+@click.argument("urls", nargs=-1, metavar="[URL...]")
 @click.option("--data", metavar="JSON|@FILE", help="The body of the example request [default: made of the signature].")
 @click.option("--admin", metavar="URL", help="The admin port: adds the model's version and its environment report.")
 @click.option("--wait", "wait_s", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Wait for ready.")
@@ -36,6 +38,9 @@ def command(
 ) -> None:
     """Look at served models as an operator would; several may be given, also a shared port for all of its models.
 
+    Without any URL: whether every model of the headrace on this machine can answer, as its admin port says (--admin,
+    or HEADRACE_ADMIN). That is a container's health check.
+
     Exit codes: 0 all is well, 1 something is wrong, 2 the command is wrong.
     """
     try:
@@ -43,6 +48,12 @@ def command(
         wanted = Wanted(_body(data), check_address(admin) if admin else None, timeout, quick)
     except BadRequest as error:
         raise UsageError(str(error)) from None
+    tell = (lambda _: None) if as_json else _show
+    if not addresses:
+        local = wanted.admin or environment.admin_url(os.environ)
+        if not as_json:
+            click.secho(local, bold=True)
+        raise SystemExit(_conclude([check_all(local, timeout, tell)], as_json=as_json))
     if wait_s:
         wait_ready(addresses, wait_s, timeout)
     if not quick:
@@ -51,14 +62,19 @@ def command(
     for address in addresses:
         if not as_json:
             click.secho(address, bold=True)
-        reports.append(check(address, wanted, (lambda _: None) if as_json else _show))
+        reports.append(check(address, wanted, tell))
+    raise SystemExit(_conclude(reports, as_json=as_json))
+
+
+def _conclude(reports: list[Report], *, as_json: bool) -> int:
+    """Say how many are well; returns the exit code."""
     well = sum(report.ok for report in reports)
     if as_json:
         click.echo(json.dumps({"ok": well == len(reports), "endpoints": [_data(r) for r in reports]}, indent=2))
     else:
         mark, colour = _MARKS[well == len(reports)]
         click.echo(f"{click.style(mark, fg=colour)} {well} of {len(reports)} {'is' if well == 1 else 'are'} well")
-    raise SystemExit(0 if well == len(reports) else 1)
+    return 0 if well == len(reports) else 1
 
 
 def _body(data: str | None) -> bytes | None:

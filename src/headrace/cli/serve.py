@@ -24,9 +24,13 @@ _ADMIN_PORT = 5100
 
 @click.command("serve", context_settings={"help_option_names": ["--help"]})
 @click.option(
-    "-m", "--model-uri", metavar="URI", help="One model: models:/NAME@ALIAS, models:/NAME/3, runs:/…, a path."
-)
-@click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="Many models: a headrace.yaml.")
+    "-m", "--model-uri", metavar="URI",
+    help="One model: models:/NAME@ALIAS, models:/NAME/3, runs:/…, a path [default: HEADRACE_MODEL_URI].",
+)  # fmt: skip
+@click.option(
+    "-c", "--config", "file", type=click.Path(path_type=Path), metavar="FILE",
+    help="Many models: a headrace.yaml [default: HEADRACE_CONFIG].",
+)  # fmt: skip
 @click.option("-p", "--port", type=click.IntRange(0, 65535), envvar="MLFLOW_PORT", default=5000, show_default=True)
 @click.option("-h", "--host", envvar="MLFLOW_HOST", default="127.0.0.1", show_default=True)
 @click.option(
@@ -65,6 +69,8 @@ def command(
     log_level: str | None,
 ) -> None:
     """Serve models until SIGTERM or Ctrl-C, then finish what is in flight and end with exit code 0."""
+    if model_uri is None and file is None:
+        model_uri, file = environment.what_to_serve(os.environ)
     if (model_uri is None) == (file is None):
         raise UsageError(
             "give either -m MODEL_URI for one model, or --config FILE for many (see headrace serve --help)"

@@ -161,6 +161,28 @@ def check(url: str, wanted: Wanted, tell: Callable[[Finding], None] = lambda _: 
     return Report(url, tuple(found))
 
 
+def check_all(admin: str, timeout_s: float, tell: Callable[[Finding], None] = lambda _: None) -> Report:
+    """Whether every model of the headrace with this admin port can answer; which cannot, and why."""
+    line = _Line(admin, timeout_s)
+    found: list[Finding] = []
+    try:
+        answer = line.ask("/readyz")
+        waiting = (answer.json() or {}).get("waiting_for") or {} if isinstance(answer.json(), dict) else {}
+        if answer.status == 200:
+            found.append(Finding("ready", ok=True, told="every model can answer"))
+        else:
+            told = "not yet" if waiting else f"/readyz says {answer.status}: {answer.told()}"
+            found.append(Finding("ready", ok=False, told=told, facts={"status": answer.status}))
+            found += [Finding(str(name), ok=False, told=str(why)) for name, why in waiting.items()]
+    except _Silent as silent:
+        found.append(Finding("alive", ok=False, told=f"no answer: {silent}"))
+    finally:
+        line.close()
+    for finding in found:
+        tell(finding)
+    return Report(admin, tuple(found))
+
+
 def _is_ready(url: str, timeout_s: float) -> bool:
     line = _Line(url, timeout_s)
     try:

@@ -7,8 +7,11 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from headrace.core.errors import UsageError
+
+ADMIN_URL = "http://127.0.0.1:5100"
 
 
 def home(configured: Path | None, environ: Mapping[str, str] | None = None) -> Path:
@@ -41,3 +44,41 @@ def serving_model_config(environ: Mapping[str, str] | None = None) -> dict[str, 
     if not isinstance(value, dict):
         raise UsageError("SERVING_MODEL_CONFIG must be a JSON object")
     return value
+
+
+def what_to_serve(environ: Mapping[str, str]) -> tuple[str | None, Path | None]:
+    """(model URI, file) for a `headrace serve` that was told neither: HEADRACE_MODEL_URI, or else HEADRACE_CONFIG."""
+    uri = environ.get("HEADRACE_MODEL_URI") or None
+    file = environ.get("HEADRACE_CONFIG")
+    return uri, Path(file) if file and uri is None else None
+
+
+def admin_url(environ: Mapping[str, str]) -> str:
+    """Where the admin port of the headrace on this machine is: HEADRACE_ADMIN, or its usual place."""
+    return environ.get("HEADRACE_ADMIN") or ADMIN_URL
+
+
+class Systemd(NamedTuple):
+    """What systemd asks of a service. `address`: where it listens, `watchdog_s`: how often it must hear from us."""
+
+    address: str | None = None
+    watchdog_s: float | None = None
+
+
+_SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
+
+
+def systemd(environ: Mapping[str, str]) -> Systemd:
+    """What the variables of sd_notify(3) and sd_watchdog_enabled(3) say; a watchdog for another process is not ours."""
+    address, watched = environ.get("NOTIFY_SOCKET"), environ.get("WATCHDOG_PID")
+    try:
+        watchdog_s = int(environ.get("WATCHDOG_USEC", "")) / 1e6 or None
+    except ValueError:
+        watchdog_s = None
+    ours = watched in {None, "", str(os.getpid())}
+    return Systemd(address or None, watchdog_s if address and ours else None)
+
+
+def for_children(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what is meant for this process alone."""
+    return {name: value for name, value in environ.items() if name not in _SYSTEMD}

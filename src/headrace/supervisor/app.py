@@ -32,6 +32,7 @@ from headrace.supervisor.gateways import Gateways
 from headrace.supervisor.history import History
 from headrace.supervisor.means import Means
 from headrace.supervisor.models import ServedModel
+from headrace.supervisor.notify import Notifier
 from headrace.supervisor.sockets import listen
 from headrace.supervisor.wildcard import Wildcard
 from headrace.telemetry.logs import Log
@@ -51,10 +52,12 @@ class Supervisor:
         self.wildcard: Wildcard | None = None
         self.gateways: Gateways
         self.agent: RegistryAgent
-        secret = environment.webhook_secret(config.registry.webhook_secret, os.environ if environ is None else environ)
+        environ = os.environ if environ is None else environ
+        secret = environment.webhook_secret(config.registry.webhook_secret, environ)
         self.webhooks = Verifier(secret) if secret else None
         self._log = log
-        self._environ = dict(os.environ if environ is None else environ)
+        self._environ = environment.for_children(environ)
+        self._notifier = Notifier(environment.systemd(environ))
         self._listeners: list[tuple[str | None, list[socket.socket]]] = []
         self._admin_socket: socket.socket | None = None
         self._generation = 0
@@ -107,6 +110,7 @@ class Supervisor:
                 async with asyncio.TaskGroup() as tasks:
                     serving = [
                         tasks.create_task(self.agent.run()),
+                        tasks.create_task(self._notifier.keep_alive()),
                         *(tasks.create_task(m.run()) for m in self.models.values()),
                     ]
                     if self.wildcard is not None:
@@ -272,10 +276,13 @@ class Supervisor:
             return listed and self.gateways.in_force and all(m.settled for m in self.models.values())
 
         await self.gateways.until(settled)
+        ready = sum(m.ready for m in self.models.values())
+        self._notifier.ready(f"{ready} of {len(self.models)} models can answer")
         if on_settled:
             on_settled()
 
     async def _drain(self, gateways: asyncio.Task[None]) -> None:
+        self._notifier.stopping()
         self._log.info("draining", within_s=self.config.gateway.drain_s)
         self.gateways.drain()
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -110,14 +109,3 @@ def describe_exit(code: int | None) -> str:
         name = signal.Signals(-code).name
         return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
     return f"killed by signal {-code}"
-
-
-def reaped(pid: int) -> bool:
-    """Collect a process that became our child because its parent ended (we are its subreaper).
-
-    True when nothing is left of it, or it is not ours to collect; False while it has still to end.
-    """
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    except ChildProcessError:
-        return True

@@ -13,11 +13,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from headrace.supervisor.children import reaped
+from headrace.supervisor.orphans import collect_orphans
 
 Event = dict[str, Any]
 
-_REAP_S = 1.0
 _LINE_BYTES = 16 * 1024 * 1024
 
 
@@ -71,7 +70,6 @@ class ControlRoom:
         self.lifeline_fd, self._lifeline_held = os.pipe()
         self._server: asyncio.Server | None = None
         self._guests: set[asyncio.Task[None]] = set()
-        self._replicas: set[int] = set()
         self._reaper: asyncio.Task[None] | None = None
 
     async def open(self, greet: Callable[[Reporter], Awaitable[None]]) -> None:
@@ -87,8 +85,6 @@ class ControlRoom:
                 writer.close()
                 return
             reporter = Reporter(hello, reader, writer)
-            if hello.get("role") == "replica":
-                self._replicas.add(reporter.pid)
             try:
                 await greet(reporter)
             finally:
@@ -99,7 +95,7 @@ class ControlRoom:
             self._guests.add(task)
             task.add_done_callback(self._guests.discard)
 
-        self._reaper = asyncio.create_task(self._reap())
+        self._reaper = asyncio.create_task(collect_orphans())
         self._server = await asyncio.start_unix_server(accept, self.path, limit=_LINE_BYTES)
 
     async def close(self) -> None:
@@ -113,31 +109,6 @@ class ControlRoom:
         os.close(self._lifeline_held)
         os.close(self.lifeline_fd)
         shutil.rmtree(self.directory, ignore_errors=True)
-
-    async def _reap(self) -> None:
-        """Collect replicas that were orphaned: their host ended before they did, so that they became our children."""
-        while True:
-            await asyncio.sleep(_REAP_S)
-            for pid in list(self._replicas):
-                if not _exists(pid) or (_orphaned(pid) and reaped(pid)):
-                    self._replicas.discard(pid)
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _orphaned(pid: int) -> bool:
-    """Whether a process is our child now; a replica is its host's as long as that lives."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except OSError:
-        return False
-    return int(fields[1]) == os.getpid()
 
 
 def _pidfd(pid: int) -> int | None:

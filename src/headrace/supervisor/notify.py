@@ -1,0 +1,41 @@
+"""Tells systemd what a service of `Type=notify` must tell (sd_notify(3)); silent where nobody asked for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+from headrace.config.environment import Systemd
+
+
+class Notifier:
+    """Sends states to the service manager. A datagram that cannot be delivered is lost: serving goes on."""
+
+    def __init__(self, systemd: Systemd) -> None:
+        self._systemd = systemd
+
+    def ready(self, status: str) -> None:
+        """Start-up is finished."""
+        self._send(f"READY=1\nSTATUS={status}")
+
+    def stopping(self) -> None:
+        """Draining has begun."""
+        self._send("STOPPING=1\nSTATUS=draining")
+
+    async def keep_alive(self) -> None:
+        """Say that the event loop turns, as often as the watchdog wants; returns at once where there is none."""
+        if self._systemd.watchdog_s is None:
+            return
+        while True:
+            self._send("WATCHDOG=1")
+            await asyncio.sleep(self._systemd.watchdog_s / 3)
+
+    def _send(self, state: str) -> None:
+        address = self._systemd.address
+        if address is None:
+            return
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+            one.setblocking(False)
+            # A leading @ stands for the NUL byte of Linux's abstract sockets.
+            one.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
