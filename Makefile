@@ -95,6 +95,10 @@ constraints: install ## pin the newest versions that pyproject.toml allows
 settings: install ## write docs/settings.md from the configuration's tree
 	@$(BIN)/python tools/settings_page.py
 
+.PHONY: metrics
+metrics: install ## write docs/metrics.md from the metrics' definitions
+	@$(BIN)/python tools/metrics_page.py
+
 .PHONY: clean
 clean: ## remove .venv, the demo's data, builds and caches
 	rm -rf .venv .demo .bench .headrace build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The settings page says what the configuration's tree says."""
+"""The pages that are written from the code say what the code says."""
 
 import subprocess
 import sys
@@ -10,3 +10,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def test_the_settings_page_is_up_to_date() -> None:
     done = subprocess.run([sys.executable, str(ROOT / "tools" / "settings_page.py"), "--check"], check=False)
     assert done.returncode == 0, "run 'make settings'"
+
+
+def test_the_metrics_page_is_up_to_date() -> None:
+    done = subprocess.run([sys.executable, str(ROOT / "tools" / "metrics_page.py"), "--check"], check=False)
+    assert done.returncode == 0, "run 'make metrics'"

@@ -43,7 +43,7 @@ def test_known_traffic_is_counted_exactly(registry: str, tmp_path: Path) -> None
         assert value(first, "headrace_batches_total", **of) == 10
         assert value(first, "headrace_version_info", **of) == 1
         assert value(first, "headrace_model_ready", model="mood") == 1
-        assert value(first, "headrace_workers_ready", model="mood") == 1
+        assert value(first, "headrace_workers", **of, state="ready") == 1
         (gateway,) = one.processes("headrace.gateway")
         os.kill(gateway.pid, signal.SIGKILL)
         until(lambda: {p.pid for p in one.processes("headrace.gateway")} - {gateway.pid}, "a new gateway")

@@ -14,6 +14,7 @@ Labels = tuple[tuple[str, str], ...]
 Sample = tuple[str, Labels, float]
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+WORK_SECONDS = (0.0001, 0.00025, *SECONDS)
 SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
 
@@ -54,17 +55,19 @@ class PoolCounters:
         "cache_misses",
         "copies",
         "deadlines",
+        "dropped",
         "hung",
         "latency",
         "lost",
         "model_errors",
-        "parse_us",
-        "predict_us",
+        "parse",
+        "predict",
         "predicts",
         "requests_per_batch",
         "retried",
         "rows",
-        "serialise_us",
+        "rows_per_batch",
+        "serialise",
         "shared_cache",
         "shed",
         "statuses",
@@ -75,27 +78,32 @@ class PoolCounters:
         self.statuses: dict[int, int] = {}
         self.copies: dict[int, int] = {}
         self.batches = self.rows = self.predicts = 0
-        self.parse_us = self.predict_us = self.serialise_us = 0
         self.model_errors = 0
-        self.shed = self.retried = self.deadlines = self.lost = self.hung = 0
+        self.shed = self.retried = self.deadlines = self.dropped = self.lost = self.hung = 0
         self.cache_hits = self.cache_misses = self.cache_coalesced = 0
         self.shared_cache: dict[str, int] = {}
         self.latency = Histogram(SECONDS)
         self.wait = Histogram(SECONDS)
         self.requests_per_batch = Histogram(SIZES)
+        self.rows_per_batch = Histogram(SIZES)
+        self.parse = Histogram(WORK_SECONDS)
+        self.predict = Histogram(WORK_SECONDS)
+        self.serialise = Histogram(WORK_SECONDS)
 
     def shared(self, result: str, count: int = 1) -> None:
         """The second level of the cache was asked, or not: hit, miss, failed, skipped, written, unwritten."""
         self.shared_cache[result] = self.shared_cache.get(result, 0) + count
 
-    def batch(self, timing: Timing, requests: int) -> None:
-        """A worker has answered a frame of so many requests."""
+    def batch(self, timing: Timing, requests: int, rows: int) -> None:
+        """A worker has answered a frame of so many requests and rows. What took no time was not done at all."""
         self.batches += 1
-        self.parse_us += timing.parse_us
-        self.predict_us += timing.predict_us
-        self.serialise_us += timing.serialise_us
-        self.predicts += timing.predicts
         self.requests_per_batch.observe(requests)
+        self.rows_per_batch.observe(rows)
+        self.parse.observe(timing.parse_us / 1e6)
+        if timing.predicts:
+            self.predicts += timing.predicts
+            self.predict.observe(timing.predict_us / 1e6)
+            self.serialise.observe(timing.serialise_us / 1e6)
 
     def was_copy(self, status: int) -> None:
         """What has just been counted as a client's answer was that to a shadow's copy."""
@@ -113,13 +121,11 @@ class PoolCounters:
             ("headrace_batches_total", self.batches),
             ("headrace_rows_total", self.rows),
             ("headrace_predicts_total", self.predicts),
-            ("headrace_parse_seconds_total", self.parse_us / 1e6),
-            ("headrace_predict_seconds_total", self.predict_us / 1e6),
-            ("headrace_serialise_seconds_total", self.serialise_us / 1e6),
             ("headrace_model_errors_total", self.model_errors),
             ("headrace_shed_total", self.shed),
             ("headrace_retried_total", self.retried),
             ("headrace_deadline_exceeded_total", self.deadlines),
+            ("headrace_dropped_total", self.dropped),
             ("headrace_workers_lost_total", self.lost),
             ("headrace_workers_hung_total", self.hung),
         ):
@@ -135,17 +141,21 @@ class PoolCounters:
         yield from self.latency.samples("headrace_request_seconds", labels)
         yield from self.wait.samples("headrace_queue_wait_seconds", labels)
         yield from self.requests_per_batch.samples("headrace_batch_requests", labels)
+        yield from self.rows_per_batch.samples("headrace_batch_rows", labels)
+        yield from self.parse.samples("headrace_parse_seconds", labels)
+        yield from self.predict.samples("headrace_predict_seconds", labels)
+        yield from self.serialise.samples("headrace_serialise_seconds", labels)
 
 
 class GatewayCounters:
-    """What is counted for the whole process."""
+    """What is counted for the whole process; `other` by route, model ("": none, or not one of ours) and status."""
 
     __slots__ = ("connections", "open_connections", "other", "refused")
 
     def __init__(self) -> None:
         self.connections = self.open_connections = 0
         self.refused: dict[str, int] = {}
-        self.other: dict[tuple[str, int], int] = {}
+        self.other: dict[tuple[str, str, int], int] = {}
 
     def samples(self) -> Iterator[Sample]:
         """Yield everything, labelled."""
@@ -153,5 +163,6 @@ class GatewayCounters:
         yield "headrace_connections_open", (), self.open_connections
         for code, count in self.refused.items():
             yield "headrace_refused_total", (("code", code),), count
-        for (route, status), count in self.other.items():
-            yield "headrace_requests_total", (("route", route), ("status", str(status))), count
+        for (route, model, status), count in self.other.items():
+            labels: Labels = (("model", model),) if model else ()
+            yield "headrace_requests_total", (*labels, ("route", route), ("status", str(status))), count

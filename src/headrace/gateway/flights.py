@@ -111,6 +111,11 @@ class CacheDesk:
         """How much the kept answers hold."""
         return self._cache.size_bytes
 
+    @property
+    def entries(self) -> int:
+        """How many answers are kept."""
+        return len(self._cache)
+
     def configure(self, options: CacheOptions) -> None:
         """Change the bounds."""
         self._cache.resize(options.max_bytes, options.ttl_s)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -17,7 +18,6 @@ from headrace.core.admission import ClientShares
 from headrace.core.batching import DONE, NEVER_S, SENT
 from headrace.core.dispatching import Dispatcher, Frame
 from headrace.gateway import answers
-from headrace.gateway.counters import PoolCounters
 from headrace.gateway.crew import Crew
 from headrace.gateway.flights import HIT, CacheDesk, Flight
 from headrace.gateway.rows import estimate_rows
@@ -27,6 +27,7 @@ from headrace_worker.wire import FLAG_MODEL_ERROR
 
 if TYPE_CHECKING:
     from headrace.gateway.channel import Channel
+    from headrace.gateway.counters import Sample
     from headrace.gateway.exchange import Exchange, Job
     from headrace.gateway.server import Gateway
     from headrace_worker.wire import Answer, Answers
@@ -41,7 +42,7 @@ class Pool:
         self.gateway = gateway
         self.config = config
         self.route = route
-        self.counters = PoolCounters()
+        self.counters = gateway.pool_counters(config)
         self.answer_prefixes: dict[tuple[int, bytes, bytes], bytes] = {}
         self.strict = route.errors == "strict"
         self.crew = Crew(self)
@@ -139,6 +140,7 @@ class Pool:
 
     def give_up(self, exchange: Exchange) -> None:
         """The client is gone."""
+        self.counters.dropped += 1
         if exchange.charge is not None:
             exchange.charge.release()
         flight = exchange.flight
@@ -158,6 +160,18 @@ class Pool:
         statuses = self.counters.statuses
         statuses[status] = statuses.get(status, 0) + 1
         self.counters.latency.observe(latency_s)
+
+    def gauges(self) -> Iterator[Sample]:
+        """What there is now, labelled."""
+        core, desk = self.core, self.desk
+        labels = (("model", self.config.model), ("version", self.config.label))
+        yield "headrace_queued_requests", labels, core.lanes.count
+        yield "headrace_queued_rows", labels, core.lanes.rows
+        yield "headrace_queued_bytes", labels, core.lanes.size_bytes
+        yield "headrace_in_flight_requests", labels, core.in_flight
+        if desk is not None:
+            yield "headrace_cache_entries", labels, desk.entries
+            yield "headrace_cache_bytes", labels, desk.size_bytes
 
     # What the supervisor wants.
 
@@ -220,7 +234,6 @@ class Pool:
             return
         now_s = monotonic()
         self._worker_done(worker, now_s)
-        self.counters.batch(decoded.timing, len(frame.works))
         self._deliver(frame, decoded, now_s)
         if decoded.notes:
             self._note(decoded.notes)
@@ -399,8 +412,9 @@ class Pool:
         latency = counters.latency
         wait = counters.wait
         sent_s = frame.sent_s
-        rows = 0
+        batch_rows = rows = 0
         for job, answer in zip(frame.works, decoded.answers, strict=True):
+            batch_rows += answer.rows
             if job.state != SENT:
                 continue
             job.state = DONE
@@ -413,6 +427,7 @@ class Pool:
             wait.observe(sent_s - job.arrived_s)
             job.answer(answer, self, now_s)
         counters.rows += rows
+        counters.batch(decoded.timing, len(frame.works), batch_rows)
 
     def _worker_done(self, worker: str, now_s: float) -> None:
         if not self.core.done(worker, now_s):

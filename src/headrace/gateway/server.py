@@ -13,7 +13,7 @@ import msgspec
 
 from headrace.core import messages
 from headrace.gateway import answers
-from headrace.gateway.counters import GatewayCounters, Sample
+from headrace.gateway.counters import GatewayCounters, PoolCounters, Sample
 from headrace.gateway.crossing import Crossing
 from headrace.gateway.pool import Pool
 from headrace.gateway.routing import Want
@@ -49,6 +49,7 @@ class Gateway:
         self._entrances: dict[str, Pool | Crossing] = {}
         self._crossings: dict[str, Crossing] = {}
         self._pools: dict[str, Pool] = {}
+        self._counted: dict[tuple[str, str], PoolCounters] = {}
         self._retired: dict[str, Pool] = {}
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -118,15 +119,12 @@ class Gateway:
             pool.close()
 
     def stats(self) -> list[Sample]:
-        """Everything that was counted since the start."""
+        """Everything that was counted since the start, and what there is now."""
         values = list(self.counters.samples())
+        for (model, version), counters in self._counted.items():
+            values.extend(counters.samples(model, version))
         for pool in (*self._pools.values(), *self._retired.values()):
-            values.extend(pool.counters.samples(pool.config.model, pool.config.label))
-            labels = (("model", pool.config.model), ("version", pool.config.label))
-            values.append(("headrace_queued_requests", labels, pool.core.lanes.count))
-            values.append(("headrace_queued_rows", labels, pool.core.lanes.rows))
-            values.append(("headrace_queued_bytes", labels, pool.core.lanes.size_bytes))
-            values.append(("headrace_in_flight_requests", labels, pool.core.in_flight))
+            values.extend(pool.gauges())
         for crossing in self._crossings.values():
             values.extend(crossing.samples())
         return values
@@ -203,11 +201,20 @@ class Gateway:
         message = f"No version '{wanted}' of model '{exchange.request.target.model}' serves; there are: {names}."
         self._fail(exchange, "NOT_FOUND", message, now_s)
 
+    def pool_counters(self, config: messages.Pool) -> PoolCounters:
+        """What is counted for a version: one object for all pools of it that there are at a time."""
+        return self._counted.setdefault((config.model, config.label), PoolCounters())
+
     def drained(self, pool: Pool) -> None:
         """Nothing of a retired pool is left here."""
-        if self._retired.pop(pool.config.key, None) is not None:
-            pool.close()
-            self.report(messages.Drained(pool.config.key))
+        if self._retired.pop(pool.config.key, None) is None:
+            return
+        pool.close()
+        if not any(other.counters is pool.counters for other in (*self._pools.values(), *self._retired.values())):
+            # What it counted since it was last asked is told now, for the next time it is not there any more.
+            self.report(messages.Stats(0, self.stats()))
+            del self._counted[pool.config.model, pool.config.label]
+        self.report(messages.Drained(pool.config.key))
 
     def hazards(self, pool_key: str, counts: dict[str, int]) -> None:
         """A worker noticed hazards of the protocol."""
@@ -300,7 +307,11 @@ class Gateway:
         exchange.fail(code, message, now_s, retry_after_s=retry_after_s)
 
     def _count(self, exchange: Exchange, status: int) -> None:
-        key = (exchange.request.target.want.name.lower(), status)
+        want, model, _ = exchange.request.target
+        if want == Want.INVOKE:  # a model that has no version to take it: the error is the model's, too
+            key = ("invocations", model if model is not None and model in self._routes else "", status)
+        else:
+            key = (want.name.lower(), "", status)
         other = self.counters.other
         other[key] = other.get(key, 0) + 1
 

@@ -33,6 +33,7 @@ from headrace.supervisor.history import History
 from headrace.supervisor.means import Means
 from headrace.supervisor.models import ServedModel
 from headrace.supervisor.notify import Notifier
+from headrace.supervisor.readings import Readings
 from headrace.supervisor.sockets import listen
 from headrace.supervisor.wildcard import Wildcard
 from headrace.telemetry.logs import Log
@@ -50,6 +51,7 @@ class Supervisor:
         self.models: dict[str, ServedModel] = {}
         self.hazards: dict[tuple[str, str, str], int] = {}
         self.wildcard: Wildcard | None = None
+        self.readings = Readings(self)
         self.gateways: Gateways
         self.agent: RegistryAgent
         environ = os.environ if environ is None else environ

@@ -79,6 +79,11 @@ class Gateways:
         return [s.child.pid for s in self._slots if s.child and s.child.running]
 
     @property
+    def running(self) -> list[tuple[int, int]]:
+        """(index, process id) of the gateways that run."""
+        return [(s.configure.index, s.child.pid) for s in self._slots if s.child and s.child.running]
+
+    @property
     def restarts(self) -> int:
         """How many gateways have been replaced so far."""
         return sum(s.restarts.total for s in self._slots)

@@ -1,33 +1,121 @@
-"""What the supervisor itself knows in numbers, beside what its gateways count."""
+"""Every number that headrace shows: what its gateways count, what the supervisor itself knows, what processes take."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import platform
+from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from headrace.core.totals import Sample
+from headrace import __version__
+from headrace.core.totals import Labels, Sample, Totals
+from headrace.supervisor.processes import Process, Usage
 
 if TYPE_CHECKING:
     from headrace.supervisor.app import Supervisor
+    from headrace.supervisor.models import ServedModel
+    from headrace.supervisor.versions import Version
+
+_MOST_MISMATCHES = 50
+_WORKER_STATES = ("loading", "starting", "ready")
 
 
-async def readings(supervisor: Supervisor) -> list[Sample]:
-    """Every metric, as samples for `telemetry.metrics.exposition`."""
-    made = await supervisor.samples()
+class Readings:
+    """Reads one supervisor. What it counts itself goes through `Totals`, too: versions and models come and go."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._totals = Totals()
+        self._usage = Usage()
+        self._reading = asyncio.Lock()
+
+    async def samples(self) -> list[Sample]:
+        """Every metric, as samples for `telemetry.metrics.exposition`."""
+        counted = await self._supervisor.samples()
+        async with self._reading:  # the thread below works on what is ours
+            self._totals.feed("supervisor", _known(self._supervisor))
+            used = await asyncio.to_thread(self._usage.samples, list(_processes(self._supervisor)))
+        return [*counted, *self._totals.samples(), *used]
+
+
+def _known(supervisor: Supervisor) -> Iterator[Sample]:
+    gateways, agent = supervisor.gateways, supervisor.agent
+    yield "headrace_build_info", (("version", __version__), ("python", platform.python_version())), 1.0
+    yield "headrace_started_timestamp_seconds", (), supervisor.started_s
+    yield "headrace_gateways_running", (), len(gateways.pids)
+    yield "headrace_gateway_restarts_total", (), gateways.restarts
+    yield "headrace_registry_agent_restarts_total", (), agent.restarts.total
+    if agent.reached_s is not None:
+        yield "headrace_registry_reached_timestamp_seconds", (), agent.reached_s
     for (of, version, hazard), count in supervisor.hazards.items():
-        made.append(("headrace_hazards_total", (("hazard", hazard), ("model", of), ("version", version)), count))
-    made.append(("headrace_gateway_restarts_total", (), supervisor.gateways.restarts))
-    if supervisor.agent.reached_s is not None:
-        made.append(("headrace_registry_reached_timestamp_seconds", (), supervisor.agent.reached_s))
-    for name, model in supervisor.models.items():
-        labels = (("model", name),)
-        track, current = model.main, model.current
-        made.append(("headrace_model_ready", labels, float(model.ready)))
-        made.append(("headrace_workers_ready", labels, float(current.ready if current else 0)))
-        made.append(("headrace_registry_problem", labels, float(bool(track.registry_problem))))
-        made.append(("headrace_rollbacks_total", labels, track.rollbacks))
-        if current is not None:
-            made.append(("headrace_version_info", (*labels, ("version", current.label)), 1.0))
-            if current.workers is not None:
-                restarts = current.workers.restarts.total
-                made.append(("headrace_worker_restarts_total", (*labels, ("version", current.label)), restarts))
-    return made
+        yield "headrace_hazards_total", (("model", of), ("version", version), ("hazard", hazard)), count
+    for model in list(supervisor.models.values()):
+        yield from _of_model(model)
+
+
+def _of_model(model: ServedModel) -> Iterator[Sample]:
+    labels: Labels = (("model", model.name),)
+    yield "headrace_model_ready", labels, float(model.ready)
+    yield "headrace_workers_wanted", labels, model.config.replicas
+    yield "headrace_queue_limit_rows", labels, model.config.queue.max_rows
+    yield "headrace_registry_problem", labels, float(any(track.registry_problem for track in model.tracks))
+    yield "headrace_rollout_problem", labels, float(any(track.problem for track in model.tracks))
+    yield "headrace_rollbacks_total", labels, sum(track.rollbacks for track in model.tracks)
+    for track in model.tracks:
+        for outcome, count in track.outcomes.items():
+            yield "headrace_rollouts_total", (*labels, ("outcome", outcome)), count
+        if track.serving is not None:
+            yield "headrace_version_info", _info(track.uri.text, track.serving), 1.0
+    for version in model.versions:
+        yield from _of_version(version)
+
+
+def _of_version(version: Version) -> Iterator[Sample]:
+    labels: Labels = (("model", version.model), ("version", version.label))
+    yield "headrace_version_state", (*labels, ("state", version.life.state.value)), 1.0
+    if version.workers is not None:
+        states = Counter(process["state"] for process in version.workers.processes)
+        for state in _WORKER_STATES:
+            yield "headrace_workers", (*labels, ("state", state)), states[state]
+        for reason, count in version.workers.ended.items():
+            yield "headrace_worker_restarts_total", (*labels, ("reason", reason)), count
+    if version.prepared is not None:
+        report = version.prepared.report
+        yield "headrace_environment_mismatches", labels, len(report.mismatches) + bool(report.problem)
+        found: list[tuple[str, str, str, str]] = [
+            (f.package, f.required, f.found or "", f.verdict) for f in report.mismatches
+        ]
+        if report.problem:
+            found.append(("", "", "", "unreadable"))
+        for one in found[:_MOST_MISMATCHES]:
+            about = zip(("package", "required", "found", "verdict"), one, strict=True)
+            yield "headrace_environment_mismatch_info", (*labels, *about), 1.0
+
+
+def _info(uri: str, version: Version) -> Labels:
+    facts = version.workers.facts if version.workers is not None else {}
+    prepared = version.prepared
+    return (
+        ("model", version.model),
+        ("version", version.label),
+        ("uri", uri),
+        ("policy", prepared.policy if prepared is not None else ""),
+        ("environment", (prepared.digest or "running") if prepared is not None else ""),
+        ("python", str(facts.get("python_version", ""))),
+        ("mlflow", str(facts.get("mlflow_version", ""))),
+    )
+
+
+def _processes(supervisor: Supervisor) -> Iterator[Process]:
+    yield Process(os.getpid(), "supervisor")
+    if supervisor.agent.pid is not None:
+        yield Process(supervisor.agent.pid, "registry")
+    for index, pid in supervisor.gateways.running:
+        yield Process(pid, "gateway", index)
+    for model in supervisor.models.values():
+        for version in model.versions:
+            for one in version.workers.processes if version.workers is not None else []:
+                if one["pid"] is not None:
+                    yield Process(one["pid"], one["role"], one["index"], version.model, version.label)

@@ -11,7 +11,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Literal, get_args
 
 from headrace.config.tree import Model
 from headrace.core.errors import HeadraceError, ModelNotFound, RegistryError, UsageError
@@ -30,6 +30,9 @@ from headrace.telemetry.logs import Log
 
 _TICK_S = 0.5
 _AGAIN_S = 1.0
+
+Outcome = Literal["succeeded", "failed", "refused", "abandoned"]
+"""What became of a version that was brought up. Abandoned: another was wanted before it was ready."""
 
 
 class Track:
@@ -60,6 +63,7 @@ class Track:
         self.registry_problem = ""
         self.registry_lost_s: float | None = None
         self.rollbacks = 0
+        self.outcomes: dict[Outcome, int] = dict.fromkeys(get_args(Outcome), 0)
         self.resting: Resolved | None = None
         self.asked = False
         self._lenient = lenient
@@ -250,6 +254,8 @@ class Track:
                 self._flip(action)
             else:
                 version = self.versions[action.key]
+                if not version.has_served and version.life.state is not State.FAILED:
+                    self.outcomes["abandoned"] += 1
                 self._log.info("version ends", version=version.label, reason=action.reason)
                 self._hold(self._end(action.key, version, drain=action.drain))
 
@@ -266,6 +272,9 @@ class Track:
     def _flip(self, action: Flip) -> None:
         version, old = self.versions[action.key], self.versions.get(action.old or "")
         self.problem = ""
+        if not version.has_served:
+            version.has_served = True
+            self.outcomes["succeeded"] += 1
         self._log.info(
             "serving",
             version=version.label,
@@ -362,7 +371,10 @@ class Track:
         self._log.error("FAILED", version=version.label, reason=reason, kept=kept, refused=for_good)
         if detail:
             self._log.debug("failure in full", version=version.label, detail=detail)
-        self._history.add("refused" if for_good else "failed", version.label, reason)
+        outcome: Outcome = "refused" if for_good else "failed"
+        if not version.has_served:  # one that is kept warm has come up before
+            self.outcomes[outcome] += 1
+        self._history.add(outcome, version.label, reason)
         self._do(self._rollout.failed(key, reason, time.time(), for_good=for_good))
         self._remember()
         self._publish()
@@ -420,6 +432,7 @@ class Track:
             "registry_lost": self.registry_lost_s,
             "held": self._rollout.held is not None,
             "rollbacks": self.rollbacks,
+            "rollouts": self.outcomes,
             "current": self.serving.describe() if self.serving else None,
             "candidate": self.candidate.describe() if self.candidate else None,
             "warm": self.warm.describe() if self.warm else None,

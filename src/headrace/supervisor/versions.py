@@ -29,6 +29,7 @@ class Version:
         self.prepared: Prepared | None = None
         self.workers: Workers | None = None
         self.hazards: dict[str, int] = {}
+        self.has_served = False
         self.task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:

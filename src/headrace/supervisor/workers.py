@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from headrace.core.messages import WorkerRef
 from headrace.core.restart import RestartPolicy, Restarts
@@ -26,6 +26,9 @@ from headrace.telemetry.logs import Log
 _WORKER = Path(__file__).resolve().parents[2] / "headrace_worker" / "__main__.py"
 _ROLE = "role=host".ljust(32)  # room for a forked replica's own title
 _STOP_GRACE_S = 1.0
+
+EndReason = Literal["died", "hung", "host", "load"]
+"""Why a process ended that should not have: by itself, killed for silence, as a host (loaded), while it loaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +45,14 @@ class WorkerSpec:
 
 @dataclass
 class Replica:
-    """One process that serves. `ready` once it has said so."""
+    """One process that serves. `ready` once it has said so; `index` is the lowest number that no other one has."""
 
     id: str
     socket: str
+    index: int
     reporter: Reporter | None = None
     ready: bool = False
+    hung: bool = False
     started_s: float = field(default_factory=time.monotonic)
     rss_bytes: int = 0
 
@@ -77,6 +82,7 @@ class Workers:
         self.example_s: float | None = None
         self.loads = Restarts(RestartPolicy(give_up_after=3))
         self.restarts = Restarts(RestartPolicy(first_s=0.1, most_s=10.0, healthy_s=10.0))
+        self.ended: dict[EndReason, int] = dict.fromkeys(get_args(EndReason), 0)
         self._room = room
         self._log = log
         self._on_change = on_change
@@ -103,13 +109,13 @@ class Workers:
     def processes(self) -> list[dict[str, Any]]:
         """Every process as data, for the status."""
         hosts = [
-            {"role": "host", "pid": h.child.pid, "state": "loaded" if h.loaded else "loading"}
-            for h in self._hosts
+            {"role": "host", "pid": h.child.pid, "state": "loaded" if h.loaded else "loading", "index": index}
+            for index, h in enumerate(self._hosts)
             if h.serving is None
         ]
         return hosts + [
             {"role": "replica", "id": r.id, "pid": r.reporter.pid if r.reporter else None,
-             "state": "ready" if r.ready else "starting", "rss_bytes": r.rss_bytes}
+             "state": "ready" if r.ready else "starting", "index": r.index, "rss_bytes": r.rss_bytes}
             for r in self._replicas.values()
         ]  # fmt: skip
 
@@ -140,6 +146,7 @@ class Workers:
         replica = self._replicas.get(replica_id)
         if replica and replica.reporter:
             self._log.warning("worker killed", worker=replica_id, pid=replica.reporter.pid, reason=why)
+            replica.hung = True
             replica.reporter.kill()
 
     async def greet(self, reporter: Reporter) -> None:
@@ -219,10 +226,12 @@ class Workers:
                 self._lost(replica, "its host ended before it could report")  # should it report yet, it is ended
             if host.serving is None:
                 self._log.warning("worker host ended", pid=host.child.pid, exit=describe_exit(code))
+                self.ended["host"] += 1
                 self._back_off(self.restarts, lived_s)
         else:
             reason = host.reason or f"the worker {describe_exit(code)} while loading"
             detail = host.detail or "\n".join(host.child.last_lines)
+            self.ended["load"] += 1
             wait_s = self.loads.died(lived_s, random.random())  # noqa: S311 - spreads restarts, guards nothing
             if wait_s is None and not self.proven:
                 self._fail(reason, detail)
@@ -287,6 +296,7 @@ class Workers:
             return
         _unlink(replica)
         self._log.warning("worker lost", worker=replica.id, reason=why)
+        self.ended["hung" if replica.hung else "died"] += 1
         self._back_off(self.restarts, time.monotonic() - replica.started_s)
         if not self.proven and self.restarts.deaths >= 3:
             self._fail(f"the worker died {self.restarts.deaths} times while it warmed up ({why})", "")
@@ -301,8 +311,13 @@ class Workers:
     def _new_replica(self) -> Replica:
         self._serial += 1
         name = f"{self.spec.key}.{self._serial}"
+        taken = {replica.index for replica in self._replicas.values()}
         # The whole path of a Unix socket may have 107 bytes: the pool's serial number names it, not the model.
-        replica = Replica(id=name, socket=str(self._room.directory / f"{name.rpartition('#')[2]}.sock"))
+        replica = Replica(
+            id=name,
+            socket=str(self._room.directory / f"{name.rpartition('#')[2]}.sock"),
+            index=next(index for index in range(len(taken) + 1) if index not in taken),
+        )
         self._replicas[name] = replica
         return replica
 
