@@ -96,8 +96,9 @@ settings: install ## write docs/settings.md from the configuration's tree
 	@$(BIN)/python tools/settings_page.py
 
 .PHONY: metrics
-metrics: install ## write docs/metrics.md from the metrics' definitions
+metrics: install ## write docs/metrics.md from the metrics' definitions, and the Grafana dashboard
 	@$(BIN)/python tools/metrics_page.py
+	@$(BIN)/python tools/grafana_dashboard.py
 
 .PHONY: clean
 clean: ## remove .venv, the demo's data, builds and caches

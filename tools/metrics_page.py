@@ -15,7 +15,8 @@ HEAD = """\
 # Metrics
 
 What `/metrics` on the admin port shows, in Prometheus' text format. Written by `make metrics` from
-`src/headrace/telemetry/metrics.py`; a test compares the two.
+`src/headrace/telemetry/metrics.py`; a test compares the two. [Monitoring](monitoring.md) leads
+from here to a dashboard and to alerts.
 
 - All gateways and workers are added up. Counters do not go back when one of them is replaced, or when a version ends;
   what a gateway has counted since it was last asked is lost if it is killed.

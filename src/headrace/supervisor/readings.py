@@ -53,15 +53,16 @@ def _known(supervisor: Supervisor) -> Iterator[Sample]:
         yield "headrace_hazards_total", (("model", of), ("version", version), ("hazard", hazard)), count
     for model in list(supervisor.models.values()):
         yield from _of_model(model)
+        limit_rows = model.config.queue.max_rows * supervisor.config.gateway.processes
+        yield "headrace_queue_limit_rows", (("model", model.name),), limit_rows
 
 
 def _of_model(model: ServedModel) -> Iterator[Sample]:
     labels: Labels = (("model", model.name),)
     yield "headrace_model_ready", labels, float(model.ready)
     yield "headrace_workers_wanted", labels, model.config.replicas
-    yield "headrace_queue_limit_rows", labels, model.config.queue.max_rows
     yield "headrace_registry_problem", labels, float(any(track.registry_problem for track in model.tracks))
-    yield "headrace_rollout_problem", labels, float(any(track.problem for track in model.tracks))
+    yield "headrace_rollout_problem", labels, float(any(track.blocked for track in model.tracks))
     yield "headrace_rollbacks_total", labels, sum(track.rollbacks for track in model.tracks)
     for track in model.tracks:
         for outcome, count in track.outcomes.items():

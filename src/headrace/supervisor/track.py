@@ -104,6 +104,12 @@ class Track:
         """Whether the first bring-up is over: something serves, or nothing can."""
         return self.serving is not None or (bool(self.problem) and self.candidate is None)
 
+    @property
+    def blocked(self) -> bool:
+        """Whether something else should serve than does, and could not be brought up."""
+        wanted, serving = self._rollout.wanted, self.serving
+        return bool(self.problem) and (serving is None or (wanted is not None and Known(serving.resolved) != wanted))
+
     def why_not(self) -> str:
         """Why nothing serves, in one line."""
         if self.serving is None and self.candidate is not None:

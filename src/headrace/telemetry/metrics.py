@@ -100,7 +100,7 @@ GROUPS: dict[str, dict[str, Definition]] = {
         "headrace_queued_rows": Definition("gauge", "rows", "Rows that wait for a worker, as estimated.", _VERSION),
         "headrace_queued_bytes": Definition("gauge", "bytes", "Bytes of bodies that wait for a worker.", _VERSION),
         "headrace_queue_limit_rows": Definition(
-            "gauge", "rows", "Rows that may wait in one gateway before requests are shed (queue.max_rows).", ("model",)
+            "gauge", "rows", "Rows that may wait before requests are shed: queue.max_rows of each gateway.", ("model",)
         ),
         "headrace_batches_total": Definition("counter", "batches", "Batches that workers answered.", _VERSION),
         "headrace_batch_requests": Definition("histogram", "requests", "Requests in a batch.", _VERSION),
@@ -184,7 +184,10 @@ GROUPS: dict[str, dict[str, Definition]] = {
             ("model", "outcome"),
         ),
         "headrace_rollout_problem": Definition(
-            "gauge", "0 or 1", "1 from the moment that a version could not be brought up until one has.", ("model",)
+            "gauge",
+            "0 or 1",
+            "1 while the version that should serve could not be brought up, and another serves or none.",
+            ("model",),
         ),
         "headrace_rollbacks_total": Definition(
             "counter", "rollbacks", "Rollbacks, by hand or by themselves.", ("model",)
