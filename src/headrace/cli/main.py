@@ -13,6 +13,7 @@ from headrace.core.errors import HeadraceError, UsageError
 _COMMANDS = {
     "env": "List, build, check and remove the environments that models were trained in.",
     "check": "See whether served models are well.",
+    "package": "Write models and their environments into a directory that needs no registry.",
     "predict": "Predict with a served model, or with one in this process.",
     "serve": "Serve models from an MLflow Model Registry.",
     "status": "Show what serves.",

@@ -6,6 +6,7 @@ import difflib
 import re
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import yaml
@@ -34,7 +35,7 @@ def load_file(path: Path) -> tree.Config:
     except yaml.YAMLError as error:
         raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     try:
-        return parse(document)
+        return _anchored(parse(document), path.absolute().parent)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.path}" if error.path else str(path), _problem(error)) from None
 
@@ -68,6 +69,31 @@ def parse(document: object) -> tree.Config:
     config = msgspec.structs.replace(config, models=parsed, wildcard=wildcard)
     check(config)
     return config
+
+
+def _anchored(config: tree.Config, folder: Path) -> tree.Config:
+    """The tree with relative paths of files and directories taken from `folder`, wherever the command runs."""
+
+    def anchor(text: str) -> str:
+        return str(folder / Path(text).expanduser())
+
+    def model(one: tree.Model) -> tree.Model:
+        if parse_model_uri(one.uri).kind == "path" and not urlsplit(one.uri).scheme:
+            one = msgspec.structs.replace(one, uri=anchor(one.uri))
+        if one.checks.file is not None:
+            one = msgspec.structs.replace(one, checks=msgspec.structs.replace(one.checks, file=anchor(one.checks.file)))
+        return one
+
+    environments = config.environments
+    wheels, prebuilt = environments.wheels, environments.prebuilt
+    return msgspec.structs.replace(
+        config,
+        models={name: model(one) for name, one in config.models.items()},
+        environments=msgspec.structs.replace(
+            environments, wheels=wheels and anchor(wheels), prebuilt=prebuilt and anchor(prebuilt)
+        ),
+        home=config.home and folder / config.home.expanduser(),
+    )
 
 
 def _check_uri(path: str, model: tree.Model) -> None:

@@ -107,6 +107,9 @@ class Environments(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `interpreters` are paths tried before all others. `allow` names what a model's requirements may hold beside plain
     requirements: `files` (`-r` and `-c` of a file in the model), `paths` (wheels in the model), `urls`, `indexes`
     (`--extra-index-url` and the like). `max_age_days` and `max_bytes` bound what is kept; None keeps everything.
+
+    `wheels`: a directory that packages come from, and from nowhere else. `prebuilt`: a directory with environments that
+    were built beforehand, which is only read. `headrace package` writes both.
     """
 
     interpreters: tuple[NonEmpty, ...] = ()
@@ -116,6 +119,8 @@ class Environments(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     build_timeout_s: Positive = 1800.0
     max_age_days: Positive | None = None
     max_bytes: Count | None = None
+    wheels: NonEmpty | None = None
+    prebuilt: NonEmpty | None = None
 
 
 class Checks(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -204,10 +209,10 @@ class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole tree. `home` is where headrace keeps its caches (None: the user's cache directory).
+    """The whole tree. Relative paths of files and directories start where the file is.
 
-    `bring_up_at_once`: how many versions, over all models, may load at the same time. `wildcard` is the entry "*" of
-    `models:` in the file.
+    `home` is where headrace keeps its caches (None: the user's cache directory). `bring_up_at_once`: how many versions,
+    over all models, may load at the same time. `wildcard` is the entry "*" of `models:` in the file.
     """
 
     registry: Registry = Registry()

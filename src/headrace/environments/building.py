@@ -85,6 +85,11 @@ def build(order: Order, environ: Mapping[str, str]) -> Environment:
     return environment
 
 
+def lock_file(wheels: Path, digest: str) -> Path:
+    """Beside its wheels, the exact content of an environment: one `NAME==VERSION --hash=...` a line."""
+    return wheels / f"{digest}.txt"
+
+
 def _interpreter(order: Order, environ: Mapping[str, str], variables: dict[str, str]) -> Interpreter:
     try:
         return find_interpreter(order.python, order.settings.interpreters, environ)
@@ -102,6 +107,12 @@ def _install(
     path.mkdir(mode=0o700)
     _run([_uv(), "venv", "--no-project", "--allow-existing", "--python", interpreter.path, str(path)], environ)
     wanted = order.spec.requirements
+    if order.settings.wheels is not None:
+        lock = lock_file(Path(order.settings.wheels), path.name)
+        options = ["--no-index", "--find-links", order.settings.wheels]
+        if lock.is_file():
+            _run([*_pip_install(path, order, str(lock), options), "--no-deps", "--require-hashes"], environ)
+            return
     named = {requirement_of(line).name for line in wanted.packages}
     first = [line for line in order.spec.build if requirement_of(line).name not in named]
     archives = [str(Path(order.model, name)) for name in wanted.paths]

@@ -52,6 +52,17 @@ def uv_environ(environ: Mapping[str, str]) -> dict[str, str]:
     return {**made, "NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
 
 
+def pip_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables to run pip with: the user's own, and uv's settings where pip has none."""
+    made = {name: value for name, value in environ.items() if name not in {"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"}}
+    settings = _pip_settings(environ)
+    for setting in ("index-url", "extra-index-url", "find-links", "trusted-host", "cert"):
+        variable, separator = _SETTINGS[setting]
+        if environ.get(variable) and not settings.get(setting):
+            made[f"PIP_{setting.upper().replace('-', '_')}"] = " ".join(environ[variable].split(separator))
+    return made
+
+
 def uv_options(environ: Mapping[str, str]) -> list[str]:
     """What of pip's settings uv takes as an option of `uv pip install` only."""
     no_index = _pip_settings(environ).get("no-index", "").strip().lower()

@@ -94,7 +94,7 @@ class Environments:
     """The environments below one home directory; `environ` is what the tools that build them are run with."""
 
     def __init__(self, home: Path, settings: tree.Environments, environ: Mapping[str, str]) -> None:
-        self.store = EnvironmentStore(home)
+        self.store = EnvironmentStore(home, Path(settings.prebuilt) if settings.prebuilt else None)
         self._home, self._settings, self._environ = home, settings, environ
 
     async def prepare(

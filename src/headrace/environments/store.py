@@ -48,27 +48,31 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EnvironmentStore:
-    """Finds, locks, completes and removes environments. Every call may block on the disk: not for an event loop."""
+    """Finds, locks, completes and removes environments. Every call may block on the disk: not for an event loop.
 
-    def __init__(self, home: Path) -> None:
+    `prebuilt` is a directory of environments that are found as well, and never written to or removed.
+    """
+
+    def __init__(self, home: Path, prebuilt: Path | None = None) -> None:
         self.root = home / "envs"
+        self._prebuilt = prebuilt
         self._uses: dict[str, int] = {}
 
     def path(self, digest: str) -> Path:
-        """Where the environment with this digest is or will be."""
+        """Where the environment with this digest is built, if it is none of the prebuilt ones."""
         return self.root / digest
 
     def python(self, digest: str) -> Path:
         """Its interpreter."""
-        return self.path(digest) / "bin" / "python"
+        folder = self.path(digest)
+        if self._prebuilt is not None and not (folder / _MARKER).exists() and _read(self._prebuilt / digest):
+            folder = self._prebuilt / digest
+        return folder / "bin" / "python"
 
     def find(self, digest: str) -> Environment | None:
         """A whole environment, or None: not built, half-built, or without the interpreter that it was built on."""
-        try:
-            found = msgspec.json.decode((self.path(digest) / _MARKER).read_bytes(), type=Environment)
-        except (OSError, msgspec.DecodeError):
-            return None
-        return found if os.access(self.python(digest), os.X_OK) else None
+        found = _read(self.path(digest))
+        return found or (_read(self._prebuilt / digest) if self._prebuilt is not None else None)
 
     def use(self, digest: str) -> None:
         """Keep an environment from being removed until this process ends, and note that it was used now."""
@@ -182,6 +186,14 @@ class EnvironmentStore:
     def _discard(self, digest: str) -> None:
         if self.path(digest).exists() and self.find(digest) is None:
             shutil.rmtree(self.path(digest), ignore_errors=True)
+
+
+def _read(folder: Path) -> Environment | None:
+    try:
+        found = msgspec.json.decode((folder / _MARKER).read_bytes(), type=Environment)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return found if os.access(folder / "bin" / "python", os.X_OK) else None
 
 
 def size_bytes(folder: Path) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.environments.indexes import uv_environ, uv_options
+from headrace.environments.indexes import pip_environ, uv_environ, uv_options
 
 
 @pytest.fixture
@@ -58,3 +58,10 @@ def test_nothing_that_would_have_uv_install_elsewhere(home: Path) -> None:
     assert made["UV_CACHE_DIR"] == "kept"
     assert made["UV_PYTHON_DOWNLOADS"] == "never"
     assert misleading.keys() & made.keys() == {"UV_PYTHON_DOWNLOADS"}
+
+
+def test_pip_is_told_what_uv_is_told() -> None:
+    environ = {"UV_DEFAULT_INDEX": "https://a/simple", "UV_FIND_LINKS": "/a,/b", "PIP_CONFIG_FILE": os.devnull}
+    made = pip_environ({**environ, "PYTHONPATH": "/x"})
+    assert made == {**environ, "PIP_INDEX_URL": "https://a/simple", "PIP_FIND_LINKS": "/a /b"}
+    assert pip_environ({**environ, "PIP_INDEX_URL": "https://b"})["PIP_INDEX_URL"] == "https://b"
