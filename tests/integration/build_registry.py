@@ -50,6 +50,13 @@ def main(directory: Path) -> None:
                 pip_requirements=["mlflow"],
             )
         client.set_registered_model_alias(name, "production", "1")
+    with mlflow.start_run():
+        mlflow.pyfunc.log_model(
+            python_model=str(HERE / "moody.py"),
+            name="model",
+            registered_model_name="picky",
+            pip_requirements=["mlflow", "numpy==1.0", "no-such-package"],
+        )
     _log_shifty()
 
 

@@ -27,6 +27,9 @@ class Moody(PythonModel):
         order, _, value = text.partition(":")
         if order == "sleep":
             time.sleep(float(value))
+        elif order == "wait":
+            while not Path(value).exists():
+                time.sleep(0.01)
         elif order == "die":
             os._exit(9)
         elif order == "die once":

@@ -67,10 +67,13 @@ def _of_model(model: ServedModel) -> Iterator[Sample]:
     for track in model.tracks:
         for outcome, count in track.outcomes.items():
             yield "headrace_rollouts_total", (*labels, ("outcome", outcome)), count
+        for version, ended in track.ended.items():
+            for reason, count in ended.items():
+                yield "headrace_worker_restarts_total", (*labels, ("version", version), ("reason", reason)), count
         if track.serving is not None:
             yield "headrace_version_info", _info(track.uri.text, track.serving), 1.0
-    for version in model.versions:
-        yield from _of_version(version)
+    for one in model.versions:
+        yield from _of_version(one)
 
 
 def _of_version(version: Version) -> Iterator[Sample]:
@@ -80,8 +83,6 @@ def _of_version(version: Version) -> Iterator[Sample]:
         states = Counter(process["state"] for process in version.workers.processes)
         for state in _WORKER_STATES:
             yield "headrace_workers", (*labels, ("state", state)), states[state]
-        for reason, count in version.workers.ended.items():
-            yield "headrace_worker_restarts_total", (*labels, ("reason", reason)), count
     if version.prepared is not None:
         report = version.prepared.report
         yield "headrace_environment_mismatches", labels, len(report.mismatches) + bool(report.problem)

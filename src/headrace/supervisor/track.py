@@ -25,11 +25,12 @@ from headrace.supervisor.known import Known, known, resolved_of
 from headrace.supervisor.means import Means
 from headrace.supervisor.rising import Surroundings, rise
 from headrace.supervisor.versions import Version
-from headrace.supervisor.workers import Workers, WorkerSpec
+from headrace.supervisor.workers import EndReason, Workers, WorkerSpec, none_ended
 from headrace.telemetry.logs import Log
 
 _TICK_S = 0.5
 _AGAIN_S = 1.0
+_MOST_ENDED = 32
 
 Outcome = Literal["succeeded", "failed", "refused", "abandoned"]
 """What became of a version that was brought up. Abandoned: another was wanted before it was ready."""
@@ -64,6 +65,7 @@ class Track:
         self.registry_lost_s: float | None = None
         self.rollbacks = 0
         self.outcomes: dict[Outcome, int] = dict.fromkeys(get_args(Outcome), 0)
+        self.ended: dict[str, dict[EndReason, int]] = {}
         self.resting: Resolved | None = None
         self.asked = False
         self._lenient = lenient
@@ -355,7 +357,11 @@ class Track:
             environ=self._means.environ,
             options=self._means.options,
         )
-        return Workers(spec, self._means.room, log, self._workers_changed)
+        # The counts of the newest versions outlive their processes.
+        ended = self.ended[version.label] = self.ended.pop(version.label, none_ended())
+        for label in [*self.ended][:-_MOST_ENDED]:
+            del self.ended[label]
+        return Workers(spec, self._means.room, log, self._workers_changed, ended)
 
     async def _rise(self, key: str, version: Version, workers: Workers, log: Log) -> None:
         around = Surroundings(

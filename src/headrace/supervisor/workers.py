@@ -31,6 +31,11 @@ EndReason = Literal["died", "hung", "host", "load"]
 """Why a process ended that should not have: by itself, killed for silence, as a host (loaded), while it loaded."""
 
 
+def none_ended() -> dict[EndReason, int]:
+    """Counts to begin with."""
+    return dict.fromkeys(get_args(EndReason), 0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class WorkerSpec:
     """What to run: `key` is the pool's. Which interpreter and which model directory, `Workers.load` is told."""
@@ -69,9 +74,14 @@ class _Host:
 
 
 class Workers:
-    """All processes of one version. `on_change` is called whenever `ready` may have changed."""
+    """All processes of one version.
 
-    def __init__(self, spec: WorkerSpec, room: ControlRoom, log: Log, on_change: Callable[[], None]) -> None:
+    `on_change` is called whenever `ready` may have changed, and what ended unasked is counted in `ended`.
+    """
+
+    def __init__(
+        self, spec: WorkerSpec, room: ControlRoom, log: Log, on_change: Callable[[], None], ended: dict[EndReason, int]
+    ) -> None:
         self.spec = spec
         self.facts: dict[str, Any] = {}
         self.warm_up: dict[str, Any] = {}
@@ -82,7 +92,7 @@ class Workers:
         self.example_s: float | None = None
         self.loads = Restarts(RestartPolicy(give_up_after=3))
         self.restarts = Restarts(RestartPolicy(first_s=0.1, most_s=10.0, healthy_s=10.0))
-        self.ended: dict[EndReason, int] = dict.fromkeys(get_args(EndReason), 0)
+        self._ended = ended
         self._room = room
         self._log = log
         self._on_change = on_change
@@ -226,12 +236,12 @@ class Workers:
                 self._lost(replica, "its host ended before it could report")  # should it report yet, it is ended
             if host.serving is None:
                 self._log.warning("worker host ended", pid=host.child.pid, exit=describe_exit(code))
-                self.ended["host"] += 1
+                self._ended["host"] += 1
                 self._back_off(self.restarts, lived_s)
         else:
             reason = host.reason or f"the worker {describe_exit(code)} while loading"
             detail = host.detail or "\n".join(host.child.last_lines)
-            self.ended["load"] += 1
+            self._ended["load"] += 1
             wait_s = self.loads.died(lived_s, random.random())  # noqa: S311 - spreads restarts, guards nothing
             if wait_s is None and not self.proven:
                 self._fail(reason, detail)
@@ -296,7 +306,7 @@ class Workers:
             return
         _unlink(replica)
         self._log.warning("worker lost", worker=replica.id, reason=why)
-        self.ended["hung" if replica.hung else "died"] += 1
+        self._ended["hung" if replica.hung else "died"] += 1
         self._back_off(self.restarts, time.monotonic() - replica.started_s)
         if not self.proven and self.restarts.deaths >= 3:
             self._fail(f"the worker died {self.restarts.deaths} times while it warmed up ({why})", "")
