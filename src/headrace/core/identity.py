@@ -30,6 +30,14 @@ class ModelUri(msgspec.Struct, frozen=True):
         """Whether what the URI points at can change: only then is the registry watched."""
         return self.kind in {"alias", "stage", "latest"}
 
+    @property
+    def directory(self) -> str | None:
+        """The directory of this machine that the URI names, as a path or as ``file:``; None: MLflow must be asked."""
+        parts = urlsplit(self.text)
+        if self.kind != "path" or parts.scheme not in {"", "file"}:
+            return None
+        return unquote(parts.path) if parts.scheme else self.text
+
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     """What a URI pointed at when it was asked for: one version, never to be asked again.

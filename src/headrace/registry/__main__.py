@@ -19,6 +19,8 @@ from typing import Any, NoReturn
 
 from headrace.core import framing
 from headrace.core.errors import HeadraceError, ModelNotFound, UsageError
+from headrace.core.identity import Resolved, parse_model_uri
+from headrace.registry import directory
 from headrace.registry.messages import Done, Failed, Fetch, FromAgent, List, Resolve, ToAgent
 from headrace.registry.resolver import Resolver
 from headrace.registry.store import Store
@@ -41,7 +43,8 @@ class Agent:
         # Questions and downloads apart: a download that hangs keeps nobody from asking.
         asking = ThreadPoolExecutor(max_workers=4, thread_name_prefix="asking")
         fetching = ThreadPoolExecutor(max_workers=4, thread_name_prefix="fetching")
-        asking.submit(self._warm)
+        if self._settings["warm"]:
+            asking.submit(self._warm)
         while data := self._channel.recv(65536):
             for request in decoder.feed(data):
                 (fetching if isinstance(request, Fetch) else asking).submit(self._answer, request)
@@ -63,11 +66,15 @@ class Agent:
                 )
             return self._resolver
 
+    def _bring(self, resolved: Resolved, incoming: Path) -> Path:
+        source = parse_model_uri(resolved.uri).directory and resolved.source
+        return directory.copy(source, incoming) if source else self._ask().download(resolved, incoming)
+
     def _answer(self, request: ToAgent) -> None:
         answer: FromAgent
         try:
             if isinstance(request, Resolve):
-                resolved = self._ask().resolve(request.uri)
+                resolved = directory.resolve(parse_model_uri(request.uri)) or self._ask().resolve(request.uri)
                 self._store.remember(resolved)
                 answer = Done(id=request.id, resolved=resolved)
             elif isinstance(request, List):
@@ -76,7 +83,7 @@ class Agent:
                 answer = Done(id=request.id, listed=listed)
             else:
                 stored = self._store.find(request.resolved) or self._store.add(
-                    request.resolved, lambda directory: self._ask().download(request.resolved, directory)
+                    request.resolved, lambda incoming: self._bring(request.resolved, incoming)
                 )
                 answer = Done(id=request.id, stored=stored)
         except ModelNotFound as error:

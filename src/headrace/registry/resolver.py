@@ -7,7 +7,7 @@ import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from headrace.core.errors import ModelNotFound, RegistryError, UsageError
 from headrace.core.identity import ModelUri, Resolved, parse_model_uri
@@ -48,7 +48,7 @@ class Resolver:
         """What `text` points at now. Raises ModelNotFound, UsageError, or RegistryError when it cannot be asked."""
         uri = parse_model_uri(text)
         if uri.kind in {"path", "run"}:
-            return Resolved(uri=text, name=None, version=None, source=_absolute(uri))
+            return Resolved(uri=text, name=None, version=None, source=text)
         from mlflow.exceptions import MlflowException
 
         try:
@@ -178,20 +178,6 @@ class Resolver:
         if uri.kind == "stage":
             return f"in stage {uri.selector!r}; its stages in use: {stages}; its aliases: {aliases}"
         return f"version {uri.selector!r}; its aliases: {aliases}"
-
-
-def _absolute(uri: ModelUri) -> str:
-    if uri.kind == "run":
-        return uri.text
-    parts = urlsplit(uri.text)
-    if parts.scheme not in {"", "file"}:
-        return uri.text
-    path = Path(unquote(parts.path) if parts.scheme else uri.text).expanduser().absolute()
-    if not path.exists():
-        raise ModelNotFound(f"{uri.text}: there is no such directory")
-    if not (path / "MLmodel").is_file():
-        raise ModelNotFound(f"{uri.text}: the directory holds no MLmodel file: it is not an MLflow model")
-    return str(path)
 
 
 def _require_database(uri: str) -> None:

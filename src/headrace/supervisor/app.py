@@ -22,6 +22,7 @@ from headrace.config.traffic import PIN_HEADER
 from headrace.config.tree import Config, Model
 from headrace.core.baking import Sample
 from headrace.core.errors import ConfigError, HeadraceError
+from headrace.core.identity import parse_model_uri
 from headrace.core.messages import Configure, Hazard, Limits, Listener, Table
 from headrace.core.webhooks import Verifier
 from headrace.environments.preparing import Environments
@@ -169,6 +170,10 @@ class Supervisor:
             "tracking_uri": tracking,
             "registry_uri": registry,
             "timeout_s": config.registry.timeout_s,
+            # Import MLflow at once, or not before something needs it: directories do not.
+            "warm": any(
+                parse_model_uri(m.uri).directory is None for m in (*config.models.values(), config.wildcard) if m
+            ),
         }
         self.agent = RegistryAgent(settings, environ, self._log.bind(role="registry"), config.registry.timeout_s)
         bounds = {f: getattr(config.gateway, f) for f in Limits.__struct_fields__ if hasattr(config.gateway, f)}

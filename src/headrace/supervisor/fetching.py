@@ -28,8 +28,9 @@ async def fetch_models(
 
 
 def _directory(uri: str) -> Path | None:
-    path = Path(uri.removeprefix("file://")).expanduser().absolute()
-    return path if parse_model_uri(uri).kind == "path" and (path / "MLmodel").is_file() else None
+    named = parse_model_uri(uri).directory
+    path = Path(named).expanduser().absolute() if named is not None else None
+    return path if path is not None and (path / "MLmodel").is_file() else None
 
 
 async def _from_registry(
@@ -42,6 +43,7 @@ async def _from_registry(
     settings = {
         "home": str(home),
         "registry_key": key,
+        "warm": True,
         "tracking_uri": registry.tracking_uri,
         "registry_uri": registry.registry_uri,
         "timeout_s": registry.timeout_s,
