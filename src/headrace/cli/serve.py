@@ -10,12 +10,13 @@ import click
 import msgspec
 import uvloop
 
-from headrace.cli.screen import show, url
+from headrace.cli.screen import show
 from headrace.config import environment
 from headrace.config.load import check, load_file
 from headrace.config.tree import Admin, Config, EnvironmentPolicy, Gateway, Model
 from headrace.core.errors import ConfigError, UsageError
 from headrace.core.identity import parse_model_uri, served_name
+from headrace.supervisor.addresses import url
 from headrace.supervisor.app import Supervisor
 from headrace.telemetry.logs import make_log
 

@@ -163,9 +163,8 @@ class Rollout:
 
         Raises CannotRollBack where none is known. At once where it is still warm, else as soon as it is up again.
         """
-        serving = self.slots.get(self.serving or "")
-        target = self.slots[self.warm].identity if self.warm else self.previous
-        if serving is None or target is None or target == serving.identity:
+        serving, target = self.slots.get(self.serving or ""), self.before
+        if serving is None or target is None:
             raise CannotRollBack("no other version has served before this one")
         self._marks[serving.identity] = _Mark(None, reason)
         self._marks.pop(target, None)
@@ -208,6 +207,12 @@ class Rollout:
     def wanted(self) -> Identity | None:
         """What should serve: what is held after a rollback, else what the registry points at."""
         return self.held if self.held is not None else self.registry
+
+    @property
+    def before(self) -> Identity | None:
+        """What a rollback would go back to; None where there is nothing to go back from, or to."""
+        target = self.slots[self.warm].identity if self.warm else self.previous
+        return None if self.serving is None or target == self._identity(self.serving) else target
 
     @property
     def bad(self) -> dict[Identity, str]:

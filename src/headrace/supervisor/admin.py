@@ -8,7 +8,7 @@ import json
 import socket
 import time
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.applications import Starlette
@@ -16,9 +16,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from headrace import __version__
 from headrace.core.errors import UsageError
 from headrace.core.webhooks import MAX_BODY_BYTES, Rejected
+from headrace.supervisor.overview import describe_all, describe_model, describe_recent
 from headrace.telemetry.metrics import exposition
 
 if TYPE_CHECKING:
@@ -46,14 +46,14 @@ def make_app(supervisor: Supervisor) -> Starlette:
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def models(_: Request) -> Response:
-        return JSONResponse(status(supervisor))
+        return JSONResponse(describe_all(supervisor))
 
     async def one_model(request: Request) -> Response:
         model = supervisor.models.get(request.path_params["name"])
         if model is None:
             known = ", ".join(supervisor.models)
             return JSONResponse({"error_code": "NOT_FOUND", "message": f"no such model; there are: {known}"}, 404)
-        return JSONResponse(model.describe())
+        return JSONResponse(describe_model(supervisor, model))
 
     async def refresh(request: Request) -> Response:
         model = supervisor.models.get(request.path_params["name"])
@@ -77,6 +77,12 @@ def make_app(supervisor: Supervisor) -> Starlette:
         if model is None:
             return JSONResponse({"error_code": "NOT_FOUND", "message": "no such model"}, 404)
         return JSONResponse(await asyncio.to_thread(model.history.last))
+
+    async def recent(request: Request) -> Response:
+        model = supervisor.models.get(request.path_params["name"])
+        if model is None:
+            return JSONResponse({"error_code": "NOT_FOUND", "message": "no such model"}, 404)
+        return JSONResponse(describe_recent(supervisor, model.name))
 
     async def mlflow_hook(request: Request) -> Response:
         if supervisor.webhooks is None:
@@ -110,26 +116,10 @@ def make_app(supervisor: Supervisor) -> Starlette:
             Route("/api/models/{name}/refresh", refresh, methods=["POST"]),
             Route("/api/models/{name}/rollback", rollback, methods=["POST"]),
             Route("/api/models/{name}/history", history),
+            Route("/api/models/{name}/recent", recent),
             Route("/hooks/mlflow", mlflow_hook, methods=["POST"]),
         ]
     )
-
-
-def status(supervisor: Supervisor) -> dict[str, Any]:
-    """Everything that serves, as data."""
-    return {
-        "headrace": __version__,
-        "started": supervisor.started_s,
-        "draining": supervisor.draining,
-        "gateways": {
-            "pids": supervisor.gateways.pids,
-            "restarts": supervisor.gateways.restarts,
-            "in_force": supervisor.gateways.in_force,  # every gateway routes as the models below say
-        },
-        "registry": {"reached": supervisor.agent.reached_s, "agent_pid": supervisor.agent.pid},
-        "wildcard": supervisor.wildcard.describe() if supervisor.wildcard else None,
-        "models": [m.describe() for m in supervisor.models.values()],
-    }
 
 
 class _Server(uvicorn.Server):

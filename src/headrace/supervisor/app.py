@@ -35,6 +35,7 @@ from headrace.supervisor.means import Means
 from headrace.supervisor.models import ServedModel
 from headrace.supervisor.notify import Notifier
 from headrace.supervisor.readings import Readings
+from headrace.supervisor.recent import Recorder
 from headrace.supervisor.sockets import listen
 from headrace.supervisor.wildcard import Wildcard
 from headrace.telemetry.logs import Log
@@ -55,6 +56,7 @@ class Supervisor:
         self.readings = Readings(self)
         self.gateways: Gateways
         self.agent: RegistryAgent
+        self.recorder = Recorder(self.samples)
         environ = os.environ if environ is None else environ
         secret = environment.webhook_secret(config.registry.webhook_secret, environ)
         self.webhooks = Verifier(secret) if secret else None
@@ -275,7 +277,9 @@ class Supervisor:
     async def _administrate(self, listener: socket.socket) -> None:
         from headrace.supervisor.admin import serve_admin  # noqa: PLC0415 - starlette comes after the first workers
 
-        await serve_admin(self, listener)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.recorder.run())
+            tasks.create_task(serve_admin(self, listener))
 
     async def _tell_when_settled(self, on_settled: Callable[[], None] | None) -> None:
         def settled() -> bool:

@@ -443,6 +443,7 @@ class Track:
             "registry_problem": self.registry_problem or None,
             "registry_lost": self.registry_lost_s,
             "held": self._rollout.held is not None,
+            "before": str(self._rollout.before) if self._rollout.before is not None else None,
             "rollbacks": self.rollbacks,
             "rollouts": self.outcomes,
             "current": self.serving.describe() if self.serving else None,
