@@ -79,8 +79,9 @@ def command(
     config = load_file(file) if file else _one_model(model_uri or "", port, host, timeout, workers, admin_port)
     if no_conda or env_manager:
         config = _with_environment(config, "local" if no_conda or env_manager == "local" else "exact")
-    log = config.log
-    logger = make_log(log_format or log.format, log_level or log.level)  # type: ignore[arg-type]
+    asked = {key: value for key, value in (("format", log_format), ("level", log_level)) if value is not None}
+    config = msgspec.structs.replace(config, log=msgspec.structs.replace(config.log, **asked))
+    logger = make_log(config.log.format, config.log.level)
     supervisor = Supervisor(config, logger)
     try:
         supervisor.bind()
@@ -129,4 +130,4 @@ def _with_environment(config: Config, policy: EnvironmentPolicy) -> Config:
 
 
 def _with_admin(config: Config, port: int) -> Config:
-    return Config(models=config.models, gateway=config.gateway, admin=Admin(port=port))
+    return msgspec.structs.replace(config, admin=Admin(port=port))

@@ -17,6 +17,7 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
 Weight = Annotated[int, Meta(ge=0, le=1_000_000)]
+Share = Annotated[float, Meta(gt=0, le=1)]
 NonEmpty = Annotated[str, Meta(min_length=1)]
 EnvironmentPolicy = Literal["exact", "compatible", "local"]
 MismatchPolicy = Literal["warn", "refuse"]
@@ -202,10 +203,24 @@ class Wildcard(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`log:` one line an event. `auto`: text on a terminal, JSON otherwise."""
+    """`log:` one line an event. `auto`: text on a terminal, JSON otherwise.
+
+    `access`: one line a request, for all (`full`), or for all that failed with 5xx and a share of `access_sample` of
+    the others (`sampled`). `slow_s`: a line for each request that took as long, with where its time went; None: none.
+    """
 
     format: Literal["auto", "text", "json"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
+    access: Literal["off", "sampled", "full"] | bool = "off"
+    access_sample: Share = 0.01
+    slow_s: Positive | None = None
+
+    @property
+    def access_mode(self) -> Literal["off", "sampled", "full"]:
+        """`access` as a word: YAML reads `off` and `on` as truth values."""
+        if isinstance(self.access, bool):
+            return "full" if self.access else "off"
+        return self.access
 
 
 class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -117,6 +117,23 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     shadow: Shadow | None = None
 
 
+class Sampling(msgspec.Struct, frozen=True, kw_only=True):
+    """Which requests of a model the recorder is sent with their bodies; of larger bodies it only hears."""
+
+    sample: float = 1.0
+    max_body_bytes: int = 64 * 1024
+
+
+class Recording(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the recorder listens, and what it wants to hear of. `trace_sample` None: no traces, not even callers'."""
+
+    socket: str
+    access: Literal["off", "sampled", "full"] = "off"
+    access_sample: float = 0.01
+    slow_s: float | None = None
+    trace_sample: float | None = None
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Where a model's requests go. `pool` None: no version of it serves yet, `reason` says why."""
 
@@ -129,6 +146,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     cache: CacheOptions | None = None
     errors: Literal["mlflow", "strict"] = "mlflow"
     split: Split | None = None
+    prediction_log: Sampling | None = None
 
     @property
     def pools(self) -> set[str]:
@@ -148,6 +166,7 @@ class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     listeners: tuple[Listener, ...]
     limits: Limits = Limits()
     drain_s: float = 30.0
+    recording: Recording | None = None
 
 
 class Table(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -210,6 +229,16 @@ class Hazard(msgspec.Struct, frozen=True, tag=True):
     counts: dict[str, int]
 
 
+class ModelError(msgspec.Struct, frozen=True, tag=True):
+    """The model failed on this request; `others`: on how many more since the last such message."""
+
+    pool: str
+    request_id: str
+    status: int
+    error_code: str
+    others: int
+
+
 class Stats(msgspec.Struct, frozen=True, tag=True):
     """Counters of this gateway since its start: `values` maps a metric's name and labels to its value."""
 
@@ -218,4 +247,4 @@ class Stats(msgspec.Struct, frozen=True, tag=True):
 
 
 ToGateway = Configure | Table | Drain | AskStats
-FromGateway = Applied | Drained | WorkerUp | WorkerLost | WorkerHung | Hazard | Stats
+FromGateway = Applied | Drained | WorkerUp | WorkerLost | WorkerHung | Hazard | ModelError | Stats

@@ -42,6 +42,10 @@ _REASONS = {
 }
 
 
+class _Coded(msgspec.Struct):
+    error_code: str
+
+
 def status_line(status: int) -> bytes:
     """The first line of an answer, with its line end."""
     return b"HTTP/1.1 %d %b\r\n" % (status, _REASONS.get(status, b""))
@@ -76,6 +80,14 @@ def error_body(code: str, message: str, request_id: bytes | None = None) -> byte
     if request_id is not None:
         members["request_id"] = request_id.decode("ascii")
     return msgspec.json.encode(members)
+
+
+def error_code(body: bytes) -> str:
+    """The code in a worker's error body; empty where there is none. The message is the caller's business, and stays."""
+    try:
+        return msgspec.json.decode(body, type=_Coded).error_code[:64]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
 
 
 def one_line(value: bytes) -> bytes:

@@ -43,6 +43,7 @@ class Connection(asyncio.Protocol):
         "_lingering",
         "_owes_continue",
         "_parked",
+        "_peer",
         "_read_paused",
         "_reader",
         "_special",
@@ -68,6 +69,7 @@ class Connection(asyncio.Protocol):
         self._parked: deque[tuple[RequestHead, bytes]] = deque()
         # Whether anything of what follows is not as usual: for nearly every answer this one look is enough.
         self._special = False
+        self._peer: bytes | None = None
         self._closing = False
         self._lingering = False
         self._owes_continue = False
@@ -84,8 +86,10 @@ class Connection(asyncio.Protocol):
 
     def peer(self) -> bytes:
         """Where the client comes from, without its port."""
-        address = self.transport.get_extra_info("peername")
-        return str(address[0]).encode() if isinstance(address, tuple) and address else b""
+        if self._peer is None:
+            address = self.transport.get_extra_info("peername")
+            self._peer = str(address[0]).encode() if isinstance(address, tuple) and address else b""
+        return self._peer
 
     # What asyncio calls.
 
@@ -130,7 +134,10 @@ class Connection(asyncio.Protocol):
             self._reader = None
             self._may_hold(0)
         self._parked.clear()
+        recording = self.gateway.recording
         for exchange in self.exchanges:
+            if recording is not None and exchange.output is None:
+                recording.left(exchange, monotonic())
             exchange.connection = None
             if exchange.pool is not None and exchange.state != DONE:
                 exchange.pool.give_up(exchange)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from headrace.core.batching import NEVER_S, Work
 from headrace.gateway import answers
+from headrace_worker.wire import FLAG_MODEL_ERROR
 
 if TYPE_CHECKING:
     from headrace.core.admission import Charge
@@ -90,6 +91,10 @@ class Exchange(Job):
             request_id = gateway.new_request_id()
         if flags and pool.strict and status >= 400:
             body = answers.with_request_id(body, request_id, flags)
+        if gateway.recording is not None:
+            gateway.recording.answered(self, pool, answer, request_id, now_s, cached)
+        if status >= 500 or flags & FLAG_MODEL_ERROR:
+            pool.model_failed(answer, request_id, now_s)
         option = gateway.close_line if request.reusable else self.connection_option(connection)
         connection.complete(
             self, b"%b%d\r\n%bx-request-id: %b\r\n\r\n%b" % (prefix, len(body), option, request_id, body), now_s
@@ -112,7 +117,7 @@ class Exchange(Job):
         strict = connection.gateway.is_strict(self.request.target.model)
         body = answers.error_body(code, message, request_id if strict else None)
         extra = b"retry-after: %d\r\n" % retry_after_s if retry_after_s else b""
-        self._render(connection, answers.http_status(code), answers.JSON, body, request_id, extra, now_s)
+        self._render(connection, answers.http_status(code), answers.JSON, body, request_id, extra, now_s, code)
 
     def reply_with(
         self, status: int, body: bytes, now_s: float, *, content_type: bytes | None = answers.JSON, extra: bytes = b""
@@ -135,7 +140,11 @@ class Exchange(Job):
         request_id: bytes,
         extra: bytes,
         now_s: float,
+        code: str = "",
     ) -> None:
+        recording = connection.gateway.recording
+        if recording is not None:
+            recording.replied(self, status, len(body), code, request_id, now_s)
         output = answers.render(
             status,
             content_type,

@@ -56,7 +56,7 @@ class RequestHead:
     `wire_head` is what the worker is told of it. `timeout_s` is the client's limit or None, `problem` an error message
     if the head is well-formed HTTP that cannot be served. `content_length` is 0 for no body and for chunks.
     `reusable`: the same bytes again mean the same again, and the connection goes on afterwards. `watched` holds those
-    of `Limits.watched_headers` that the request has.
+    of `Limits.watched_headers` that the request has. `method` and `url` are as sent, for the access log.
     """
 
     __slots__ = (
@@ -67,12 +67,14 @@ class RequestHead:
         "host",
         "http10",
         "keep_alive",
+        "method",
         "problem",
         "request_id",
         "reusable",
         "stream",
         "target",
         "timeout_s",
+        "url",
         "watched",
         "wire_head",
     )
@@ -84,6 +86,8 @@ class RequestHead:
         self.http10 = False
         self.keep_alive = True
         self.head_only = False
+        self.method = b""
+        self.url = b""
         self.content_length = 0
         self.expects = False
         self.stream = False
@@ -224,6 +228,8 @@ class RequestReader:
         )
         head.host = fields.get(b"host", b"")
         head.head_only = method == b"HEAD"
+        head.method = method
+        head.url = self._url
         head.target = resolve(method, self._url, self._port_model)
         accept = fields.get(b"accept", b"")
         head.wire_head = wire.head(fields.get(b"content-type"), fields.get(b"content-encoding", b""), accept)
@@ -336,6 +342,7 @@ class RequestReader:
             return
         head = RequestHead()
         head.keep_alive = False
+        head.method, head.url = line[1], line[2]
         head.target = resolve(line[1], line[2], self._port_model)
         self.phase = STOPPED
         self._sink.on_request(head, b"")

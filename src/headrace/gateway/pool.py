@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from headrace.gateway.counters import Sample
     from headrace.gateway.exchange import Exchange, Job
     from headrace.gateway.server import Gateway
-    from headrace_worker.wire import Answer, Answers
+    from headrace_worker.wire import Answer, Answers, Timing
 
 _SWEEP_S = 0.05
+_TELL_FAILURES_S = 1.0
 
 
 class Pool:
@@ -52,8 +53,12 @@ class Pool:
         self.desk: CacheDesk | None = None
         self.shares = ClientShares()
         self.queues = False
+        # The frame whose answers are being given out, for those who record them.
+        self.in_hand: tuple[Frame[Job], Timing] | None = None
         self._shared: SharedCache | None = None
         self._looking = 0
+        self._failures_told_s = -NEVER_S
+        self._failures_untold = 0
         self._retired = False
         self._flush_due = False
         self._sweep: asyncio.TimerHandle | None = None
@@ -173,6 +178,18 @@ class Pool:
             yield "headrace_cache_entries", labels, desk.entries
             yield "headrace_cache_bytes", labels, desk.size_bytes
 
+    def model_failed(self, answer: Answer, request_id: bytes, now_s: float) -> None:
+        """The model has failed on a request: it is told of at most once a second, the others as a number."""
+        if now_s - self._failures_told_s < _TELL_FAILURES_S:
+            self._failures_untold += 1
+            return
+        self._failures_told_s = now_s
+        others, self._failures_untold = self._failures_untold, 0
+        code = answers.error_code(answer.body)
+        self.gateway.report(
+            messages.ModelError(self.config.key, request_id.decode("ascii"), answer.status, code, others)
+        )
+
     # What the supervisor wants.
 
     def configure(self, config: messages.Pool, route: messages.Route | None) -> list[asyncio.Task[None]]:
@@ -234,7 +251,9 @@ class Pool:
             return
         now_s = monotonic()
         self._worker_done(worker, now_s)
+        self.in_hand = frame, decoded.timing
         self._deliver(frame, decoded, now_s)
+        self.in_hand = None
         if decoded.notes:
             self._note(decoded.notes)
         self._settle()
@@ -259,7 +278,7 @@ class Pool:
         frame.act_s = now_s + self.core.timeout_s
         self.count_answer(status, now_s - exchange.arrived_s)
         self.counters.wait.observe(frame.sent_s - exchange.arrived_s)
-        StreamReply(exchange, channel).begin(self._head_lines(status, content_type))
+        StreamReply(exchange, channel, status).begin(self._head_lines(status, content_type))
 
     def stream_chunk(self, channel: Channel, number: int, data: bytes) -> None:
         """The next piece of a stream."""

@@ -51,7 +51,10 @@ class GatewayProcess:
         self._start(self._apply_tables())
         await self._ended.wait()
         if self._configured is not None:
-            self._configured[1].close()
+            gateway = self._configured[1]
+            gateway.close()
+            if gateway.recording is not None:
+                await gateway.recording.finish()
         failed = False
         for task in self._tasks:
             failed |= task.done() and not task.cancelled() and task.exception() is not None
@@ -61,7 +64,10 @@ class GatewayProcess:
 
     def _hear(self, message: messages.ToGateway) -> None:
         if isinstance(message, messages.Configure):
-            self._configured = message, Gateway(asyncio.get_running_loop(), message.limits, self._control.send)
+            gateway = Gateway(asyncio.get_running_loop(), message.limits, self._control.send)
+            self._configured = message, gateway
+            if message.recording is not None:
+                gateway.record(message.recording)
         elif isinstance(message, messages.Table):
             self._inbox.put_nowait(message)
         elif isinstance(message, messages.AskStats):

@@ -16,6 +16,7 @@ from headrace.gateway import answers
 from headrace.gateway.counters import GatewayCounters, PoolCounters, Sample
 from headrace.gateway.crossing import Crossing
 from headrace.gateway.pool import Pool
+from headrace.gateway.recording import Recording
 from headrace.gateway.routing import Want
 from headrace.gateway.shadows import Copy
 
@@ -39,6 +40,7 @@ class Gateway:
         self.limits = limits
         self.report = report
         self.counters = GatewayCounters()
+        self.recording: Recording | None = None
         self.draining = False
         self.close_line = b""
         self.date_line = b""
@@ -63,6 +65,10 @@ class Gateway:
         return f"<Gateway routes={sorted(self._routes)} pools={pools} connections={len(self._connections)}>"
 
     # What the supervisor wants.
+
+    def record(self, options: messages.Recording) -> None:
+        """Tell a recorder of every request from now on."""
+        self.recording = Recording(self.loop, options, self.spawn)
 
     async def apply(self, table: messages.Table) -> None:
         """Make `table` so; returns when it is in force for every request from now on.
@@ -127,6 +133,8 @@ class Gateway:
             values.extend(pool.gauges())
         for crossing in self._crossings.values():
             values.extend(crossing.samples())
+        if self.recording is not None:
+            values.extend(self.recording.samples())
         return values
 
     # What connections ask for.

@@ -23,7 +23,7 @@ from headrace.config.tree import Config, Model
 from headrace.core.baking import Sample
 from headrace.core.errors import ConfigError, HeadraceError
 from headrace.core.identity import parse_model_uri
-from headrace.core.messages import Configure, Hazard, Limits, Listener, Table
+from headrace.core.messages import Configure, Hazard, Limits, Listener, ModelError, Table
 from headrace.core.webhooks import Verifier
 from headrace.environments.preparing import Environments
 from headrace.registry.store import Store
@@ -36,6 +36,7 @@ from headrace.supervisor.models import ServedModel
 from headrace.supervisor.notify import Notifier
 from headrace.supervisor.readings import Readings
 from headrace.supervisor.recent import Recorder
+from headrace.supervisor.recorder import RecorderProcess, recording
 from headrace.supervisor.sockets import listen
 from headrace.supervisor.wildcard import Wildcard
 from headrace.telemetry.logs import Log
@@ -55,6 +56,7 @@ class Supervisor:
         self.wildcard: Wildcard | None = None
         self.readings = Readings(self)
         self.gateways: Gateways
+        self.recorder_process: RecorderProcess | None = None
         self.agent: RegistryAgent
         self.recorder = Recorder(self.samples)
         environ = os.environ if environ is None else environ
@@ -121,11 +123,15 @@ class Supervisor:
                     if self.wildcard is not None:
                         serving.append(tasks.create_task(self.wildcard.run()))
                     gateways = tasks.create_task(self.gateways.run())
+                    if self.recorder_process is not None:
+                        serving.append(tasks.create_task(self.recorder_process.run()))
                     if self._admin_socket:
                         serving.append(tasks.create_task(self._administrate(self._admin_socket)))
                     serving.append(tasks.create_task(self._tell_when_settled(on_settled)))
                     await self._stop.wait()
                     await self._drain(gateways)
+                    if self.recorder_process is not None:
+                        await self.recorder_process.finish()
                     for task in serving:
                         task.cancel()
             except* HeadraceError as group:
@@ -180,6 +186,9 @@ class Supervisor:
         self.agent = RegistryAgent(settings, environ, self._log.bind(role="registry"), config.registry.timeout_s)
         bounds = {f: getattr(config.gateway, f) for f in Limits.__struct_fields__ if hasattr(config.gateway, f)}
         limits = Limits(**bounds, watched_headers=_watched_headers(config))
+        told = recording(config, room.directory)
+        if told is not None:
+            self.recorder_process = RecorderProcess(config, told, environ, self._log.bind(role="recorder"))
         self.gateways = Gateways(
             [
                 Configure(
@@ -187,6 +196,7 @@ class Supervisor:
                     listeners=tuple(Listener(s[index].fileno(), name) for name, s in self._listeners),
                     limits=limits,
                     drain_s=config.gateway.drain_s,
+                    recording=told,
                 )
                 for index in range(config.gateway.processes)
             ],
@@ -194,6 +204,7 @@ class Supervisor:
             self._log.bind(role="gateway"),
             on_hung=self._worker_hung,
             on_hazard=self._hazard,
+            on_model_error=self._model_error,
         )
         bring_up = asyncio.Semaphore(config.bring_up_at_once or sys.maxsize)
 
@@ -273,6 +284,19 @@ class Supervisor:
             version.hazards[name] = version.hazards.get(name, 0) + count
             key = (version.model, version.label, name)
             self.hazards[key] = self.hazards.get(key, 0) + count
+
+    def _model_error(self, message: ModelError) -> None:
+        """Log a failure of a model's own, with the request it happened to; never with what it said about the input."""
+        version = next((v for m in self.models.values() for v in m.versions if v.key == message.pool), None)
+        self._log.error(
+            "model error",
+            model=version.model if version else None,
+            version=version.label if version else message.pool,
+            request_id=message.request_id,
+            status=message.status,
+            error_code=message.error_code or None,
+            others=message.others,
+        )
 
     async def _administrate(self, listener: socket.socket) -> None:
         from headrace.supervisor.admin import serve_admin  # noqa: PLC0415 - starlette comes after the first workers

@@ -21,6 +21,7 @@ from headrace.core.messages import (
     Drained,
     FromGateway,
     Hazard,
+    ModelError,
     Stats,
     Table,
     ToGateway,
@@ -61,12 +62,14 @@ class Gateways:
         *,
         on_hung: Callable[[str, float], None],
         on_hazard: Callable[[Hazard], None],
+        on_model_error: Callable[[ModelError], None],
     ) -> None:
         self._slots = [_Slot(c) for c in configurations]
         self._environ = environ
         self._log = log
         self._on_hung = on_hung
         self._on_hazard = on_hazard
+        self._on_model_error = on_model_error
         self._table = Table(generation=0, routes=(), pools=())
         self._changed = asyncio.Condition()
         self._draining = False
@@ -198,6 +201,8 @@ class Gateways:
             self._on_hung(message.worker, message.running_s)
         elif isinstance(message, Hazard):
             self._on_hazard(message)
+        elif isinstance(message, ModelError):
+            self._on_model_error(message)
         elif isinstance(message, Stats):
             self._totals.feed(slot.configure.index, message.values)
             future = slot.stats.pop(message.token, None)

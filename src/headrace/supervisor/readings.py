@@ -34,6 +34,8 @@ class Readings:
     async def samples(self) -> list[Sample]:
         """Every metric, as samples for `telemetry.metrics.exposition`."""
         counted = await self._supervisor.samples()
+        if self._supervisor.recorder_process is not None:
+            counted = [*counted, *await self._supervisor.recorder_process.samples()]
         async with self._reading:  # the thread below works on what is ours
             self._totals.feed("supervisor", _known(self._supervisor))
             used = await asyncio.to_thread(self._usage.samples, list(_processes(self._supervisor)))
@@ -114,6 +116,8 @@ def _processes(supervisor: Supervisor) -> Iterator[Process]:
     yield Process(os.getpid(), "supervisor")
     if supervisor.agent.pid is not None:
         yield Process(supervisor.agent.pid, "registry")
+    if supervisor.recorder_process is not None and supervisor.recorder_process.pid is not None:
+        yield Process(supervisor.recorder_process.pid, "recorder")
     for index, pid in supervisor.gateways.running:
         yield Process(pid, "gateway", index)
     for model in supervisor.models.values():

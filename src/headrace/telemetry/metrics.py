@@ -227,8 +227,8 @@ GROUPS: dict[str, dict[str, Definition]] = {
         "headrace_process_cpu_seconds_total": Definition(
             "counter",
             "seconds",
-            "CPU time by role (supervisor, registry, gateway, host, replica); index numbers processes of the same "
-            "kind, and a replacement takes over its predecessor's.",
+            "CPU time by role (supervisor, registry, recorder, gateway, host, replica); index numbers processes of "
+            "the same kind, and a replacement takes over its predecessor's.",
             ("role", *_VERSION, "index"),
         ),
         "headrace_process_resident_memory_bytes": Definition(
@@ -243,6 +243,15 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "Memory with shared pages divided among those that share them (PSS): what a sum is right "
             "of. At most 10 s old.",
             ("role", *_VERSION, "index"),
+        ),
+    },
+    "Logs and traces": {
+        "headrace_records_total": Definition(
+            "counter",
+            "records",
+            "Requests told to the access log (access), the prediction logs (prediction) or as spans (trace), by "
+            "result: written, failed (a full disk), dropped (the recorder was behind), unsent (it did not take it).",
+            ("log", "result"),
         ),
     },
 }

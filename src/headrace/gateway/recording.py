@@ -1,0 +1,294 @@
+"""Tells the recorder of requests that are over: bounded, never waiting, and not there at all while nothing is recorded.
+
+A record is encoded at once into a buffer that goes out every `_FLUSH_S`. Nothing is kept alive for it, and nothing
+waits for the recorder: what it does not take in time is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import struct
+from collections.abc import Callable, Coroutine
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from headrace.core.records import ACCESS, CLIENT_CLOSED, LOGS, PREDICTION, SLOW, TRACE
+from headrace.core.sampling import point
+from headrace.core.tracing import parse_traceparent, sampled_by_ratio, usable_state
+from headrace.gateway.routing import Want
+from headrace_worker.wire import FLAG_MODEL_ERROR, NO_TIMING
+
+if TYPE_CHECKING:
+    from headrace.core import messages
+    from headrace.core.dispatching import Frame
+    from headrace.gateway.counters import Sample
+    from headrace.gateway.exchange import Exchange, Job
+    from headrace.gateway.pool import Pool
+    from headrace_worker.wire import Answer, Timing
+
+_FLUSH_S = 0.05
+_FLUSH_BYTES = 256 * 1024
+_MAX_HELD_BYTES = 16 * 1024 * 1024
+_RECONNECT_S = 0.2
+_FINISH_S = 2.0
+_MAX_PATH_BYTES = 256
+_FRAME_HEAD = struct.Struct("<I")
+_ARRAY_HEAD = struct.Struct(">BI")
+_NAMES = {
+    Want.INVOKE: "invocations",
+    Want.HEALTH: "health",
+    Want.VERSION: "version",
+    Want.MODELS: "models",
+    Want.NOT_FOUND: "not_found",
+    Want.WRONG_METHOD: "wrong_method",
+    Want.REDIRECT: "redirect",
+    Want.WRONG_MODEL: "wrong_model",
+}
+_REFUSED = "refused"
+
+
+class Recording:
+    """One gateway's line to the recorder. `now_s` is monotonic everywhere, as in the rest of the gateway."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        options: messages.Recording,
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
+        self._loop = loop
+        self._options = options
+        self._slow_s = float("inf") if options.slow_s is None else options.slow_s
+        # Of these requests every one, of those below this point: 1.0 is all, 0.0 none.
+        self._access_below = {"off": 0.0, "sampled": options.access_sample, "full": 1.0}[options.access]
+        self._trace_ratio = options.trace_sample
+        self._encoder = msgspec.msgpack.Encoder()
+        self._buffer = bytearray()
+        self._count = 0
+        self._held = dict.fromkeys(LOGS.values(), 0)
+        self._lost = dict.fromkeys(LOGS.values(), 0)
+        self._unsaid = dict.fromkeys(LOGS.values(), 0)
+        self._timer: asyncio.TimerHandle | None = None
+        self._line: _Line | None = None
+        self._ended = False
+        self._ahead_s = time() - monotonic()
+        self._keeping = spawn(self._keep_connected())
+
+    def answered(
+        self, exchange: Exchange, pool: Pool, answer: Answer, request_id: bytes, now_s: float, cached: bytes
+    ) -> None:
+        """A worker's answer, or a kept one, has been given to the client."""
+        self._add(exchange, pool, answer.status, "", answer, len(answer.body), request_id, now_s, cached)
+
+    def replied(
+        self, exchange: Exchange, status: int, size_bytes: int, code: str, request_id: bytes, now_s: float
+    ) -> None:
+        """The gateway has answered by itself; `code` is the error's, if it is one."""
+        self._add(exchange, exchange.pool, status, code, None, size_bytes, request_id, now_s, b"")
+
+    def streamed(self, exchange: Exchange, status: int, size_bytes: int, request_id: bytes, now_s: float) -> None:
+        """A stream has ended, well or not."""
+        self._add(exchange, exchange.pool, status, "", None, size_bytes, request_id, now_s, b"")
+
+    def left(self, exchange: Exchange, now_s: float) -> None:
+        """The client has gone before its answer came."""
+        request_id = exchange.request.request_id or b""
+        self._add(exchange, exchange.pool, CLIENT_CLOSED, "", None, 0, request_id, now_s, b"")
+
+    def samples(self) -> list[Sample]:
+        """What was dropped here: the recorder did not take it in time."""
+        return [
+            ("headrace_records_total", (("log", log), ("result", "unsent")), count)
+            for log, count in self._lost.items()
+            if count
+        ]
+
+    async def finish(self) -> None:
+        """Send what is there, as far as the recorder takes it in time, and end."""
+        self._ended = True
+        self._keeping.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._flush()
+        if self._line is not None:
+            self._line.transport.close()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._line.closed.wait(), _FINISH_S)
+
+    def _add(
+        self,
+        exchange: Exchange,
+        pool: Pool | None,
+        status: int,
+        code: str,
+        answer: Answer | None,
+        bytes_out: int,
+        request_id: bytes,
+        now_s: float,
+        cached: bytes,
+    ) -> None:
+        request = exchange.request
+        arrived_s = exchange.arrived_s
+        total_s = now_s - arrived_s
+        below = self._access_below
+        wanted_by = 0
+        if below and (below >= 1.0 or status >= 500 or point(request_id) < below):
+            wanted_by = ACCESS
+        if total_s >= self._slow_s:
+            wanted_by |= SLOW
+        body_in = body_out = None
+        keeping = pool.route.prediction_log if pool is not None and answer is not None else None
+        if keeping is not None and answer is not None and (keeping.sample >= 1.0 or point(request_id) < keeping.sample):
+            wanted_by |= PREDICTION
+            body_in = exchange.body if len(exchange.body) <= keeping.max_body_bytes else None
+            body_out = answer.body if len(answer.body) <= keeping.max_body_bytes else None
+        trace = None
+        if self._trace_ratio is not None and request.target.want is Want.INVOKE:
+            trace = self._trace(exchange)
+            if trace is not None:
+                wanted_by |= TRACE
+        if not wanted_by:
+            return
+        if len(self._buffer) > _MAX_HELD_BYTES:
+            self._drop(wanted_by)
+            return
+        frame, timing = _in_hand(pool, exchange, cached)
+        # A request that waits together with others for one computation was sent with that.
+        sent_s = exchange.sent_s if exchange.flight is None else exchange.flight.sent_s
+        was_sent = sent_s > arrived_s
+        queue_s = sent_s - arrived_s if was_sent else total_s if pool is not None and answer is None else 0.0
+        target = request.target
+        connection = exchange.connection
+        self._hold(
+            wanted_by,
+            (
+                wanted_by,
+                arrived_s + self._ahead_s,
+                request_id,
+                request.method,
+                request.url.partition(b"?")[0][:_MAX_PATH_BYTES],
+                _NAMES[target.want] if request.url else _REFUSED,
+                target.model,
+                pool.config.label if pool is not None else "",
+                status,
+                code,
+                answer is not None and bool(answer.flags & FLAG_MODEL_ERROR),
+                answer.rows if answer is not None else 0,
+                exchange.size_bytes,
+                bytes_out,
+                queue_s,
+                total_s - queue_s if was_sent else 0.0,
+                total_s,
+                frame.number if frame is not None else 0,
+                len(frame.works) if frame is not None else 0,
+                timing.parse_us,
+                timing.predict_us,
+                timing.serialise_us,
+                cached,
+                connection.peer() if connection is not None else b"",
+                request.http10,
+                request.host,
+                exchange.head,
+                body_in,
+                body_out,
+                trace,
+            ),
+        )
+
+    def _trace(self, exchange: Exchange) -> tuple[bytes, bytes, bytes, bytes] | None:
+        """Where the request belongs, if it is to be traced: its caller decides, or else the ratio."""
+        watched = exchange.request.watched
+        parent = parse_traceparent(watched.get(b"traceparent"))
+        if parent is not None:
+            if not parent.sampled:
+                return None
+            return parent.trace_id, os.urandom(8), parent.span_id, usable_state(watched.get(b"tracestate"))
+        made = os.urandom(24)
+        if self._trace_ratio is None or not sampled_by_ratio(made[:16], self._trace_ratio):
+            return None
+        return made[:16], made[16:], b"", b""
+
+    def _hold(self, wanted_by: int, record: tuple[object, ...]) -> None:
+        buffer = self._buffer
+        self._encoder.encode_into(record, buffer, -1)
+        self._count += 1
+        for log in _logs(wanted_by):
+            self._held[log] += 1
+        if len(buffer) >= _FLUSH_BYTES and self._line is not None:
+            self._flush()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(_FLUSH_S, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._ahead_s = time() - monotonic()
+        self._flush()
+        if self._count and not self._ended:
+            self._timer = self._loop.call_later(_FLUSH_S, self._on_timer)
+
+    def _flush(self) -> None:
+        """Hand everything over if there is somebody; what does not fit any more is dropped by `_add`."""
+        line = self._line
+        if line is None or not self._count or line.transport.is_closing():
+            return
+        if line.transport.get_write_buffer_size() > _MAX_HELD_BYTES:
+            return
+        lost = self._encoder.encode({log: count for log, count in self._unsaid.items() if count})
+        # A `Batch`, put together by hand: an array of two, whose second is an array of the records as they are.
+        head = b"\x92" + lost + _ARRAY_HEAD.pack(0xDD, self._count)
+        line.transport.write(b"%b%b%b" % (_FRAME_HEAD.pack(len(head) + len(self._buffer)), head, bytes(self._buffer)))
+        self._buffer.clear()
+        self._count = 0
+        for log in self._held:
+            self._held[log] = self._unsaid[log] = 0
+
+    def _drop(self, wanted_by: int) -> None:
+        for log in _logs(wanted_by):
+            self._lost[log] += 1
+            self._unsaid[log] += 1
+
+    async def _keep_connected(self) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                _, line = await self._loop.create_unix_connection(_Line, self._options.socket)
+                self._line = line
+                await line.closed.wait()
+                self._line = None
+            await asyncio.sleep(_RECONNECT_S)
+
+
+class _Line(asyncio.Protocol):
+    """The connection; nothing is read from it."""
+
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self.closed = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self.closed.set()
+
+
+def _in_hand(pool: Pool | None, exchange: Exchange, cached: bytes) -> tuple[Frame[Job] | None, Timing]:
+    """The frame whose answers are being given out, if this request was in it."""
+    if pool is None or pool.in_hand is None or cached == b"hit":
+        return None, NO_TIMING
+    frame, timing = pool.in_hand
+    work = exchange.flight or exchange
+    return (frame, timing) if work.sent_s == frame.sent_s else (None, NO_TIMING)
+
+
+def _logs(wanted_by: int) -> tuple[str, ...]:
+    return _BY_BITS[wanted_by]
+
+
+_BY_BITS = tuple(
+    tuple(log for bit, log in LOGS.items() if bits & bit or (bit == ACCESS and bits & SLOW)) for bits in range(16)
+)

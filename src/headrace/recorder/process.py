@@ -1,0 +1,153 @@
+"""The life of the recorder's process: opened, recording, finished.
+
+Its supervisor is its only reason to live: when the control channel ends without `Finish`, it writes what it has and
+ends. SIGINT is ignored, for a terminal sends it to everyone, and so is SIGTERM: the last requests are still to be told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from typing import Any
+
+import uvloop
+
+from headrace.core import framing
+from headrace.core.records import (
+    ACCESS,
+    LOGS,
+    SLOW,
+    AskSamples,
+    Batch,
+    Finish,
+    Open,
+    Record,
+    Samples,
+    Told,
+    ToRecorder,
+)
+from headrace.recorder.lines import LineWriter
+from headrace.recorder.sink import Sink
+
+_MAX_LINES = 200_000
+_LAST_WORDS_S = 1.0
+_FINISH_S = 5.0
+_TELL_LOST_S = 10.0
+
+
+class Recorder:
+    """Reads what gateways send and gives each sink its part. `run` returns the exit code."""
+
+    def __init__(self) -> None:
+        self._sinks: list[tuple[int, Sink]] = []
+        self._lost: dict[str, int] = dict.fromkeys(LOGS.values(), 0)
+        self._told_lost = 0
+        self._tell_lost_at_s = 0.0
+        self._gateways: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self._control: asyncio.StreamWriter | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self, control_fd: int) -> int:
+        """Record until the supervisor says `Finish` (0) or is gone (1)."""
+        control = socket.socket(fileno=control_fd)
+        control.setblocking(False)
+        reader, self._control = await asyncio.open_unix_connection(sock=control)
+        decoder: framing.Decoder[ToRecorder] = framing.Decoder(ToRecorder)
+        finished = False
+        with contextlib.suppress(OSError, framing.FramingError):
+            while not finished and (data := await reader.read(65536)):
+                for message in decoder.feed(data):
+                    if isinstance(message, Open):
+                        await self._open(message)
+                    elif isinstance(message, AskSamples):
+                        self._control.write(framing.encode(Samples(message.token, self._samples())))
+                    else:
+                        finished = isinstance(message, Finish)
+        await self._finish()
+        return 0 if finished else 1
+
+    def tell(self, level: str, event: str, **fields: Any) -> None:
+        """Have the supervisor log something; may be called from any thread."""
+        message = framing.encode(Told(level, event, fields))  # type: ignore[arg-type]
+        self._loop.call_soon_threadsafe(self._say, message)
+
+    def _say(self, message: bytes) -> None:
+        if self._control is not None and not self._control.is_closing():
+            self._control.write(message)
+
+    async def _open(self, opened: Open) -> None:
+        self._sinks.append(
+            (ACCESS | SLOW, Sink("access", LineWriter(opened.log_fd, text=opened.text, tell=self.tell), _MAX_LINES))
+        )
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(opened.socket)  # noqa: PTH108 - of a recorder that was killed
+        self._server = await asyncio.start_unix_server(self._accept, opened.socket)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._listen(reader, writer))
+        self._gateways.add(task)
+        task.add_done_callback(self._gateways.discard)
+
+    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        decoder: framing.Decoder[Batch] = framing.Decoder(Batch)
+        with contextlib.suppress(OSError, framing.FramingError):
+            while data := await reader.read(1 << 20):
+                for batch in decoder.feed(data):
+                    self._take(batch)
+        writer.close()
+
+    def _take(self, batch: Batch) -> None:
+        for bits, sink in self._sinks:
+            wanted: list[Record] = [record for record in batch.records if record.wanted_by & bits]
+            if wanted:
+                sink.offer(wanted)
+        for log, count in batch.lost.items():
+            self._lost[log] = self._lost.get(log, 0) + count
+        self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        """Say what was dropped, here and in gateways, now and then."""
+        lost = {log: count + self._dropped(log) for log, count in self._lost.items()}
+        total = sum(lost.values())
+        now_s = time.monotonic()
+        if total > self._told_lost and now_s >= self._tell_lost_at_s:
+            self._tell_lost_at_s = now_s + _TELL_LOST_S
+            self._told_lost = total
+            self.tell("warning", "records dropped", **{log: n for log, n in lost.items() if n}, kept="all serving")
+
+    def _dropped(self, log: str) -> int:
+        return sum(sink.dropped for _, sink in self._sinks if sink.log == log)
+
+    def _samples(self) -> list[tuple[str, tuple[tuple[str, str], ...], float]]:
+        values: list[tuple[str, tuple[tuple[str, str], ...], float]] = []
+        for _, sink in self._sinks:
+            for result, count in (("written", sink.written), ("failed", sink.failed), ("dropped", sink.dropped)):
+                values.append(("headrace_records_total", (("log", sink.log), ("result", result)), count))
+        return values
+
+    async def _finish(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        if self._gateways:  # what their sockets still hold
+            await asyncio.wait(self._gateways, timeout=_LAST_WORDS_S)
+        for _, sink in self._sinks:
+            await asyncio.to_thread(sink.finish, _FINISH_S)
+        if self._control is not None:
+            self._control.close()
+
+
+def serve(control_fd: int) -> int:
+    """Run a recorder on an inherited control channel; returns the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(control_fd))
+
+
+async def _run(control_fd: int) -> int:
+    return await Recorder().run(control_fd)
