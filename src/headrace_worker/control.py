@@ -1,8 +1,9 @@
 """What a worker process and its supervisor say to each other: one JSON object a line, over a Unix socket.
 
 A worker says ``hello`` (role, ids, pid), then what happens to it (``imported``, ``loaded``, ``failed``, ``forked``,
-``exited``, ``ready``); the supervisor answers with commands (``load``, ``fork``, ``serve``). The end of the connection
-is the end of the process for the one side, and of the supervisor for the other.
+``exited``, ``ready``); the supervisor answers with commands (``load``, ``fork``, ``serve``) and asks now and
+then whether the process is still there (``ping``, answered with ``pong``). The end of the connection is the end of the
+process for the one side, and of the supervisor for the other.
 """
 
 from __future__ import annotations

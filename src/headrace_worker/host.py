@@ -67,6 +67,8 @@ class Host:
                     if command["command"] == "load":
                         if not self._load(command):
                             return 1
+                    elif command["command"] == "ping":
+                        self._control.say("pong")
                     elif command["command"] == "serve":
                         return self._serve(self._control, command)
                     elif command["command"] == "fork" and self._fork(command):
@@ -129,7 +131,8 @@ class Host:
         listener.listen(64)
         warm_up = scorer.warm_up() if command.get("warm_up", True) else {"ok": None}
         control.say("ready", replica=command["replica"], warm_up=warm_up, facts=scorer.facts(), rss_bytes=_rss_bytes())
-        serving.serve(listener, scorer, stop=lambda: False)  # until the supervisor ends this process
+        supervisor = _Supervisor(control)  # it ends this process in the end
+        serving.serve(listener, scorer, stop=lambda: supervisor.gone, watch=[(control, supervisor.hear)])
         return 0
 
     def _reap(self) -> None:
@@ -143,6 +146,23 @@ class Host:
             replica = self._children.pop(pid, None)
             if replica is not None:
                 self._control.say("exited", replica=replica, pid=pid, exit=os.waitstatus_to_exitcode(status))
+
+
+class _Supervisor:
+    """What a replica hears of its supervisor, between requests: whether it still answers, and nothing else."""
+
+    def __init__(self, control: Control) -> None:
+        self.gone = False
+        self._control = control
+
+    def hear(self) -> None:
+        """Answer what has come."""
+        try:
+            for command in self._control.receive():
+                if command["command"] == "ping":
+                    self._control.say("pong")
+        except (EOFError, OSError):
+            self.gone = True
 
 
 def _drain(fd: int) -> None:

@@ -13,7 +13,8 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 class Moody(PythonModel):
     """Answers each text in order: what it orders or itself.
 
-    ``sleep:S``, ``die``, ``die once:FILE``, ``exit``, ``raise:WHY``, ``leave behind`` (a process), ``pid``.
+    ``sleep:S``, ``die``, ``die once:FILE``, ``exit``, ``raise:WHY``, ``leave behind`` (a process), ``note:FILE``,
+    ``pid``.
     """
 
     def load_context(self, context: PythonModelContext) -> None:  # noqa: ARG002
@@ -40,6 +41,11 @@ class Moody(PythonModel):
             raise SystemExit(3)
         elif order == "raise":
             raise RuntimeError(value)
+        elif order == "note":  # who was asked; an error as long as FILE.broken is there
+            with Path(value).open("a", encoding="utf-8") as file:
+                file.write(f"{os.getpid()}\n")
+            if Path(f"{value}.broken").exists():
+                raise RuntimeError("out of order")
         elif order == "leave behind":
             shell = ["/bin/sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!"]
             return subprocess.run(shell, capture_output=True, text=True, check=True).stdout.strip()

@@ -579,3 +579,54 @@ def test_the_numbers_add_up(rig: GatewayRig) -> None:
     assert values["headrace_request_seconds_count", topic] == values["headrace_queue_wait_seconds_count", topic] == 5
     assert values["headrace_batches_total", topic] == values["headrace_rows_total", topic] == 5
     assert values["headrace_request_seconds_bucket", (*topic, ("le", "+Inf"))] == 5
+
+
+def probe(rig: GatewayRig, body: bytes, *, within_s: float = 10.0, pool: str = "1") -> messages.Probed:
+    rig.send(messages.Probe(token=3, pool=pool, body=body, timeout_s=within_s))
+    return rig.wait_for(messages.Probed)
+
+
+def test_a_probe_takes_a_requests_way_and_counts_nowhere(rig: GatewayRig) -> None:
+    worker = rig.worker("a")
+    rig.serve(worker, cache=messages.CacheOptions())
+    for _ in range(2):
+        answer = probe(rig, b"x")
+        assert (answer.status, answer.reason, answer.asked) == (200, "", True)
+    assert worker.bodies() == ["x", "x"], "no cache answers it"
+    counted = {name: value for name, value in rig.stats().items() if name.startswith("headrace_") and value}
+    assert counted.keys() <= {"headrace_connections_open"}, counted
+    assert probe(rig, b"x", pool="other").asked is False
+
+
+def test_a_probe_that_no_worker_was_free_for_says_nothing(rig: GatewayRig) -> None:
+    worker = rig.worker("a")
+    rig.serve(worker)
+    with rig.client() as client:
+        gate = hold(rig, worker, client)
+        busy = probe(rig, b"x", within_s=0.1)
+        assert (busy.status, busy.asked) == (504, False)
+        open_gate(gate)
+        assert client.reply().status == 200
+        assert "x" not in worker.bodies()
+        rig.send(
+            messages.Probe(token=4, pool="1", body=b"!wait %b" % str(rig.directory / "never").encode(), timeout_s=0.1)
+        )
+        slow = rig.wait_for(messages.Probed)
+        assert (slow.status, slow.asked) == (504, True)
+
+
+def test_health_says_that_probes_fail_and_requests_are_answered(rig: GatewayRig) -> None:
+    worker = rig.worker("a")
+    other = messages.Route(model="other", pool="2")
+    pools = [rig.pool("1", worker), rig.pool("2", worker, model="other")]
+    for ready, whole in (("all", 503), ("any", 200)):
+        rig.generation += 1
+        routes = (messages.Route(model="topic", pool="1", unwell="it raises"), other)
+        rig.send(messages.Table(generation=rig.generation, routes=routes, pools=tuple(pools), ready=ready))  # type: ignore[arg-type]
+        rig.wait_for(messages.Applied)
+        with rig.client() as client, rig.client(None) as shared:
+            health = client.ask(get("/ping"))
+            assert (health.status, b"it raises" in health.body) == (503, True)
+            assert client.ask(post(b"x")).status == 200
+            assert shared.ask(get("/ping")).status == whole
+            assert shared.ask(get("/models/other/ping")).status == 200

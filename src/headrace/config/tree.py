@@ -138,11 +138,28 @@ class Checks(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_latency_ratio: Positive | None = None
 
 
+class Probe(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`probe:` ask the serving version for a prediction every `every_s` seconds, the way a client's request goes.
+
+    `request` is the body; None: the model's own input example. So many probes in a row (`failures`) that are not
+    answered with 200 within `timeout_s` make the model unready, `successes` in a row make it ready again. Requests are
+    answered all the while.
+    """
+
+    every_s: Annotated[float, Meta(ge=0.1)] = 10.0
+    timeout_s: Positive = 5.0
+    failures: Count = 3
+    successes: Count = 1
+    request: dict[str, Any] | None = None
+
+
 class Rollout(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`rollout:` what happens after a new version has taken over.
 
     It is watched for `bake_s` (0: not at all) and sent back when its share of errors is `max_error_rate` above the
     former version's, or its median latency `max_latency_ratio` times as long; the former stays warm for `keep_old_s`.
+    What cannot be brought up for a reason that may pass is tried again after `retry_s`, then after twice that, and so
+    on up to ten minutes.
     """
 
     keep_old_s: Annotated[float, Meta(ge=0)] = 600.0
@@ -150,6 +167,7 @@ class Rollout(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_error_rate: Annotated[float, Meta(gt=0, le=1)] = 0.05
     max_latency_ratio: Annotated[float, Meta(gt=1)] = 4.0
     min_requests: Count = 20
+    retry_s: Positive = 30.0
 
 
 class Shadow(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -185,6 +203,7 @@ class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     env: dict[str, str] = {}
     checks: Checks = Checks()
     rollout: Rollout = Rollout()
+    probe: Probe | None = None
     traffic: dict[NonEmpty, Weight] | None = None
     sticky_header: NonEmpty | None = None
     shadow: NonEmpty | Shadow | None = None
@@ -200,6 +219,18 @@ class Wildcard(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     at_most: Count = 100
+
+
+class Health(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`health:` when headrace as a whole is ready, and when one of its processes is taken for hung.
+
+    `ready`: whether all models must be ready for /readyz (and /ping on the shared port) to say so, or any of them.
+    A process that is silent for `hung_after_s` is replaced (None: never); should the supervisor itself stand still
+    for so long, it ends with exit code 70, and all others with it.
+    """
+
+    ready: Literal["all", "any"] = "all"
+    hung_after_s: Annotated[float, Meta(ge=0.5)] | None = 15.0
 
 
 class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -237,6 +268,7 @@ class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     wildcard: Wildcard | None = None
     errors: Errors = Errors()
     environments: Environments = Environments()
+    health: Health = Health()
     log: Log = Log()
     home: Path | None = None
     bring_up_at_once: Count | None = None

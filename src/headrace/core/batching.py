@@ -15,7 +15,7 @@ Pure: time is a number of seconds on any clock that does not go back.
 from __future__ import annotations
 
 from collections import deque
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from headrace_worker.wire import MAX_HEADS
 
@@ -33,7 +33,8 @@ class Work:
 
     `rows` is an estimate (see `gateway.rows`), `head` and `body` what a worker is sent, `deadline_s` the moment after
     which nobody waits for the answer, `losses` how many workers died with it in their hands.
-    `solo` requests travel alone. `state` is written by `Lanes` and `Dispatcher` only.
+    `solo` requests travel alone. `state` is written by `Lanes` and `Dispatcher` only. `probe` is true of requests that
+    no client has sent: they travel alone, to the worker that has been idle longest.
     """
 
     __slots__ = (
@@ -49,6 +50,8 @@ class Work:
         "state",
         "stream",
     )
+
+    probe: ClassVar[bool] = False
 
     arrived_s: float
     body: bytes

@@ -178,8 +178,9 @@ class Dispatcher(Generic[W]):
         )
         if not works:
             return None
-        # The most recently used one: its caches are warm, and under light load the others stay asleep.
-        worker = self._idle.pop()
+        # The most recently used one: its caches are warm, and under light load the others stay asleep. A probe looks
+        # after those: it goes to the one that has been idle longest, so that each gets its turn.
+        worker = self._idle.pop(0 if works[0].probe else -1)
         frame = self._busy[worker] = self._frame(worker, works, now_s)
         self._busy_solo += frame.solo
         return frame

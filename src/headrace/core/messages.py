@@ -147,6 +147,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     errors: Literal["mlflow", "strict"] = "mlflow"
     split: Split | None = None
     prediction_log: Sampling | None = None
+    unwell: str = ""
+    """Why the model's probes fail, where they do: health says so, requests are answered as well as can be."""
 
     @property
     def pools(self) -> set[str]:
@@ -178,6 +180,8 @@ class Table(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     generation: int
     routes: tuple[Route, ...]
     pools: tuple[Pool, ...]
+    ready: Literal["all", "any"] = "all"
+    """How many models must be ready for the shared port to be."""
 
 
 class Drain(msgspec.Struct, frozen=True, tag=True):
@@ -188,6 +192,19 @@ class AskStats(msgspec.Struct, frozen=True, tag=True):
     """Answer with `Stats` now."""
 
     token: int
+
+
+class Ping(msgspec.Struct, frozen=True, tag=True):
+    """Answer with `Pong` as soon as the event loop comes to it."""
+
+
+class Probe(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Have a pool answer this JSON body as if a client had sent it, within `timeout_s`; answered with `Probed`."""
+
+    token: int
+    pool: str
+    body: bytes
+    timeout_s: float
 
 
 class Applied(msgspec.Struct, frozen=True, tag=True):
@@ -246,5 +263,22 @@ class Stats(msgspec.Struct, frozen=True, tag=True):
     values: list[tuple[str, tuple[tuple[str, str], ...], float]]
 
 
-ToGateway = Configure | Table | Drain | AskStats
-FromGateway = Applied | Drained | WorkerUp | WorkerLost | WorkerHung | Hazard | ModelError | Stats
+class Pong(msgspec.Struct, frozen=True, tag=True):
+    """The event loop turns."""
+
+
+class Probed(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """What came of a `Probe`: an HTTP status and, unless that is 200, why. `took_s` includes the wait for a worker.
+
+    `asked` False: no worker was free to take it in time, so that it says nothing of the model.
+    """
+
+    token: int
+    status: int
+    reason: str = ""
+    took_s: float = 0.0
+    asked: bool = True
+
+
+ToGateway = Configure | Table | Drain | AskStats | Ping | Probe
+FromGateway = Applied | Drained | WorkerUp | WorkerLost | WorkerHung | Hazard | ModelError | Stats | Pong | Probed

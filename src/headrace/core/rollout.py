@@ -203,6 +203,11 @@ class Rollout:
 
     # What there is.
 
+    def retry_in_s(self, identity: Identity, now_s: float) -> float | None:
+        """After how many seconds what has failed is tried again; None: not before the registry changes."""
+        mark = self._marks.get(identity)
+        return max(0.0, mark.until_s - now_s) if mark is not None and mark.until_s is not None else None
+
     @property
     def wanted(self) -> Identity | None:
         """What should serve: what is held after a rollback, else what the registry points at."""

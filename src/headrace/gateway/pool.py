@@ -251,9 +251,12 @@ class Pool:
             return
         now_s = monotonic()
         self._worker_done(worker, now_s)
-        self.in_hand = frame, decoded.timing
-        self._deliver(frame, decoded, now_s)
-        self.in_hand = None
+        if frame.works[0].probe:  # nobody's traffic: counted nowhere
+            self._answer_probe(frame, decoded, now_s)
+        else:
+            self.in_hand = frame, decoded.timing
+            self._deliver(frame, decoded, now_s)
+            self.in_hand = None
         if decoded.notes:
             self._note(decoded.notes)
         self._settle()
@@ -448,6 +451,12 @@ class Pool:
         counters.rows += rows
         counters.batch(decoded.timing, len(frame.works), batch_rows)
 
+    def _answer_probe(self, frame: Frame[Job], decoded: Answers, now_s: float) -> None:
+        job = frame.works[0]
+        if job.state == SENT:
+            job.state = DONE
+            job.answer(decoded.answers[0], self, now_s)
+
     def _worker_done(self, worker: str, now_s: float) -> None:
         if not self.core.done(worker, now_s):
             self.crew.let_go(worker)
@@ -515,7 +524,7 @@ class Pool:
         self.crew.condemn(frame.worker)
 
     def _too_late(self, jobs: list[Exchange] | list[Job], now_s: float) -> None:
-        self.counters.deadlines += len(jobs)
+        self.counters.deadlines += sum(not job.probe for job in jobs)
         for job in jobs:
             self._fail(
                 job,
@@ -525,7 +534,8 @@ class Pool:
             )
 
     def _fail(self, job: Job, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:
-        self.count_answer(answers.http_status(code), now_s - job.arrived_s)
+        if not job.probe:
+            self.count_answer(answers.http_status(code), now_s - job.arrived_s)
         job.state = DONE
         job.fail(code, message, now_s, retry_after_s=retry_after_s)
 

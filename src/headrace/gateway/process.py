@@ -73,6 +73,11 @@ class GatewayProcess:
         elif isinstance(message, messages.AskStats):
             if self._configured is not None:
                 self._control.send(messages.Stats(message.token, self._configured[1].stats()))
+        elif isinstance(message, messages.Ping):
+            self._control.send(messages.Pong())
+        elif isinstance(message, messages.Probe):
+            if self._configured is not None:
+                self._configured[1].probe(message)
         elif not self._drained:
             self._drained = True
             self._start(self._drain())

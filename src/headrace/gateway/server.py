@@ -13,6 +13,7 @@ import msgspec
 
 from headrace.core import messages
 from headrace.gateway import answers
+from headrace.gateway.canary import Canary
 from headrace.gateway.counters import GatewayCounters, PoolCounters, Sample
 from headrace.gateway.crossing import Crossing
 from headrace.gateway.pool import Pool
@@ -47,6 +48,7 @@ class Gateway:
         self.arriving_bytes = 0
         self.idle = asyncio.Event()
         self._routes: dict[str, messages.Route] = {}
+        self._ready = "all"
         self._serving: dict[str, Pool] = {}
         self._entrances: dict[str, Pool | Crossing] = {}
         self._crossings: dict[str, Crossing] = {}
@@ -91,6 +93,7 @@ class Gateway:
         gone = [pool for key, pool in self._pools.items() if key not in wanted]
         self._pools = {key: pool for key, pool in self._pools.items() if key in wanted}
         self._routes = routes
+        self._ready = table.ready
         self._serving = {
             model: self._pools[route.pool]
             for model, route in routes.items()
@@ -136,6 +139,14 @@ class Gateway:
         if self.recording is not None:
             values.extend(self.recording.samples())
         return values
+
+    def probe(self, asked: messages.Probe) -> None:
+        """Ask a pool for a prediction on the supervisor's behalf."""
+        pool = self._pools.get(asked.pool)
+        if pool is None or not pool.queues:
+            self.report(messages.Probed(token=asked.token, status=503, reason="no worker of it is here", asked=False))
+        else:
+            pool.adopt([Canary(asked, self.report, monotonic())])
 
     # What connections ask for.
 
@@ -194,9 +205,9 @@ class Gateway:
         current = self._serving.get(model)
         now_s = monotonic()
         for job in jobs:
-            if isinstance(job, Copy):
+            if isinstance(job, Copy | Canary):
                 job.drop()
-        jobs = [job for job in jobs if not isinstance(job, Copy)]
+        jobs = [job for job in jobs if not isinstance(job, Copy | Canary)]
         if current is not None and current is not pool and current.queues:
             current.adopt(jobs)
             return
@@ -273,7 +284,8 @@ class Gateway:
             return
         models = [model] if model is not None else sorted(self._routes)
         down = [name for name in models if not self._is_ready(name)]
-        if models and not down:
+        enough = not down or (model is None and self._ready == "any" and len(down) < len(models))
+        if models and enough:
             self._reply(exchange, 200, b"\n", now_s)
             return
         why = " ".join(self._why_not(name) for name in down) if models else "No model is configured yet."
@@ -288,7 +300,7 @@ class Gateway:
 
     def _is_ready(self, model: str) -> bool:
         pool = self._serving.get(model)
-        return pool is not None and len(pool.crew) > 0
+        return pool is not None and len(pool.crew) > 0 and not self._routes[model].unwell
 
     def _why_not(self, model: str) -> str:
         route = self._routes.get(model)
@@ -296,6 +308,8 @@ class Gateway:
             return f"Model '{model}' is not configured yet."
         if route.pool is None:
             return f"Model '{model}' does not serve yet: {route.reason or 'it is being loaded'}."
+        if route.unwell:
+            return f"Model '{model}' is not well: {route.unwell}."
         return f"Model '{model}' has no running worker: {route.reason or 'a new one is being started'}."
 
     def _list_models(self) -> bytes:

@@ -21,7 +21,7 @@ from headrace.core import framing
 from headrace.core.errors import HeadraceError, ModelNotFound, UsageError
 from headrace.core.identity import Resolved, parse_model_uri
 from headrace.registry import directory
-from headrace.registry.messages import Done, Failed, Fetch, FromAgent, List, Resolve, ToAgent
+from headrace.registry.messages import Done, Failed, Fetch, FromAgent, List, Ping, Pong, Resolve, ToAgent
 from headrace.registry.resolver import Resolver
 from headrace.registry.store import Store
 
@@ -47,7 +47,10 @@ class Agent:
             asking.submit(self._warm)
         while data := self._channel.recv(65536):
             for request in decoder.feed(data):
-                (fetching if isinstance(request, Fetch) else asking).submit(self._answer, request)
+                if isinstance(request, Ping):
+                    self._send(Pong())
+                else:
+                    (fetching if isinstance(request, Fetch) else asking).submit(self._answer, request)
         os._exit(0)
 
     def _warm(self) -> None:
@@ -70,7 +73,7 @@ class Agent:
         source = parse_model_uri(resolved.uri).directory and resolved.source
         return directory.copy(source, incoming) if source else self._ask().download(resolved, incoming)
 
-    def _answer(self, request: ToAgent) -> None:
+    def _answer(self, request: Resolve | Fetch | List) -> None:
         answer: FromAgent
         try:
             if isinstance(request, Resolve):
@@ -94,6 +97,9 @@ class Agent:
             answer = Failed(id=request.id, kind="unavailable", message=str(error))
         except Exception as error:  # noqa: BLE001 - a request must be answered, whatever happens
             answer = Failed(id=request.id, kind="unavailable", message=f"{type(error).__name__}: {error}")
+        self._send(answer)
+
+    def _send(self, answer: FromAgent) -> None:
         with self._send_lock:
             self._channel.sendall(framing.encode(answer))
 

@@ -63,5 +63,13 @@ class Failed(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     message: str
 
 
-ToAgent = Resolve | Fetch | List
-FromAgent = Done | Failed
+class Ping(msgspec.Struct, frozen=True, tag=True):
+    """Answer with `Pong` at once, whatever else is being asked."""
+
+
+class Pong(msgspec.Struct, frozen=True, tag=True):
+    """The agent listens."""
+
+
+ToAgent = Resolve | Fetch | List | Ping
+FromAgent = Done | Failed | Pong

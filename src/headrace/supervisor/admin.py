@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from headrace.core.errors import UsageError
 from headrace.core.webhooks import MAX_BODY_BYTES, Rejected
+from headrace.supervisor.health import health_routes
 from headrace.supervisor.overview import describe_all, describe_model, describe_recent
 from headrace.telemetry.metrics import exposition
 
@@ -26,18 +27,7 @@ if TYPE_CHECKING:
 
 
 def make_app(supervisor: Supervisor) -> Starlette:
-    """The admin application. `/livez`: the supervisor runs; `/readyz`: every model has a worker that can answer."""
-
-    async def livez(_: Request) -> Response:
-        return PlainTextResponse("ok\n")
-
-    async def readyz(_: Request) -> Response:
-        waiting = {name: m.why_not() for name, m in supervisor.models.items() if not m.ready}
-        if supervisor.draining:
-            return JSONResponse({"ready": False, "reason": "draining"}, 503)
-        if waiting or not supervisor.gateways.in_force:
-            return JSONResponse({"ready": False, "waiting_for": waiting}, 503)
-        return JSONResponse({"ready": True})
+    """The admin application: health, metrics, and the state of every model."""
 
     async def metrics(_: Request) -> Response:
         samples = await supervisor.readings.samples()
@@ -108,8 +98,7 @@ def make_app(supervisor: Supervisor) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/livez", livez),
-            Route("/readyz", readyz),
+            *health_routes(supervisor),
             Route("/metrics", metrics),
             Route("/api/models", models),
             Route("/api/models/{name}", one_model),

@@ -17,8 +17,21 @@ from headrace.core import framing
 from headrace.core.errors import HeadraceError, ModelNotFound, RegistryError, UsageError
 from headrace.core.identity import Resolved
 from headrace.core.restart import RestartPolicy, Restarts
-from headrace.registry.messages import Done, Failed, Fetch, FromAgent, List, Listed, Resolve, Stored, ToAgent
+from headrace.registry.messages import (
+    Done,
+    Failed,
+    Fetch,
+    FromAgent,
+    List,
+    Listed,
+    Ping,
+    Pong,
+    Resolve,
+    Stored,
+    ToAgent,
+)
 from headrace.supervisor.children import Child, describe_exit
+from headrace.supervisor.pulse import Pulse
 from headrace.telemetry.logs import Log
 
 _ERRORS: dict[str, type[HeadraceError]] = {
@@ -31,11 +44,20 @@ _ERRORS: dict[str, type[HeadraceError]] = {
 class RegistryAgent:
     """Answers `resolve` and `fetch` through the agent process; its death or hanging shows only as RegistryError."""
 
-    def __init__(self, settings: Mapping[str, Any], environ: Mapping[str, str], log: Log, timeout_s: float) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        environ: Mapping[str, str],
+        log: Log,
+        timeout_s: float,
+        hung_after_s: float | None,
+    ) -> None:
         self._settings = dict(settings)
         self._environ = environ
         self._log = log
         self._timeout_s = timeout_s
+        self._hung_after_s = hung_after_s
+        self._pulse = Pulse()
         self._waiting: dict[int, asyncio.Future[Done]] = {}
         self._resolving: dict[str, asyncio.Task[Done]] = {}
         self._serial = 0
@@ -119,18 +141,31 @@ class RegistryAgent:
         self.pid = child.pid
         self._up.set()
         decoder: framing.Decoder[FromAgent] = framing.Decoder(FromAgent)
+        self._pulse.start(self._hung_after_s, self._ping, lambda silent_s: self._hung(child, silent_s))
         try:
             with contextlib.suppress(OSError, framing.FramingError):
                 while data := await reader.read(65536):
                     for message in decoder.feed(data):
                         self._heard(message)
         finally:
+            self._pulse.stop()
             self._writer.close()
             child.signal(signal.SIGKILL)
             code = await child.wait()
         return code
 
+    def _ping(self) -> None:
+        if self._writer is not None:
+            self._writer.write(framing.encode(Ping()))
+
+    def _hung(self, child: Child, silent_s: float) -> None:
+        self._log.warning("registry agent hung", pid=child.pid, silent_s=round(silent_s, 1), kept="all serving")
+        child.signal(signal.SIGKILL)
+
     def _heard(self, message: FromAgent) -> None:
+        self._pulse.heard()
+        if isinstance(message, Pong):
+            return
         future = self._waiting.pop(message.id, None)
         if future is None or future.done():
             return

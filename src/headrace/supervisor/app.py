@@ -23,7 +23,7 @@ from headrace.config.tree import Config, Model
 from headrace.core.baking import Sample
 from headrace.core.errors import ConfigError, HeadraceError
 from headrace.core.identity import parse_model_uri
-from headrace.core.messages import Configure, Hazard, Limits, Listener, ModelError, Table
+from headrace.core.messages import Configure, Hazard, Limits, Listener, ModelError, Probed, Table
 from headrace.core.webhooks import Verifier
 from headrace.environments.preparing import Environments
 from headrace.registry.store import Store
@@ -34,6 +34,7 @@ from headrace.supervisor.history import History
 from headrace.supervisor.means import Means
 from headrace.supervisor.models import ServedModel
 from headrace.supervisor.notify import Notifier
+from headrace.supervisor.pulse import Heartbeat
 from headrace.supervisor.readings import Readings
 from headrace.supervisor.recent import Recorder
 from headrace.supervisor.recorder import RecorderProcess, recording
@@ -101,6 +102,11 @@ class Supervisor:
         """Where the admin port is."""
         return self._admin_socket.getsockname()[:2] if self._admin_socket else None
 
+    @property
+    def listed(self) -> bool:
+        """Whether it is known which models there are: always, but for a wildcard that has not yet been looked up."""
+        return self.wildcard is None or self.wildcard.listed
+
     async def run(self, on_settled: Callable[[], None] | None = None) -> int:
         """Serve until `stop` or a signal; returns the exit code. Every child has ended when this returns.
 
@@ -125,6 +131,8 @@ class Supervisor:
                     gateways = tasks.create_task(self.gateways.run())
                     if self.recorder_process is not None:
                         serving.append(tasks.create_task(self.recorder_process.run()))
+                    if self.config.health.hung_after_s is not None:
+                        serving.append(tasks.create_task(Heartbeat(self.config.health.hung_after_s).run()))
                     if self._admin_socket:
                         serving.append(tasks.create_task(self._administrate(self._admin_socket)))
                     serving.append(tasks.create_task(self._tell_when_settled(on_settled)))
@@ -164,6 +172,10 @@ class Supervisor:
         """What the gateways have counted, added up."""
         return await self.gateways.samples()
 
+    async def probe(self, pool: str, body: bytes, within_s: float) -> Probed:
+        """Have a pool answer as if a client asked; raises nothing."""
+        return await self.gateways.probe(pool, body, within_s)
+
     def _prepare(self, room: ControlRoom) -> None:
         config, environ = self.config, self._environ
         tracking = config.registry.tracking_uri
@@ -183,7 +195,9 @@ class Supervisor:
                 parse_model_uri(m.uri).directory is None for m in (*config.models.values(), config.wildcard) if m
             ),
         }
-        self.agent = RegistryAgent(settings, environ, self._log.bind(role="registry"), config.registry.timeout_s)
+        hung_after_s = config.health.hung_after_s
+        agent_log = self._log.bind(role="registry")
+        self.agent = RegistryAgent(settings, environ, agent_log, config.registry.timeout_s, hung_after_s)
         bounds = {f: getattr(config.gateway, f) for f in Limits.__struct_fields__ if hasattr(config.gateway, f)}
         limits = Limits(**bounds, watched_headers=_watched_headers(config))
         told = recording(config, room.directory)
@@ -202,6 +216,7 @@ class Supervisor:
             ],
             environ,
             self._log.bind(role="gateway"),
+            hung_after_s=hung_after_s,
             on_hung=self._worker_hung,
             on_hazard=self._hazard,
             on_model_error=self._model_error,
@@ -219,6 +234,7 @@ class Supervisor:
                 environ=_worker_environ(environ, model, tracking),
                 options=self._worker_options(model),
                 poll_s=poll_s,
+                hung_after_s=hung_after_s,
             )
             history = History(home, key, name)
             errors_mode = (model.errors or config.errors).mode
@@ -256,6 +272,7 @@ class Supervisor:
             generation=generation,
             routes=tuple(m.route() for m in models),
             pools=tuple(pool for m in models for pool in m.pools()),
+            ready=self.config.health.ready,
         )
 
     async def _greet(self, reporter: Reporter) -> None:
@@ -307,8 +324,7 @@ class Supervisor:
 
     async def _tell_when_settled(self, on_settled: Callable[[], None] | None) -> None:
         def settled() -> bool:
-            listed = self.wildcard is None or self.wildcard.listed
-            return listed and self.gateways.in_force and all(m.settled for m in self.models.values())
+            return self.listed and self.gateways.in_force and all(m.settled for m in self.models.values())
 
         await self.gateways.until(settled)
         ready = sum(m.ready for m in self.models.values())

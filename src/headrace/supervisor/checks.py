@@ -76,7 +76,7 @@ class Checker:
 
     async def _measure(self, socket: str, model_path: str) -> float | None:
         """The median time of the model's example, in seconds; None where it has none."""
-        body = _example(model_path) if self._config.max_latency_ratio else None
+        body = example_of(model_path) if self._config.max_latency_ratio else None
         if body is None:
             return None
         took_s = []
@@ -87,7 +87,8 @@ class Checker:
         return statistics.median(took_s)
 
 
-def _example(model_path: str) -> bytes | None:
+def example_of(model_path: str) -> bytes | None:
+    """The model's own input example as the body of a request; None where it was logged without one."""
     try:
         return Path(model_path, "serving_input_example.json").read_bytes()
     except OSError:

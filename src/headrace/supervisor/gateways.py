@@ -22,6 +22,9 @@ from headrace.core.messages import (
     FromGateway,
     Hazard,
     ModelError,
+    Ping,
+    Probe,
+    Probed,
     Stats,
     Table,
     ToGateway,
@@ -31,7 +34,10 @@ from headrace.core.messages import (
 from headrace.core.restart import RestartPolicy, Restarts
 from headrace.core.totals import Sample, Totals
 from headrace.supervisor.children import Child, describe_exit
+from headrace.supervisor.pulse import Pulse
 from headrace.telemetry.logs import Log
+
+_GATEWAY_GRACE_S = 1.0
 
 
 @dataclass
@@ -44,6 +50,8 @@ class _Slot:
     applied: int = -1
     told: set[str] = field(default_factory=set)
     stats: dict[int, asyncio.Future[Stats]] = field(default_factory=dict)
+    probes: dict[int, asyncio.Future[Probed]] = field(default_factory=dict)
+    pulse: Pulse = field(default_factory=Pulse)
     restarts: Restarts = field(default_factory=lambda: Restarts(RestartPolicy(first_s=0.1, healthy_s=10.0)))
 
     def say(self, message: ToGateway) -> None:
@@ -60,6 +68,7 @@ class Gateways:
         environ: Mapping[str, str],
         log: Log,
         *,
+        hung_after_s: float | None,
         on_hung: Callable[[str, float], None],
         on_hazard: Callable[[Hazard], None],
         on_model_error: Callable[[ModelError], None],
@@ -67,6 +76,7 @@ class Gateways:
         self._slots = [_Slot(c) for c in configurations]
         self._environ = environ
         self._log = log
+        self._hung_after_s = hung_after_s
         self._on_hung = on_hung
         self._on_hazard = on_hazard
         self._on_model_error = on_model_error
@@ -140,6 +150,28 @@ class Gateways:
         await self.stats()
         return self._totals.samples()
 
+    async def probe(self, pool: str, body: bytes, within_s: float) -> Probed:
+        """Ask a pool for a prediction by the way that a client's request goes; the gateways take turns.
+
+        Raises nothing: what does not come within `within_s` is an answer 504 with its reason.
+        """
+        self._token += 1
+        token = self._token
+        able = [s for s in self._slots if s.writer is not None and s.applied >= 0]
+        if not able:
+            return Probed(token=token, status=503, reason="no gateway is up")
+        slot = able[token % len(able)]
+        future: asyncio.Future[Probed] = asyncio.get_running_loop().create_future()
+        slot.probes[token] = future
+        slot.say(Probe(token=token, pool=pool, body=body, timeout_s=within_s))
+        try:
+            # The gateway itself says when the time is over; should it not, it is the gateway that hangs.
+            return await asyncio.wait_for(future, within_s + _GATEWAY_GRACE_S)
+        except TimeoutError:
+            return Probed(token=token, status=504, reason=f"gateway {slot.configure.index} did not answer")
+        finally:
+            slot.probes.pop(token, None)
+
     def drain(self) -> None:
         """Let every gateway finish what it has and end."""
         self._draining = True
@@ -176,6 +208,7 @@ class Gateways:
         slot.say(slot.configure)
         slot.say(self._table)
         decoder: framing.Decoder[FromGateway] = framing.Decoder(FromGateway)
+        slot.pulse.start(self._hung_after_s, lambda: slot.say(Ping()), lambda silent_s: self._hung(slot, silent_s, log))
         try:
             with contextlib.suppress(OSError):
                 while data := await reader.read(65536):
@@ -191,8 +224,17 @@ class Gateways:
             slot.child.signal(signal.SIGKILL)
             await slot.child.wait()
             raise
+        finally:
+            slot.pulse.stop()
+
+    def _hung(self, slot: _Slot, silent_s: float, log: Log) -> None:
+        """Its event loop stands still. What clients have sent it is lost; who connects now waits for the next one."""
+        if slot.child is not None:
+            log.error("gateway hung", pid=slot.child.pid, silent_s=round(silent_s, 1), kept="all workers")
+            slot.child.signal(signal.SIGKILL)
 
     async def _heard(self, slot: _Slot, message: FromGateway, log: Log) -> None:
+        slot.pulse.heard()
         if isinstance(message, Applied):
             slot.applied = message.generation
         elif isinstance(message, Drained):
@@ -208,6 +250,10 @@ class Gateways:
             future = slot.stats.pop(message.token, None)
             if future and not future.done():
                 future.set_result(message)
+        elif isinstance(message, Probed):
+            waiting = slot.probes.get(message.token)
+            if waiting and not waiting.done():
+                waiting.set_result(message)
         elif isinstance(message, WorkerLost):
             log.debug("gateway lost a worker", worker=message.worker, in_flight=message.in_flight)
         async with self._changed:

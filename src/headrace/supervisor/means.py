@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from headrace.core.baking import Sample
+from headrace.core.messages import Probed
 from headrace.environments.preparing import Environments
 from headrace.registry.store import Store
 from headrace.supervisor.agent import RegistryAgent
@@ -26,12 +27,15 @@ class Traffic(Protocol):
     async def samples(self) -> list[Sample]:
         """Every gateway's counters."""
 
+    async def probe(self, pool: str, body: bytes, within_s: float) -> Probed:
+        """Have a pool answer as if a client asked; raises nothing."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
     """One for each supervisor but for `environ` and `options`, which are a model's.
 
-    `poll_s` None: the registry is asked at the start and by `refresh` only.
+    `poll_s` None: the registry is asked at the start and by `refresh` only. `hung_after_s` None: nobody is watched.
     """
 
     agent: RegistryAgent
@@ -43,3 +47,4 @@ class Means:
     environ: Mapping[str, str]
     options: Mapping[str, Any]
     poll_s: float | None
+    hung_after_s: float | None

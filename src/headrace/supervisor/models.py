@@ -10,6 +10,7 @@ from headrace.config.tree import Model, Queue
 from headrace.core.errors import HeadraceError
 from headrace.core.identity import Resolved
 from headrace.core.messages import BatchOptions, CacheOptions, Pool, QueueOptions, Route, Shadow, Share, Split
+from headrace.supervisor.canary import Canary
 from headrace.supervisor.history import History
 from headrace.supervisor.means import Means
 from headrace.supervisor.track import Track
@@ -43,6 +44,9 @@ class ServedModel:
         self._means = means
         self._errors_mode = errors_mode
         self._log = log.bind(model=name)
+        self.canary = (
+            Canary(config.probe, means.traffic, self._log, means.traffic.publish) if config.probe is not None else None
+        )
         self.main = Track(
             name, config.uri, config, means, history, self._log, lenient=lenient, on_flip=self._main_flipped
         )
@@ -87,12 +91,22 @@ class ServedModel:
 
     @property
     def ready(self) -> bool:
-        """Whether a worker can take a request now."""
-        return self.current is not None and self.current.ready > 0
+        """Whether a worker can take a request now, and probes (where there are any) show that it can predict."""
+        return self.current is not None and self.current.ready > 0 and not self.unwell
+
+    @property
+    def started(self) -> bool:
+        """Whether the first bring-up is over, as far as it can be."""
+        return self.main.started
+
+    @property
+    def unwell(self) -> str:
+        """Why probes fail; empty while they do not."""
+        return self.canary.unwell if self.canary is not None else ""
 
     def why_not(self) -> str:
         """Why the model does not serve, in one line."""
-        return self.main.why_not()
+        return self.unwell or self.main.why_not()
 
     def refresh(self) -> None:
         """Ask the registry now."""
@@ -108,6 +122,8 @@ class ServedModel:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.main.run())
+                if self.canary is not None:
+                    tasks.create_task(self.canary.run(lambda: self.current))
                 for alias, track in self.sides.items():
                     tasks.create_task(self._follow_side(alias, track))
         except* HeadraceError as group:
@@ -131,8 +147,10 @@ class ServedModel:
             self._means.traffic.publish()
 
     def _main_flipped(self) -> None:
-        self._main_up.set()
         """What the main track serves now, no other needs to: let them look."""
+        self._main_up.set()
+        if self.canary is not None:
+            self.canary.flipped()
         for track in self.sides.values():
             track.refresh()
 
@@ -155,6 +173,7 @@ class ServedModel:
             cache=CacheOptions(**_fields(config.cache)) if config.cache else None,
             errors="strict" if self._errors_mode == "strict" else "mlflow",
             split=self._split(current) if current else None,
+            unwell=self.unwell,
         )
 
     def _split(self, current: Version) -> Split | None:
@@ -192,6 +211,7 @@ class ServedModel:
             "state": self.current.life.state if self.current else ("FAILED" if self.main.problem else "STARTING"),
             "reason": None if self.ready else self.why_not(),
             "replicas": {"wanted": self.config.replicas, "ready": self.current.ready if self.current else 0},
+            "probe": self.canary.describe() if self.canary is not None else None,
             **self.main.describe(),
             "sides": {alias: self._describe_side(alias, track) for alias, track in self.sides.items()},
         }

@@ -63,6 +63,10 @@ def _of_model(model: ServedModel) -> Iterator[Sample]:
     labels: Labels = (("model", model.name),)
     yield "headrace_model_ready", labels, float(model.ready)
     yield "headrace_workers_wanted", labels, model.config.replicas
+    if model.canary is not None:
+        for (label, passed), count in model.canary.counts.items():
+            result = "passed" if passed else "failed"
+            yield "headrace_probes_total", (*labels, ("version", label), ("result", result)), count
     yield "headrace_registry_problem", labels, float(any(track.registry_problem for track in model.tracks))
     yield "headrace_rollout_problem", labels, float(any(track.blocked for track in model.tracks))
     yield "headrace_rollbacks_total", labels, sum(track.rollbacks for track in model.tracks)

@@ -72,7 +72,9 @@ class Track:
         self._elsewhere = elsewhere
         self._on_flip = on_flip
         self._has_served = False
-        self._rollout = Rollout(keep_old_s=config.rollout.keep_old_s)
+        self._has_started = False
+        retry_s = config.rollout.retry_s
+        self._rollout = Rollout(config.rollout.keep_old_s, retry_s, max(retry_s, Rollout.retry_most_s))
         self._checker = Checker(config.checks, config.timeout_s)
         self._means = means
         self._history = history
@@ -111,6 +113,12 @@ class Track:
         """Whether something else should serve than does, and could not be brought up."""
         wanted, serving = self._rollout.wanted, self.serving
         return bool(self.problem) and (serving is None or (wanted is not None and Known(serving.resolved) != wanted))
+
+    @property
+    def started(self) -> bool:
+        """Whether the first bring-up is over, as far as it can be: waiting or starting again would change nothing."""
+        self._has_started = self._has_started or self.settled or (bool(self.registry_problem) and not self.candidate)
+        return self._has_started
 
     def why_not(self) -> str:
         """Why nothing serves, in one line."""
@@ -356,6 +364,8 @@ class Track:
             replicas=self.config.replicas,
             environ=self._means.environ,
             options=self._means.options,
+            timeout_s=self.config.timeout_s,
+            hung_after_s=self._means.hung_after_s,
         )
         # The counts of the newest versions outlive their processes.
         ended = self.ended[version.label] = self.ended.pop(version.label, none_ended())
@@ -380,14 +390,19 @@ class Track:
             return
         self.problem = f"{version.label}: {reason}"
         kept = self.serving.label if self.serving else None
-        self._log.error("FAILED", version=version.label, reason=reason, kept=kept, refused=for_good)
+        identity, now_s = self._rollout.slots[key].identity, time.time()
+        actions = self._rollout.failed(key, reason, now_s, for_good=for_good)
+        again_in_s = self._rollout.retry_in_s(identity, now_s)
+        self._log.error(
+            "FAILED", version=version.label, reason=reason, kept=kept, refused=for_good, again_in_s=again_in_s
+        )
         if detail:
             self._log.debug("failure in full", version=version.label, detail=detail)
         outcome: Outcome = "refused" if for_good else "failed"
         if not version.has_served:  # one that is kept warm has come up before
             self.outcomes[outcome] += 1
         self._history.add(outcome, version.label, reason)
-        self._do(self._rollout.failed(key, reason, time.time(), for_good=for_good))
+        self._do(actions)
         self._remember()
         self._publish()
 

@@ -21,6 +21,7 @@ from headrace.core.restart import RestartPolicy, Restarts
 from headrace.environments.preparing import Prepared
 from headrace.supervisor.children import Child, describe_exit
 from headrace.supervisor.control import ControlRoom, Reporter
+from headrace.supervisor.pulse import Pulse
 from headrace.telemetry.logs import Log
 
 _WORKER = Path(__file__).resolve().parents[2] / "headrace_worker" / "__main__.py"
@@ -38,7 +39,11 @@ def none_ended() -> dict[EndReason, int]:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSpec:
-    """What to run: `key` is the pool's. Which interpreter and which model directory, `Workers.load` is told."""
+    """What to run: `key` is the pool's. Which interpreter and which model directory, `Workers.load` is told.
+
+    A process that is silent for `hung_after_s` (None: for ever) is replaced; one that may be at work for a request is
+    given `timeout_s` beside that.
+    """
 
     key: str
     model: str
@@ -46,6 +51,8 @@ class WorkerSpec:
     replicas: int
     environ: Mapping[str, str]
     options: Mapping[str, Any]
+    timeout_s: float
+    hung_after_s: float | None
 
 
 @dataclass
@@ -60,6 +67,7 @@ class Replica:
     hung: bool = False
     started_s: float = field(default_factory=time.monotonic)
     rss_bytes: int = 0
+    pulse: Pulse = field(default_factory=Pulse)
 
 
 @dataclass
@@ -69,6 +77,7 @@ class _Host:
     loaded: bool = False
     forkable: bool = False
     serving: Replica | None = None
+    pulse: Pulse = field(default_factory=Pulse)
     reason: str = ""
     detail: str = ""
 
@@ -190,6 +199,7 @@ class Workers:
                 source.reporter.command("fork", **arguments)
             else:
                 source.serving, replica.reporter = replica, source.reporter
+                source.pulse.stop()  # it warms up now, for as long as that takes
                 source.reporter.command("serve", **arguments)
             return 0.0
         return None
@@ -259,7 +269,10 @@ class Workers:
         host.reporter = reporter
         reporter.command("load", path=self._path, options=dict(self.spec.options))
         while (event := await reporter.events()) is not None:
+            host.pulse.heard()
             if event["event"] == "loaded":
+                # Not before: a model may take its time to load, and its process says nothing meanwhile.
+                self._watch_over(host.pulse, reporter, "worker host hung", self.spec.hung_after_s)
                 host.loaded, host.forkable = True, event["forkable"]
                 self.facts = {**event["facts"], "forkable": event["forkable"]}
                 self.load_s = event["took_s"]
@@ -276,8 +289,10 @@ class Workers:
                 else:
                     self._log.info("worker ended", worker=event["replica"], exit=describe_exit(event["exit"]))
             elif event["event"] == "ready" and host.serving is not None:
+                self._watch_over(host.pulse, reporter, "worker hung", self._patience_s, host.serving)
                 self._ready(host.serving, event)
         host.reporter = None
+        host.pulse.stop()
         if host.serving is not None:
             self._lost(host.serving, "its process ended")
 
@@ -288,9 +303,31 @@ class Workers:
             return
         replica.reporter = reporter
         while (event := await reporter.events()) is not None:
+            replica.pulse.heard()
             if event["event"] == "ready":
+                self._watch_over(replica.pulse, reporter, "worker hung", self._patience_s, replica)
                 self._ready(replica, event)
+        replica.pulse.stop()
         self._lost(replica, "its process ended")
+
+    @property
+    def _patience_s(self) -> float | None:
+        """How long a replica may be silent: it says nothing while it predicts, and that may take `timeout_s`."""
+        hung_after_s = self.spec.hung_after_s
+        return None if hung_after_s is None else hung_after_s + self.spec.timeout_s
+
+    def _watch_over(
+        self, pulse: Pulse, reporter: Reporter, what: str, limit_s: float | None, replica: Replica | None = None
+    ) -> None:
+        """Kill the process when it is silent for too long; its end is then dealt with as any other."""
+
+        def hung(silent_s: float) -> None:
+            self._log.warning(what, pid=reporter.pid, silent_s=round(silent_s, 1))
+            if replica is not None:
+                replica.hung = True
+            reporter.kill()
+
+        pulse.start(limit_s, lambda: reporter.command("ping"), hung)
 
     def _ready(self, replica: Replica, event: dict[str, Any]) -> None:
         replica.ready, replica.rss_bytes = True, event.get("rss_bytes", 0)

@@ -139,7 +139,10 @@ GROUPS: dict[str, dict[str, Definition]] = {
     },
     "Workers": {
         "headrace_model_ready": Definition(
-            "gauge", "0 or 1", "1 if a worker of the model can take a request.", ("model",)
+            "gauge", "0 or 1", "1 if a worker of the model can take a request, and its probes do not fail.", ("model",)
+        ),
+        "headrace_probes_total": Definition(
+            "counter", "probes", "Predictions asked for by probe:, by result: passed, failed.", (*_VERSION, "result")
         ),
         "headrace_workers": Definition(
             "gauge",

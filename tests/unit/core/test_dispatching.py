@@ -233,3 +233,23 @@ def test_the_time_to_come_back_follows_the_rate_of_work() -> None:
     assert core.admission.retry_after_s(1000) == 10
     assert core.admission.retry_after_s(1) == 1
     assert core.admission.retry_after_s(1_000_000) == 30
+
+
+class Canary(Work):
+    __slots__ = ()
+    probe = True
+
+
+def test_a_probe_goes_to_the_worker_that_has_been_idle_longest() -> None:
+    core = dispatcher("a", "b")
+    asked = []
+    for now_s in (0.0, 1.0, 2.0):
+        canary = Canary(b"h", b"x")
+        canary.solo = True
+        offer(core, canary)
+        asked.append(next_frame(core, now_s).worker)
+        core.done(asked[-1], now_s)
+        offer(core, work())
+        assert next_frame(core, now_s).worker == asked[-1], "and a request to the one that was used last"
+        core.done(asked[-1], now_s)
+    assert asked == ["a", "b", "a"]

@@ -1,0 +1,66 @@
+"""A request that the supervisor sends to see whether a model can predict: by a client's way, but nobody's traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+
+from headrace.core.messages import Probe, Probed
+from headrace.gateway import answers
+from headrace.gateway.exchange import Job
+from headrace_worker import wire
+
+if TYPE_CHECKING:
+    from headrace.core.messages import FromGateway
+    from headrace.gateway.pool import Pool
+    from headrace_worker.wire import Answer
+
+_HEAD = wire.head(b"application/json")
+_MOST_CHARACTERS = 300
+
+
+class Canary(Job):
+    """Waits in the queue and goes to a worker as other requests do, alone; not cached, and counted nowhere."""
+
+    __slots__ = ("_report", "_token")
+
+    probe: ClassVar[bool] = True
+
+    def __init__(self, asked: Probe, report: Callable[[FromGateway], None], now_s: float) -> None:
+        super().__init__(_HEAD, asked.body, arrived_s=now_s, deadline_s=now_s + asked.timeout_s)
+        self.solo = True
+        self._token = asked.token
+        self._report = report
+
+    def answer(self, answer: Answer, pool: Pool, now_s: float) -> None:  # noqa: ARG002 - a job's signature
+        """A worker has answered."""
+        self._say(answer.status, "" if answer.status == 200 else _message(bytes(answer.body)), now_s)
+
+    def fail(self, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:  # noqa: ARG002
+        """Nobody has answered."""
+        self._say(answers.http_status(code), message, now_s, asked=self.sent_s > self.arrived_s)
+
+    def move(self, pool: Pool) -> None:
+        """It stays with the version that it was sent to."""
+
+    def drop(self) -> None:
+        """Its version is gone before it was asked."""
+        self._say(503, "the version is gone", self.arrived_s, asked=False)
+
+    def _say(self, status: int, reason: str, now_s: float, *, asked: bool = True) -> None:
+        took_s, reason = now_s - self.arrived_s, reason[:_MOST_CHARACTERS]
+        self._report(Probed(token=self._token, status=status, reason=reason, took_s=took_s, asked=asked))
+
+
+def _message(body: bytes) -> str:
+    """What an error's body says, in one line: a model's own last words, where they are told."""
+    try:
+        said = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        said = body.decode("utf-8", "replace")
+    if isinstance(said, dict):
+        trace = str(said.get("stack_trace") or "").strip()
+        said = trace.rpartition("\n")[2] or said.get("message", said)
+    return " ".join(str(said).split())

@@ -1,0 +1,73 @@
+"""The three questions of an orchestrator: is it alive, has it started, can it take traffic; as a whole or for a model.
+
+They are answered on the admin port, by a process that never runs a model. Each takes GET and HEAD.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+if TYPE_CHECKING:
+    from headrace.supervisor.app import Supervisor
+    from headrace.supervisor.models import ServedModel
+
+_IN_FORCE_S = 1.0
+"""How long a question waits for gateways to take over a route table: milliseconds, unless one is being replaced."""
+
+
+def health_routes(supervisor: Supervisor) -> list[BaseRoute]:
+    """`/livez`, `/startedz`, `/readyz`, and the last two for one model."""
+
+    def asked(request: Request) -> dict[str, ServedModel] | None:
+        name = request.path_params.get("name")
+        if name is None:
+            return supervisor.models
+        return {name: supervisor.models[name]} if name in supervisor.models else None
+
+    async def livez(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def startedz(request: Request) -> Response:
+        models = asked(request)
+        if models is None:
+            return _unknown(supervisor)
+        waiting = {name: model.why_not() for name, model in models.items() if not model.started}
+        if waiting or not supervisor.listed:
+            return JSONResponse({"started": False, "waiting_for": waiting}, 503)
+        return JSONResponse({"started": True})
+
+    async def readyz(request: Request) -> Response:
+        models = asked(request)
+        if models is None:
+            return _unknown(supervisor)
+        if supervisor.draining:
+            return JSONResponse({"ready": False, "reason": "draining"}, 503)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_IN_FORCE_S):
+                await supervisor.gateways.until(lambda: supervisor.gateways.in_force)
+        waiting = {name: model.why_not() for name, model in models.items() if not model.ready}
+        few = supervisor.config.health.ready == "any" and len(waiting) < len(models)
+        if not supervisor.gateways.in_force:
+            return JSONResponse({"ready": False, "reason": "a gateway is being started", "waiting_for": waiting}, 503)
+        if (waiting and not few) or not models:
+            return JSONResponse({"ready": False, "waiting_for": waiting}, 503)
+        return JSONResponse({"ready": True, **({"waiting_for": waiting} if waiting else {})})
+
+    return [
+        Route("/livez", livez),
+        Route("/startedz", startedz),
+        Route("/startedz/{name}", startedz),
+        Route("/readyz", readyz),
+        Route("/readyz/{name}", readyz),
+    ]
+
+
+def _unknown(supervisor: Supervisor) -> Response:
+    known = ", ".join(supervisor.models)
+    return JSONResponse({"error_code": "NOT_FOUND", "message": f"no such model; there are: {known}"}, 404)

@@ -1,0 +1,132 @@
+"""A process that is there and does nothing: noticed, replaced, and told, whichever it is."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from tests.faults.test_process_death import HAPPY, config, pids
+from tests.integration.serving import HEADRACE, Serving, ask, serving, until
+
+LIMIT_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def one(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A server that takes two seconds of silence for a hang, with one model of two replicas."""
+    document = config(registry, mood={"uri": "models:/mood@production", "replicas": 2, "timeout_s": 1.0})
+    document["health"] = {"hung_after_s": LIMIT_S}
+    with serving(tmp_path_factory.mktemp("hung"), document) as running:
+        until(lambda: running.status("mood")["replicas"]["ready"] == 2, "both replicas")
+        until(lambda: pids(running, "role=host"), "the host")
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("role", "event"),
+    [
+        ("headrace.gateway", "gateway hung"),
+        ("role=host", "worker host hung"),
+        ("role=replica", "worker hung"),
+        ("headrace.registry", "registry agent hung"),
+    ],
+)
+def test_a_stopped_process_is_replaced(one: Serving, role: str, event: str) -> None:
+    until(lambda: ask(f"{one.admin}/readyz").status == 200, "readiness before")
+    before = pids(one, role)
+    stopped = min(before)
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        assert one.event(event, pid=stopped)["silent_s"] >= LIMIT_S
+        until(lambda: not psutil.pid_exists(stopped), "its end")
+        until(lambda: len(pids(one, role)) == len(before), "a new one in its place")
+        until(lambda: ask(f"{one.admin}/readyz").status == 200, "readiness after")
+        assert ask(f"{one.url('mood')}/invocations", HAPPY).json == {"predictions": ["pos"]}
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(stopped, signal.SIGCONT)
+
+
+def test_nobody_is_blamed_for_a_pause_of_the_supervisor(one: Serving) -> None:
+    family = pids(one, "headrace")
+    os.kill(one.process.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(TimeoutError):
+            _ask_within(f"{one.admin}/livez", 0.5)
+        assert ask(f"{one.url('mood')}/invocations", HAPPY).status == 200
+        until_s = time.monotonic() + 2 * LIMIT_S
+        until(lambda: time.monotonic() > until_s, "a pause that is longer than the limit")
+    finally:
+        os.kill(one.process.pid, signal.SIGCONT)
+    until(lambda: ask(f"{one.admin}/readyz").status == 200, "readiness")
+    assert pids(one, "headrace") == family
+
+
+def _ask_within(url: str, within_s: float) -> bytes:
+    import urllib.request
+
+    with urllib.request.urlopen(url, timeout=within_s) as answer:
+        body: bytes = answer.read()
+    return body
+
+
+def test_a_supervisor_whose_loop_hangs_ends_with_everything(registry: str, tmp_path: Path) -> None:
+    """Its log goes to a pipe that nobody reads: the write that fills it never returns."""
+    document = config(registry, mood={"uri": "models:/mood@production"})
+    document["health"] = {"hung_after_s": LIMIT_S}
+    document["admin"] = {"port": 0}
+    file = tmp_path / "headrace.yaml"
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    reading, writing = os.pipe()
+    environ = {**os.environ, "HEADRACE_HOME": str(tmp_path / "home")}
+    process = subprocess.Popen(
+        [HEADRACE, "serve", "--config", str(file), "--log-level", "debug"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=writing,
+        env=environ,
+        start_new_session=True,
+    )
+    try:
+        until(lambda: len(psutil.Process(process.pid).children(recursive=True)) >= 4, "the whole family")
+        family = psutil.Process(process.pid).children(recursive=True)
+        os.set_blocking(writing, False)
+        with contextlib.suppress(BlockingIOError):
+            while os.write(writing, b"x" * 65536):
+                pass
+        os.set_blocking(writing, True)
+        os.kill(next(p.pid for p in family if "headrace.gateway" in " ".join(p.cmdline())), signal.SIGKILL)
+        assert process.wait(30) == 70
+        _, left = psutil.wait_procs(family, timeout=10)
+        assert left == []
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reading)
+        os.close(writing)
+
+
+def test_a_supervisor_that_hangs_says_where() -> None:
+    program = (
+        "import asyncio, time\n"
+        "from headrace.supervisor.pulse import Heartbeat\n"
+        "async def main():\n"
+        "    beating = asyncio.create_task(Heartbeat(0.5).run())\n"
+        "    await asyncio.sleep(0.2)\n"
+        "    stand_still()\n"
+        "def stand_still():\n"
+        "    time.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=50)
+    assert done.returncode == 70
+    assert "stood still" in done.stderr
+    assert "in stand_still" in done.stderr
