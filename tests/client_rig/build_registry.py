@@ -67,6 +67,14 @@ def main(directory: Path) -> None:
                 pip_requirements=["mlflow"],
             )
         client.set_registered_model_alias(name, "production", "1")
+    with mlflow.start_run():
+        mlflow.pyfunc.log_model(
+            python_model=str(HERE / "typed.py"),
+            name="model",
+            registered_model_name="typed",
+            pip_requirements=["mlflow", "numpy==1.20.0", "no-such-package==1"],  # not what it is served with
+        )
+    client.set_registered_model_alias("typed", "production", "1")
     for name, words in NEWS.items():
         with mlflow.start_run():
             texts = [word for each in words.values() for word in each.split()]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.serving import Serving, serving
 
-MODELS = ("echo", "table", "text", "classification", "sentiment")
+MODELS = ("echo", "table", "text", "typed", "classification", "sentiment")
 
 
 @pytest.fixture(scope="session")

@@ -68,6 +68,17 @@ def test_check_as_json(client_server: Serving) -> None:
     assert findings["latency"]["requests"] == 20
 
 
+def test_check_tells_the_environments_mismatches(client_server: Serving) -> None:
+    done = run("check", client_server.url("typed"), "--admin", client_server.admin)
+    told = next(line for line in done.stdout.splitlines() if " environment " in line)
+    assert done.returncode == 1
+    assert told.startswith("  ✗ environment  Python 3.")
+    assert "no-such-package is missing (trained with ==1)" in told
+    assert "(trained with ==1.20.0)" in told
+    fits = run("check", client_server.url("echo"), "--admin", client_server.admin)
+    assert ", local: as the model was trained with" in fits.stdout
+
+
 def test_an_example_that_was_guessed_wrong_is_no_fault_of_the_server(client_server: Serving) -> None:
     table = client_server.url("table")
     done = run("check", table)

@@ -16,12 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.client import BadRequest, Client, ModelError, PartialFailure, aconnect, connect
+from headrace.client.encoding import Form
 from tests.integration.serving import Serving
 
 # A model in this process brings mlflow's own warnings with it.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]  # the server of all starts in one of them
 
-MODELS = ("echo", "table", "text")
+MODELS = ("echo", "table", "text", "typed")
 FRAME = pd.DataFrame(
     {
         "x": [1.5, math.nan, -0.0],
@@ -126,6 +127,28 @@ def text(value: Any) -> str:
 )
 def test_one_named_column_takes_a_plain_list(where: dict[str, Client], data: Any) -> None:
     assert where["text"].predict(data) == [{"text": "a"}, {"text": "b"}]
+
+
+@pytest.mark.parametrize("kind", ["records", "frame", "by hand"])
+def test_a_model_of_type_hints_gets_rows_whatever_was_given(where: dict[str, Client], kind: str) -> None:
+    rows = [{"n": 1, "s": "a"}, {"n": 2, "s": "ü"}]
+    data = pd.DataFrame(rows, index=[5, 6]) if kind == "frame" else rows
+    by_hand: Form | None = "inputs" if kind == "by hand" else None
+    for _ in range(2):  # the second time it is known
+        assert where["typed"].predict(data, form=by_hand) == ["a", "üü"]
+    assert where["typed"].predict(data, form=by_hand, max_rows=1) == ["a", "üü"]
+    assert list(where["typed"].stream(data, form=by_hand)) == [["a", "üü"]]
+
+
+def test_a_model_of_type_hints_is_asked_in_its_form_at_once_when_that_is_known(served: dict[str, Client]) -> None:
+    rows = [{"n": 1, "s": "a"}]
+    served["typed"].predict(rows)
+    assert served["typed"].ask(rows).value == ["a"]
+    with pytest.raises(BadRequest, match="Field required"):
+        served["typed"].predict([{"n": 1}])
+    with pytest.raises(BadRequest, match="'inputs' key"):
+        served["typed"].predict(rows, form="dataframe_records")
+    assert served["typed"].predict(rows) == ["a"]
 
 
 def test_params_reach_the_model(where: dict[str, Client]) -> None:

@@ -103,8 +103,22 @@ def test_mlflows_scoring_client_gets_its_answers(client_server: Serving) -> None
         echo.invoke(["raise"])
 
 
+def test_mlflows_deployments_client_gets_its_answers(client_server: Serving) -> None:
+    """The target for addresses, `mlflow.deployments.mlflow`: MLflow 3 has no other that leads to a server of models."""
+    from mlflow.deployments import get_deploy_client
+
+    find: Any = get_deploy_client
+    client = find(client_server.url("table"))
+    body = {"dataframe_split": {"columns": ["x", "n", "s"], "data": [[1.5, 1, "a"]]}}
+    assert client.predict(endpoint="table", inputs=body) == {"predictions": [{"x": 1.5, "n": 1, "s": "a"}]}
+    with pytest.raises(requests.HTTPError, match="400"):
+        client.predict(endpoint="table", inputs={"dataframe_split": {"columns": ["x"], "data": [[1]]}})
+    with pytest.raises(requests.HTTPError, match="404"):
+        client.predict(endpoint="other", inputs=body)
+
+
 def test_what_mlflow_deployments_sends_is_answered(client_server: Serving) -> None:
-    """As a local deployment target does: the scoring server's JSON from `requests`, PredictionsResponse out of it."""
+    """As plug-ins for local targets do: the scoring server's JSON from `requests`, PredictionsResponse out of it."""
     from mlflow.deployments import PredictionsResponse
     from mlflow.utils.proto_json_utils import dump_input_data
 

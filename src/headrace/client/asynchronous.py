@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from headrace.client import decoding, parts
+from headrace.client.cutting import Part
 from headrace.client.encoding import Form, Payload, prepare
 from headrace.client.errors import BadRequest, Unavailable
 from headrace.client.options import Options, Overrides
@@ -59,13 +60,13 @@ class AsyncClient:
     ) -> Prediction:
         """Return the predictions with what is known about them: model version, request id, tries, seconds."""
         options = self._options.but(override)
-        payload = prepare(data, params, form)
         model = self._model
+        payload = payload_for(model, data, params, form)
 
-        async def ask(body: bytes) -> Prediction:
+        async def ask(part: Part) -> Prediction:
             if isinstance(model, Remote):
-                return told(await model.ask(body, options))
-            return await asyncio.to_thread(model.ask, body)
+                return told(await model.ask(part.body, options, typed=part.typed))
+            return await asyncio.to_thread(model.ask, part.body)
 
         with shown(progress, payload.rows) as tell:
             return await parts.predict(ask, payload, options, tell)
@@ -80,7 +81,7 @@ class AsyncClient:
     ) -> AsyncStream:
         """Return the pieces of a streamed answer as they come; a model that does not stream gives its answer in one."""
         options = self._options.but(override)
-        return make_stream(self._model, prepare(data, params, form), options)
+        return make_stream(self._model, payload_for(self._model, data, params, form), options)
 
     async def aclose(self) -> None:
         """Close the connections, or let go of the model. May be called twice."""
@@ -94,6 +95,13 @@ class AsyncClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def payload_for(model: Remote | LocalModel, data: Any, params: Mapping[str, Any] | None, form: Form | None) -> Payload:
+    """The input in the form that the model takes, as far as that is known: a served one says so when it is asked."""
+    payload = prepare(data, params, form)
+    is_typed = not isinstance(model, Remote) and model.typed
+    return payload.typed if is_typed and payload.typed is not None else payload
 
 
 def told(outcome: Outcome) -> Prediction:
@@ -132,7 +140,8 @@ def make_stream(model: Remote | LocalModel, payload: Payload, options: Options) 
 
     async def open_remote() -> Opened:
         assert isinstance(model, Remote)  # noqa: S101 - for the type checker
-        outcome = await model.ask(payload.whole(), options, accept=EVENT_STREAM)
+        typed = payload.typed.whole if payload.typed is not None else None
+        outcome = await model.ask(payload.whole(), options, accept=EVENT_STREAM, typed=typed)
         if outcome.stream is None:
             return iter([parts.read(told(outcome), payload).value]), _nothing
         return model.pieces(outcome.stream), outcome.stream.aclose

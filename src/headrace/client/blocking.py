@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from headrace.client import parts
-from headrace.client.asynchronous import make_stream, shaped, told
-from headrace.client.encoding import Form, prepare
+from headrace.client.asynchronous import make_stream, payload_for, shaped, told
+from headrace.client.cutting import Part
+from headrace.client.encoding import Form
 from headrace.client.errors import Unavailable
 from headrace.client.looping import LoopThread
 from headrace.client.options import Options, Overrides
@@ -72,20 +73,20 @@ class Client:
     ) -> Prediction:
         """Return the predictions with what is known about them: model version, request id, tries, seconds."""
         options = self._options.but(override)
-        payload = prepare(data, params, form)
+        model, loop = self._here()
+        payload = payload_for(model, data, params, form)
         with shown(progress, payload.rows) as tell:
-            model, loop = self._here()
             if not isinstance(model, Remote):
                 return parts.predict_in_turn(model.ask, payload, options, tell)
             first, rest = parts.begin(payload, options)
             if rest is None:
                 # Written and read in the caller's thread: what the loop does for one caller, all others wait for.
-                answer = parts.read(told(loop.run(model.ask(first.body, options))), payload)
+                answer = parts.read(told(loop.run(model.ask(first.body, options, typed=first.typed))), payload)
                 tell(payload.rows or 1)
                 return answer
 
-            async def ask(body: bytes) -> Prediction:
-                return told(await model.ask(body, options))
+            async def ask(part: Part) -> Prediction:
+                return told(await model.ask(part.body, options, typed=part.typed))
 
             return loop.run(parts.predict_cut(ask, payload, options, tell, first, rest))
 
@@ -99,9 +100,8 @@ class Client:
     ) -> Stream:
         """Return the pieces of a streamed answer as they come; a model that does not stream gives its answer in one."""
         options = self._options.but(override)
-        payload = prepare(data, params, form)
         model, loop = self._here()
-        return Stream(make_stream(model, payload, options), loop)
+        return Stream(make_stream(model, payload_for(model, data, params, form), options), loop)
 
     def close(self) -> None:
         """Close the connections, or let go of the model. Calls of other threads end with Unavailable.

@@ -21,6 +21,7 @@ from headrace.client.examples import example_of
 LATENCY_REQUESTS = 20
 _TEXT_EXAMPLE = {"inputs": ["headrace check"]}
 _PAUSE_S = 0.2
+_MOST_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,8 @@ def check_all(admin: str, timeout_s: float, tell: Callable[[Finding], None] = la
         answer = line.ask("/readyz")
         waiting = (answer.json() or {}).get("waiting_for") or {} if isinstance(answer.json(), dict) else {}
         if answer.status == 200:
-            found.append(Finding("ready", ok=True, told="every model can answer"))
+            told = f"enough models can answer; not {', '.join(waiting)}" if waiting else "every model can answer"
+            found.append(Finding("ready", ok=True, told=told))
         else:
             told = "not yet" if waiting else f"/readyz says {answer.status}: {answer.told()}"
             found.append(Finding("ready", ok=False, told=told, facts={"status": answer.status}))
@@ -304,18 +306,21 @@ def _described(url: str, admin: str, label: str | None, timeout_s: float) -> tup
 def _environment(model: dict[str, Any]) -> Finding:
     """What the admin API says about the environment that the model runs in."""
     current = model.get("current") or {}
-    report = current.get("environment") or model.get("environment") or {}
+    report = current.get("environment") or {}
     python = (current.get("facts") or {}).get("python_version")
-    mismatches = report.get("mismatches") if isinstance(report, dict) else None
     facts = {"python": python, "environment": report}
-    if mismatches:
-        return Finding("environment", ok=False, told=f"{len(mismatches)} mismatches: {_some(mismatches)}", facts=facts)
-    told = f"Python {python}" if python else "nothing is reported"
-    if mismatches is not None:
-        told += ", as the model was trained with"
-    return Finding("environment", ok=True if python else None, told=told, facts=facts)
-
-
-def _some(mismatches: Any) -> str:
-    items = mismatches if isinstance(mismatches, list) else list(mismatches.items())
-    return "; ".join(str(m.get("told") or m.get("name") or m) if isinstance(m, dict) else str(m) for m in items[:3])
+    if not python or not report:
+        return Finding(
+            "environment", ok=None, told=f"Python {python}" if python else "nothing is reported", facts=facts
+        )
+    told = f"Python {python}, {report['policy']}"
+    if report["problem"]:
+        return Finding("environment", ok=None, told=f"{told}; {report['problem']}", facts=facts)
+    wrong = [f for f in report["report"] if f["verdict"] in {"differs", "missing"}]
+    if wrong:
+        some = [
+            f"{f['package']} {f['found'] or 'is missing'} (trained with {f['required']})" for f in wrong[:_MOST_TOLD]
+        ]
+        more = f" and {len(wrong) - _MOST_TOLD} more" if len(wrong) > _MOST_TOLD else ""
+        return Finding("environment", ok=False, told=f"{told}: {', '.join(some)}{more}", facts=facts)
+    return Finding("environment", ok=True, told=f"{told}: as the model was trained with", facts=facts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from headrace.client.encoding import Payload
@@ -11,11 +12,12 @@ _SAMPLE_ROWS = 64
 
 
 class Part(NamedTuple):
-    """Rows `start` up to but not including `stop`, as a request."""
+    """Rows `start` up to but not including `stop`, as a request; `typed` writes it for a model made of type hints."""
 
     start: int
     stop: int
     body: bytes
+    typed: Callable[[], bytes] | None = None
 
 
 def cut(payload: Payload, max_rows: int | None, max_bytes: int | None) -> Iterator[Part]:
@@ -26,7 +28,7 @@ def cut(payload: Payload, max_rows: int | None, max_bytes: int | None) -> Iterat
     """
     rows = payload.rows
     if rows is None or rows == 0:
-        yield Part(0, rows or 0, payload.whole())
+        yield Part(0, rows or 0, payload.whole(), _typed(payload, 0, rows or 0))
         return
     step = min(rows, max_rows or rows)
     if max_bytes is not None and rows > _SAMPLE_ROWS:
@@ -40,5 +42,9 @@ def cut(payload: Payload, max_rows: int | None, max_bytes: int | None) -> Iterat
         while max_bytes is not None and len(body) > max_bytes and stop - start > 1:
             stop = start + (stop - start) // 2
             body = payload.body(start, stop)
-        yield Part(start, stop, body)
+        yield Part(start, stop, body, _typed(payload, start, stop))
         start = stop
+
+
+def _typed(payload: Payload, start: int, stop: int) -> Callable[[], bytes] | None:
+    return partial(payload.typed.body, start, stop) if payload.typed is not None else None

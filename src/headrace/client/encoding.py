@@ -31,12 +31,14 @@ class Payload:
     """An input that is ready to be sent. `rows` None: it has no rows that it could be cut between.
 
     `body(start, stop)` is the request for these rows, and the whole input for ``body(0, rows or 0)``. `wrapped`: the
-    answer is below ``predictions``.
+    answer is below ``predictions``. `typed` is the same rows for a model that is made of type hints, which takes rows
+    below ``inputs`` and no DataFrame; None where there is no difference.
     """
 
     rows: int | None
     body: Callable[[int, int], bytes]
     wrapped: bool = True
+    typed: Payload | None = None
 
     def whole(self) -> bytes:
         """Return the request for all of it."""
@@ -66,7 +68,17 @@ def prepare(data: Any, params: Mapping[str, Any] | None = None, form: Form | Non
         whole = {**data, **(tail if form == "raw" else dict(params or {}))}
         return Payload(None, lambda _start, _stop: plain.dumps(whole), wrapped=False)
     key, rows, cut = _sort(data, form)
-    return Payload(rows, lambda start, stop: plain.dumps({key: cut(start, stop), **tail}))
+    typed = None
+    if form is None and key in {"dataframe_records", "dataframe_split"}:
+        typed = Payload(rows, lambda start, stop: plain.dumps({"inputs": _records(cut(start, stop)), **tail}))
+    return Payload(rows, lambda start, stop: plain.dumps({key: cut(start, stop), **tail}), typed=typed)
+
+
+def _records(table: Any) -> Any:
+    """A DataFrame's rows in either of its forms as dicts."""
+    if isinstance(table, dict):
+        return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    return table
 
 
 def _is_llm(data: Any) -> bool:

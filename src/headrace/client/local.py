@@ -50,6 +50,11 @@ class LocalModel:
             raise
         self.closed = False
 
+    @property
+    def typed(self) -> bool:
+        """Whether the model is made of type hints: then it takes rows below ``inputs`` only."""
+        return self._scorer.oracle.is_type_hint
+
     def ask(self, body: bytes) -> Prediction:
         """Score one request; the value is the answer's body. Raises the error that the same answer over HTTP would."""
         begun_s = time.monotonic()

@@ -15,8 +15,8 @@ from headrace.client.errors import ClientError, ModelError, PartialFailure, Rows
 from headrace.client.options import Options
 from headrace.client.replies import Prediction
 
-Ask = Callable[[bytes], Awaitable[Prediction]]
-"""Sends one request; the value of what it returns is the answer's body."""
+Ask = Callable[[Part], Awaitable[Prediction]]
+"""Sends one part; the value of what it returns is the answer's body."""
 
 Progress = Callable[[int], None]
 """Told how many more rows are done."""
@@ -34,7 +34,7 @@ async def predict(ask: Ask, payload: Payload, options: Options, progress: Progre
     first, rest = begin(payload, options)
     if rest is not None:
         return await predict_cut(ask, payload, options, progress, first, rest)
-    answer = read(await ask(first.body), payload)
+    answer = read(await ask(first), payload)
     progress(payload.rows or 1)
     return answer
 
@@ -93,7 +93,7 @@ def predict_in_turn(
 
 async def _one(ask: Ask, part: Part, payload: Payload) -> Prediction | ClientError:
     try:
-        return read(await ask(part.body), payload)
+        return read(await ask(part), payload)
     except ClientError as error:
         return error
 

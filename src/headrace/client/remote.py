@@ -12,13 +12,14 @@ import json
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from headrace import __version__
 from headrace.client.addresses import check_address, is_loopback
 from headrace.client.errors import BadRequest, DeadlineExceeded, Unavailable
+from headrace.client.forms import Forms
 from headrace.client.options import Options
 from headrace.client.replies import Failure, Reply
 from headrace.core.balancing import Address, Fleet
@@ -84,15 +85,22 @@ class Remote:
         self._latencies = Latencies(options.hedge_policy or HedgePolicy())
         self._http: httpx.AsyncClient | None = None
         self._closed = False
+        self._forms = Forms()
 
     def __repr__(self) -> str:
         return f"<Remote {self._fleet.addresses}>"
 
-    async def ask(self, body: bytes, options: Options, *, accept: str = JSON) -> Outcome:
+    async def ask(
+        self, body: bytes, options: Options, *, accept: str = JSON, typed: Callable[[], bytes] | None = None
+    ) -> Outcome:
         """Send one request until it is answered well or may not be sent again; raises ClientError.
+
+        `typed` writes the same input for a model made of type hints: it is sent where the server turns out to have one.
 
         Cancelling closes the connection it waits on, which tells the server that nobody waits any more.
         """
+        if typed is not None:
+            return await self._forms.ask(lambda written: self.ask(written, options, accept=accept), body, typed)
         self._client()  # before the clock starts: the first one imports httpx
         call = Call(body, options, time.monotonic(), accept)
         if self._budget is not None:

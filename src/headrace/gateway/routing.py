@@ -1,5 +1,7 @@
 """From a request's method and target to what is wanted; the routes are MLflow's, and the same under ``/models/{name}``.
 
+``/endpoints/{name}/invocations`` is where the client of `mlflow.deployments` posts to.
+
 Pure. Paths are compared after percent-decoding, the query string is ignored, a trailing slash is redirected.
 """
 
@@ -77,11 +79,17 @@ def _match(path: bytes, port_model: str | None) -> tuple[Want, str | None]:
         want = _ACTIONS.get(action, Want.NOT_FOUND) if slash and name else Want.NOT_FOUND
         if want is Want.NOT_FOUND:
             return want, None
-        model = name.decode("utf-8", "replace")
-        return (Want.WRONG_MODEL if port_model is not None and model != port_model else want), model
+        return _named(want, name, port_model)
+    if path.startswith(b"/endpoints/") and path.endswith(b"/invocations") and len(path) > 23:
+        return _named(Want.INVOKE, path[11:-12], port_model)
     if port_model is None:
         if path == b"/models":
             return Want.MODELS, None
         return (Want.HEALTH, None) if path in {b"/ping", b"/health"} else (Want.NOT_FOUND, None)
     wanted = _ACTIONS.get(path[1:]) if path[:1] == b"/" else None
     return (Want.NOT_FOUND, None) if wanted is None else (wanted, port_model)
+
+
+def _named(want: Want, name: bytes, port_model: str | None) -> tuple[Want, str]:
+    model = name.decode("utf-8", "replace")
+    return (Want.WRONG_MODEL if port_model is not None and model != port_model else want), model
