@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.environment_rig import wheel
 from tests.environment_rig.stubborn import stubborn
 from tests.integration.serving import ask, serving, until
 
@@ -98,3 +99,33 @@ def test_the_old_version_serves_on_and_the_status_says_why(registry: str, versio
         builders = one.processes("headrace.environments")
         assert one.stop(signal.SIGINT) == 0
         assert psutil.wait_procs(builders, timeout=10)[1] == []
+
+
+@pytest.mark.filterwarnings("ignore")  # as above
+def test_a_build_that_failed_is_tried_again_with_growing_pauses(
+    registry: str, versions: Versions, tmp_path: Path
+) -> None:
+    wheels = tmp_path / "wheels"
+    for name in ("mlflow", "numpy", "pandas"):
+        wheel(wheels, name, "1.0")
+    environ = {
+        "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels),
+        "UV_CACHE_DIR": str(tmp_path / "uv-cache"),
+    }  # fmt: skip
+    document = config(registry, versions)
+    document["models"]["pinned"]["rollout"] = {"retry_s": 0.4}
+    with serving(tmp_path, document, environ=environ) as one:
+        url = f"{one.url('pinned')}/invocations"
+        first = one.status("pinned")["current"]["label"]
+        versions.add("mlflow==1.0\nnumpy==1.0\npandas==1.0\nlate==1.0")
+        until(lambda: [e for e in one.events if e["event"] == "FAILED"][2:], "three failures")
+        failures = [e for e in one.events if e["event"] == "FAILED"]
+        assert [e["again_in_s"] for e in failures[:3]] == [0.4, 0.8, 1.6]
+        assert all("late" in e["reason"] and e["kept"] == first for e in failures)
+        answer = ask(url, HAPPY)
+        assert (answer.status, answer.headers["headrace-model"]) == (200, first)
+        wheel(wheels, "late", "1.0")  # the index has it now: the next try gets as far as these packages let it
+        until(lambda: list((tmp_path / "home/envs").glob("*/headrace.json")), "the environment to be built")
+        one.event("FAILED", again_in_s=3.2)
+        assert "late" not in one.status("pinned")["problem"]
+        assert ask(url, HAPPY).headers["headrace-model"] == first

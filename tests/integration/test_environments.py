@@ -19,7 +19,7 @@ Make = Callable[[str], Trained]
 BUILD = ["pip==24.0", "setuptools==70.0.0", "wheel==0.43.0"]  # an MLflow of that time imports pkg_resources
 MADE_WITH = {
     "3.9": ["mlflow==2.9.2", "scikit-learn==1.3.2", "numpy==1.26.4", "pandas==2.1.4"],
-    "3.10": ["mlflow==2.16.2", "scikit-learn==1.5.2", "numpy==1.26.4", "pandas==2.2.2"],
+    "3.10": ["mlflow-skinny==2.9.2", "scikit-learn==1.5.2", "numpy==1.26.4", "pandas==2.2.2"],  # brings no Flask
     "3.11": [f"{name}=={version(name)}" for name in ("mlflow", "scikit-learn", "numpy", "pandas")],
     "3.12": ["mlflow==2.14.3", "scikit-learn==1.5.0", "scipy==1.13.0", "numpy==1.26.4", "pandas==2.2.2"],
     "3.13": ["mlflow-skinny==3.17.2", "scikit-learn==1.7.2", "numpy==2.3.4", "pandas==2.3.3", "skops", "pyarrow"],

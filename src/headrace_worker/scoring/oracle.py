@@ -11,7 +11,7 @@ import inspect
 import traceback
 from typing import Any
 
-from headrace_worker.scoring import media
+from headrace_worker.scoring import flaskless, media
 from headrace_worker.scoring.predicting import guarded_predict
 
 UNEXPECTED = (
@@ -84,9 +84,12 @@ class Oracle:
 
     def __init__(self, model: Any) -> None:
         from mlflow.exceptions import MlflowException
-        from mlflow.pyfunc import scoring_server
+
+        with flaskless.to_import():
+            from mlflow.pyfunc import scoring_server
 
         self.server: Any = scoring_server
+        self._around = flaskless.to_call()
         self.error_class: type[Exception] = MlflowException
         self.model = model
         self.input_schema = model.metadata.get_input_schema()
@@ -111,7 +114,8 @@ class Oracle:
                 data: Any = dict(request)
             else:
                 data = body.decode("utf-8") if self.decodes_first else body
-            answer = self.server.invocations(data, kind, call, self.input_schema)
+            with self._around:
+                answer = self.server.invocations(data, kind, call, self.input_schema)
         except Exception as failure:
             raise CallFailed(call, failure) from failure
         return call, answer.response
