@@ -50,6 +50,10 @@ nightly: install ## the tests that 'make test' leaves out: minutes each, and 10,
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 	@HEADRACE_DIFFERENTIAL_EXAMPLES=10000 $(BIN)/python -m pytest --timeout 3600 tests/properties/test_scoring.py
 
+.PHONY: test-containers
+test-containers: install ## the images with a real Docker: health, draining, faults, limits; minutes. ARGS=--pull, --keep
+	@$(BIN)/python deploy/test/run $(ARGS)
+
 .PHONY: fuzz
 fuzz: install ## feed the data port and the wire with what coverage finds, a minute each
 	@$(BIN)/uv pip install --quiet atheris==3.0.0

@@ -29,6 +29,7 @@ from headrace.environments.preparing import Environments
 from headrace.registry.store import Store
 from headrace.supervisor.agent import RegistryAgent
 from headrace.supervisor.control import ControlRoom, Reporter
+from headrace.supervisor.cores import available_cores
 from headrace.supervisor.gateways import Gateways
 from headrace.supervisor.history import History
 from headrace.supervisor.means import Means
@@ -370,8 +371,7 @@ def _worker_environ(environ: Mapping[str, str], model: Model, tracking_uri: str 
     OpenBLAS starts its threads when it is imported, and a process with threads cannot be forked safely: one, unless
     the user says otherwise.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = str(model.threads or max(1, cores // model.replicas))
+    threads = str(model.threads or max(1, available_cores() // model.replicas))
     made = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "NUMEXPR_NUM_THREADS": threads}
     made["OPENBLAS_NUM_THREADS"] = str(model.threads or 1)
     made["MLFLOW_DISABLE_AGENT_HINT"] = "true"
