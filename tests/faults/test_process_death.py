@@ -4,11 +4,12 @@ import os
 import signal
 import threading
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import psutil
 import pytest
 
+from tests.integration.load import Load
 from tests.integration.serving import Answer, Serving, ask, serving, until
 
 HAPPY = {"instances": ["good great happy"]}
@@ -22,41 +23,6 @@ def config(registry: str, **models: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class Load:
-    """A few clients that ask without pause, on connections of their own, until told to stop."""
-
-    def __init__(self, url: str, clients: int = 4) -> None:
-        self.statuses: dict[object, int] = {}
-        self._url = url
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                status: object = ask(self._url, HAPPY).status
-            except OSError as error:
-                status = repr(error)
-            with self._lock:
-                self.statuses[status] = self.statuses.get(status, 0) + 1
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def more(self, count: int = 50) -> None:
-        """Wait until so many further requests were answered."""
-        wanted = sum(self.statuses.values()) + count
-        until(lambda: sum(self.statuses.values()) >= wanted, f"{count} further answers")
-
-
 def pids(one: Serving, role: str) -> set[int]:
     return {p.pid for p in one.processes(role)}
 
@@ -66,7 +32,7 @@ def test_a_worker_killed_under_load_fails_no_request(registry: str, tmp_path: Pa
     with serving(tmp_path, config(registry, mood={"uri": "models:/mood/1", "replicas": replicas})) as one:
         url = one.url("mood")
         until(lambda: one.status("mood")["replicas"]["ready"] == replicas, "all replicas")
-        with Load(f"{url}/invocations") as load:
+        with Load(f"{url}/invocations", HAPPY) as load:
             load.more()
             for _ in range(3):
                 before = until(lambda: pids(one, role), "a process to kill")
@@ -99,7 +65,7 @@ def test_a_gateway_killed_under_load_is_replaced_and_workers_stay(registry: str,
     with serving(tmp_path, config(registry, mood={"uri": "models:/mood/1"})) as one:
         url = one.url("mood")
         workers = pids(one, "headrace_worker")
-        with Load(f"{url}/invocations") as load:
+        with Load(f"{url}/invocations", HAPPY) as load:
             load.more()
             (gateway,) = pids(one, "headrace.gateway")
             os.kill(gateway, signal.SIGKILL)
@@ -116,7 +82,7 @@ def test_a_gateway_killed_under_load_is_replaced_and_workers_stay(registry: str,
 def test_the_registry_agent_may_die_and_serving_goes_on(registry: str, tmp_path: Path) -> None:
     with serving(tmp_path, config(registry, mood={"uri": "models:/mood@production"})) as one:
         url = one.url("mood")
-        with Load(f"{url}/invocations") as load:
+        with Load(f"{url}/invocations", HAPPY) as load:
             (agent,) = pids(one, "headrace.registry")
             os.kill(agent, signal.SIGKILL)
             one.event("registry agent ended")
