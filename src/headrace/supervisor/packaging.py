@@ -38,8 +38,8 @@ ARG HEADRACE=headrace:{__version__}
 FROM ${{HEADRACE}} AS environments
 COPY --chown=10001:10001 . /opt/package
 WORKDIR /opt/package
-RUN ["env", "HEADRACE_HOME=/opt/package/.built", "UV_CACHE_DIR=/tmp/uv", "headrace", "env", "build", "-c", "{_CONFIG}"]
-RUN ["mv", ".built/envs", "prebuilt"]
+RUN HEADRACE_HOME=/opt/package/.built UV_CACHE_DIR=/tmp/uv headrace env build --config {_CONFIG} \\
+    && mv .built/envs prebuilt
 
 FROM ${{HEADRACE}}
 COPY --from=environments --chown=10001:10001 /opt/package/prebuilt /opt/package/prebuilt

@@ -11,6 +11,7 @@ import yaml
 
 from headrace.config.load import parse
 from headrace.config.tree import Config
+from headrace.supervisor import health
 from headrace.telemetry import metrics
 
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
@@ -145,8 +146,11 @@ def test_ports_have_one_name_and_one_number_everywhere() -> None:
     for service in of_kind("Service"):
         for one in service["spec"]["ports"]:
             assert named[one["targetPort"]] == one["port"]
+    routes = Path(health.__file__).read_text(encoding="utf-8")
     for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
-        assert container[probe]["httpGet"]["port"] in named
+        asked = container[probe]["httpGet"]
+        assert asked["port"] == "admin"
+        assert f'"{asked["path"]}"' in routes
     for rule in of_kind("NetworkPolicy")[0]["spec"]["ingress"]:
         assert {one["port"] for one in rule["ports"]} <= set(named)
 
