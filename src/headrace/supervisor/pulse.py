@@ -16,7 +16,7 @@ from headrace.core.watchdog import Watchdog
 EXIT_HUNG = 70
 """The supervisor's exit code when its own loop stands still (EX_SOFTWARE of sysexits.h)."""
 
-_TELL_S = 2.0
+_TELL_S = 1.0
 
 
 class Pulse:
