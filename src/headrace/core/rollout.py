@@ -204,9 +204,9 @@ class Rollout:
     # What there is.
 
     def retry_in_s(self, identity: Identity, now_s: float) -> float | None:
-        """After how many seconds what has failed is tried again; None: not before the registry changes."""
+        """After how many seconds (to the millisecond) what has failed is tried again; None: not before the registry changes."""
         mark = self._marks.get(identity)
-        return max(0.0, mark.until_s - now_s) if mark is not None and mark.until_s is not None else None
+        return max(0.0, round(mark.until_s - now_s, 3)) if mark is not None and mark.until_s is not None else None
 
     @property
     def wanted(self) -> Identity | None:
