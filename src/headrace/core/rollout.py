@@ -204,7 +204,7 @@ class Rollout:
     # What there is.
 
     def retry_in_s(self, identity: Identity, now_s: float) -> float | None:
-        """After how many seconds (to the millisecond) what has failed is tried again; None: not before the registry changes."""
+        """In how many seconds (to the millisecond) what has failed is tried again; None: when the registry changes."""
         mark = self._marks.get(identity)
         return max(0.0, round(mark.until_s - now_s, 3)) if mark is not None and mark.until_s is not None else None
 
