@@ -54,9 +54,15 @@ def test_two_models_on_their_ports_and_on_the_shared_one(registry: str, tmp_path
 
 def test_one_model_by_the_options_of_mlflow(registry: str, tmp_path: Path) -> None:
     arguments = ["-m", "models:/mood/1", "-p", "0", "-h", "127.0.0.1", "-t", "30", "-w", "1", "--env-manager", "local"]
-    with serving(tmp_path, None, *arguments, "--admin-port", "0", environ={"MLFLOW_TRACKING_URI": registry}) as one:
-        assert ask(f"{one.url('mood')}/invocations", {"inputs": ["bad awful sad"]}).json == {"predictions": ["neg"]}
-        assert one.stop(signal.SIGINT) == 0
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(60)
+        environ = {"MLFLOW_TRACKING_URI": registry, "NOTIFY_SOCKET": systemd.getsockname()}
+        with serving(tmp_path, None, *arguments, "--admin-port", "0", environ=environ) as one:
+            assert systemd.recv(200) == b"READY=1\nSTATUS=1 of 1 models can answer"
+            assert ask(f"{one.url('mood')}/invocations", {"inputs": ["bad awful sad"]}).json == {"predictions": ["neg"]}
+            assert one.stop(signal.SIGINT) == 0
+            assert systemd.recv(200).startswith(b"STOPPING=1\n")
 
 
 def test_a_second_run_brings_nothing_again(registry: str, tmp_path: Path) -> None:

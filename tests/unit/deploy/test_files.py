@@ -77,6 +77,11 @@ def test_compose_starts_in_the_order_of_health() -> None:
     assert SERVICES["check"]["depends_on"] == {"headrace": {"condition": "service_healthy"}}
 
 
+def test_an_image_of_ours_is_built_and_not_looked_for_in_a_registry() -> None:
+    for name, service in SERVICES.items():
+        assert ("build" in service) == service["image"].startswith("headrace"), name
+
+
 def test_compose_publishes_what_headrace_serves_and_waits_for_its_draining() -> None:
     config = compose_config()
     published = {int(one.rpartition(":")[2]) for one in SERVICES["headrace"]["ports"]}
