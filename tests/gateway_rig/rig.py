@@ -91,12 +91,14 @@ class GatewayRig:
         *,
         limits: messages.Limits | None = None,
         drain_s: float = 10.0,
+        recording: messages.Recording | None = None,
     ) -> None:
         self._stack = contextlib.ExitStack()
         # Short: the path of a Unix socket has 107 bytes.
         self.directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="hr")))
         self.limits = limits or messages.Limits()
         self.drain_s = drain_s
+        self.recording = recording
         self.listeners: dict[str | None, socket.socket] = {}
         for model in models:
             self.listeners[model] = self._stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=2048))
@@ -126,7 +128,11 @@ class GatewayRig:
         self.control.settimeout(DEADLINE_S)
         self._buffer = b""
         listeners = tuple(messages.Listener(s.fileno(), model) for model, s in self.listeners.items())
-        self.send(messages.Configure(index=0, listeners=listeners, limits=self.limits, drain_s=self.drain_s))
+        self.send(
+            messages.Configure(
+                index=0, listeners=listeners, limits=self.limits, drain_s=self.drain_s, recording=self.recording
+            )
+        )
 
     def address(self, model: str | None = "topic") -> tuple[str, int]:
         """Where the port of `model` is."""

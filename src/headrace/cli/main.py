@@ -18,6 +18,7 @@ _COMMANDS = {
     "serve": "Serve models from an MLflow Model Registry.",
     "status": "Show what serves.",
     "history": "Show what served a model when, and why it changed.",
+    "log": "Read a model's prediction log: follow it, or see its labels drift.",
     "refresh": "Ask the registry now.",
     "rollback": "Go back to the version before.",
 }

@@ -13,6 +13,8 @@ from headrace.core.errors import UsageError
 
 ADMIN_URL = "http://127.0.0.1:5100"
 
+_TRACE_SAMPLE = 0.01
+
 
 def home(configured: Path | None, environ: Mapping[str, str] | None = None) -> Path:
     """The directory of headrace's caches: the configured one, HEADRACE_HOME, or the user's cache directory."""
@@ -29,6 +31,26 @@ def home(configured: Path | None, environ: Mapping[str, str] | None = None) -> P
 def webhook_secret(configured: str | None, environ: Mapping[str, str]) -> str | None:
     """The secret that MLflow signs its webhooks with; None: webhooks are not taken."""
     return configured or environ.get("HEADRACE_WEBHOOK_SECRET") or None
+
+
+def trace_sample(configured: float | None, environ: Mapping[str, str]) -> float | None:
+    """The share of requests that are traced: the configured one, OTEL_TRACES_SAMPLER's, or 0.01; None: OTel is off."""
+    if environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    if configured is not None:
+        return configured
+    sampler = environ.get("OTEL_TRACES_SAMPLER", "").removeprefix("parentbased_")
+    if sampler in {"always_on", "always_off"}:
+        return float(sampler == "always_on")
+    if sampler != "traceidratio":
+        return _TRACE_SAMPLE
+    try:
+        ratio = float(environ.get("OTEL_TRACES_SAMPLER_ARG", "1.0"))
+    except ValueError:
+        ratio = -1.0
+    if not 0.0 <= ratio <= 1.0:
+        raise UsageError("OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1")
+    return ratio
 
 
 def serving_model_config(environ: Mapping[str, str] | None = None) -> dict[str, object] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -117,14 +118,34 @@ def check(config: tree.Config) -> None:
             taken[port] = path
     if config.wildcard is not None and config.gateway.port is None:
         raise ConfigError(f"models.{WILDCARD}", "is served on the shared port: set gateway.port")
+    if config.telemetry.otlp is not None:
+        _check_otlp()
+    if config.wildcard is not None and config.wildcard.prediction_log is not None:
+        _check_prediction_log(f"models.{WILDCARD}.prediction_log", config.wildcard.prediction_log)
     for name, model in config.models.items():
         if model.cache is not None and model.cache.url is not None:
             _check_redis(f"models.{name}.cache.url", model.cache.url)
+        if model.prediction_log is not None:
+            _check_prediction_log(f"models.{name}.prediction_log", model.prediction_log)
         if model.port is None and config.gateway.port is None:
             raise ConfigError(
                 f"models.{name}.port",
                 "without a port of its own the model needs the shared one: set gateway.port",
             )
+
+
+def _check_prediction_log(path: str, log: tree.PredictionLog) -> None:
+    if log.format == "parquet" and find_spec("pyarrow") is None:
+        raise ConfigError(f"{path}.format", "needs the package 'pyarrow': pip install 'headrace[parquet]'")
+
+
+def _check_otlp() -> None:
+    try:
+        there = find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        there = False
+    if not there:
+        raise ConfigError("telemetry.otlp", "needs OpenTelemetry's packages: pip install 'headrace[otel]'")
 
 
 def _check_redis(path: str, url: str) -> None:

@@ -177,6 +177,24 @@ class Shadow(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     share: Annotated[float, Meta(gt=0, le=1)] = 1.0
 
 
+class PredictionLog(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`prediction_log:` keep requests and their answers as files `MODEL.jsonl` in the directory `path`.
+
+    A share of `sample`, chosen by the request's id. A file is finished after `max_file_bytes` or `max_file_age_s` and
+    turned into Parquet if `format` says so (needs the extra `parquet`); only the newest `keep` stay (None: all do).
+    `redact` names members and columns whose values are left out; bodies above `max_body_bytes` are left out whole.
+    """
+
+    path: Path
+    format: Literal["jsonl", "parquet"] = "jsonl"
+    sample: Share = 1.0
+    redact: tuple[NonEmpty, ...] = ()
+    max_body_bytes: Count = 65_536
+    max_file_bytes: Count = 64 * 1024 * 1024
+    max_file_age_s: Positive = 3600.0
+    keep: Count | None = 24
+
+
 class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One entry of `models:`. `port` None: served on the shared port only.
 
@@ -208,6 +226,7 @@ class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sticky_header: NonEmpty | None = None
     shadow: NonEmpty | Shadow | None = None
     pin_header: bool = False
+    prediction_log: PredictionLog | None = None
     environment: EnvironmentPolicy = "compatible"
     environment_mismatch: MismatchPolicy | None = None
 
@@ -254,6 +273,23 @@ class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.access
 
 
+class Otlp(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`telemetry.otlp:` send traces to an OpenTelemetry collector, by OTLP over HTTP. Needs the extra `otel`.
+
+    `endpoint` (None: OTEL_EXPORTER_OTLP_ENDPOINT) is its base URL. `sample` (None: OTEL_TRACES_SAMPLER, else 0.01) is
+    the share of requests that are traced; where a request names its caller's span, the caller has decided.
+    """
+
+    endpoint: Annotated[str, Meta(pattern="^https?://")] | None = None
+    sample: Annotated[float, Meta(ge=0, le=1)] | None = None
+
+
+class Telemetry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`telemetry:` what is sent elsewhere by itself; None: nothing."""
+
+    otlp: Otlp | None = None
+
+
 class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole tree. Relative paths of files and directories start where the file is.
 
@@ -270,5 +306,6 @@ class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     environments: Environments = Environments()
     health: Health = Health()
     log: Log = Log()
+    telemetry: Telemetry = Telemetry()
     home: Path | None = None
     bring_up_at_once: Count | None = None

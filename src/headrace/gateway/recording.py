@@ -113,6 +113,9 @@ class Recording:
         self._keeping.cancel()
         if self._timer is not None:
             self._timer.cancel()
+        if self._count and self._line is None:  # the recorder is still starting, or starting again
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._connect(), _FINISH_S)
         self._flush()
         if self._line is not None:
             self._line.transport.close()
@@ -253,11 +256,17 @@ class Recording:
 
     async def _keep_connected(self) -> None:
         while True:
+            line = await self._connect()
+            await line.closed.wait()
+            self._line = None
+            await asyncio.sleep(_RECONNECT_S)
+
+    async def _connect(self) -> _Line:
+        while True:
             with contextlib.suppress(OSError):
                 _, line = await self._loop.create_unix_connection(_Line, self._options.socket)
                 self._line = line
-                await line.closed.wait()
-                self._line = None
+                return line
             await asyncio.sleep(_RECONNECT_S)
 
 

@@ -20,7 +20,9 @@ from headrace.core import framing
 from headrace.core.records import (
     ACCESS,
     LOGS,
+    PREDICTION,
     SLOW,
+    TRACE,
     AskSamples,
     Batch,
     Finish,
@@ -31,9 +33,12 @@ from headrace.core.records import (
     ToRecorder,
 )
 from headrace.recorder.lines import LineWriter
+from headrace.recorder.predictions import PredictionWriter
 from headrace.recorder.sink import Sink
 
 _MAX_LINES = 200_000
+_MAX_PREDICTIONS = 20_000
+_MAX_SPANS = 20_000
 _LAST_WORDS_S = 1.0
 _FINISH_S = 5.0
 _TELL_LOST_S = 10.0
@@ -84,6 +89,14 @@ class Recorder:
         self._sinks.append(
             (ACCESS | SLOW, Sink("access", LineWriter(opened.log_fd, text=opened.text, tell=self.tell), _MAX_LINES))
         )
+        if opened.predictions:
+            self._sinks.append(
+                (PREDICTION, Sink("prediction", PredictionWriter(opened.predictions, self.tell), _MAX_PREDICTIONS))
+            )
+        if opened.traces:
+            from headrace.recorder.spans import SpanWriter  # noqa: PLC0415 - an optional package, and a slow import
+
+            self._sinks.append((TRACE, Sink("trace", SpanWriter(opened.otlp_endpoint, self.tell), _MAX_SPANS)))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(opened.socket)  # noqa: PTH108 - of a recorder that was killed
         self._server = await asyncio.start_unix_server(self._accept, opened.socket)

@@ -201,7 +201,7 @@ class Supervisor:
         self.agent = RegistryAgent(settings, environ, agent_log, config.registry.timeout_s, hung_after_s)
         bounds = {f: getattr(config.gateway, f) for f in Limits.__struct_fields__ if hasattr(config.gateway, f)}
         limits = Limits(**bounds, watched_headers=_watched_headers(config))
-        told = recording(config, room.directory)
+        told = recording(config, room.directory, environ)
         if told is not None:
             self.recorder_process = RecorderProcess(config, told, environ, self._log.bind(role="recorder"))
         self.gateways = Gateways(
@@ -361,6 +361,8 @@ class Supervisor:
 def _watched_headers(config: Config) -> tuple[str, ...]:
     models = [*config.models.values(), *([config.wildcard] if config.wildcard is not None else [])]
     names = {model.sticky_header.lower() for model in models if model.sticky_header is not None}
+    if config.telemetry.otlp is not None:
+        names |= {"traceparent", "tracestate"}
     names |= {model.queue.client_header.lower() for model in models if model.queue.client_header is not None}
     return tuple(sorted(names | {PIN_HEADER for model in models if model.pin_header}))
 

@@ -9,7 +9,7 @@ from headrace.config.traffic import PIN_HEADER, other_aliases, shadow_of
 from headrace.config.tree import Model, Queue
 from headrace.core.errors import HeadraceError
 from headrace.core.identity import Resolved
-from headrace.core.messages import BatchOptions, CacheOptions, Pool, QueueOptions, Route, Shadow, Share, Split
+from headrace.core.messages import BatchOptions, CacheOptions, Pool, QueueOptions, Route, Sampling, Shadow, Share, Split
 from headrace.supervisor.canary import Canary
 from headrace.supervisor.history import History
 from headrace.supervisor.means import Means
@@ -162,7 +162,7 @@ class ServedModel:
 
     def route(self) -> Route:
         """Where the model's requests go now."""
-        config, current = self.config, self.current
+        config, current, kept = self.config, self.current, self.config.prediction_log
         return Route(
             model=self.name,
             pool=current.key if current else None,
@@ -174,6 +174,7 @@ class ServedModel:
             errors="strict" if self._errors_mode == "strict" else "mlflow",
             split=self._split(current) if current else None,
             unwell=self.unwell,
+            prediction_log=Sampling(sample=kept.sample, max_body_bytes=kept.max_body_bytes) if kept else None,
         )
 
     def _split(self, current: Version) -> Split | None:
@@ -204,6 +205,7 @@ class ServedModel:
 
     def describe(self) -> dict[str, Any]:
         """The model as data, for `GET /api/models`."""
+        kept = self.config.prediction_log
         return {
             "name": self.name,
             "port": self.config.port,
@@ -212,6 +214,7 @@ class ServedModel:
             "reason": None if self.ready else self.why_not(),
             "replicas": {"wanted": self.config.replicas, "ready": self.current.ready if self.current else 0},
             "probe": self.canary.describe() if self.canary is not None else None,
+            "prediction_log": {"path": str(kept.path.absolute()), "format": kept.format} if kept else None,
             **self.main.describe(),
             "sides": {alias: self._describe_side(alias, track) for alias, track in self.sides.items()},
         }

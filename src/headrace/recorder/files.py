@@ -1,0 +1,39 @@
+"""The names of a prediction log's files, and which of them there are.
+
+``NAME.jsonl`` is written to. When it is full or old it becomes ``NAME-20261123T221745Z-0001.jsonl``, or, in a log of
+that format, is turned into ``….parquet``. Readers need nothing else to follow it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from pathlib import Path
+
+_CLOSED = re.compile(r"(?P<name>.+)-(?P<stamp>\d{8}T\d{6}Z-\d{4,})\.(?P<kind>jsonl|parquet)")
+
+
+def current_file(directory: Path, name: str) -> Path:
+    """The file that is written to."""
+    return directory / f"{name}.jsonl"
+
+
+def closed_files(directory: Path, name: str) -> list[Path]:
+    """The files that are finished, oldest first."""
+    found = []
+    for path in directory.iterdir() if directory.is_dir() else ():
+        match = _CLOSED.fullmatch(path.name)
+        if match and match["name"] == name:
+            stamp, _, number = match["stamp"].partition("-")
+            found.append((stamp, int(number), path))
+    return [path for _, _, path in sorted(found)]
+
+
+def next_file(directory: Path, name: str, now_s: float) -> Path:
+    """A name that nothing has yet, for what is finished now; later ones sort behind earlier ones."""
+    stamp = dt.datetime.fromtimestamp(now_s, dt.UTC).strftime("%Y%m%dT%H%M%SZ")
+    taken = {path.stem for path in closed_files(directory, name)}
+    number = 1
+    while f"{name}-{stamp}-{number:04}" in taken:
+        number += 1
+    return directory / f"{name}-{stamp}-{number:04}.jsonl"

@@ -1,0 +1,234 @@
+"""The prediction logs: JSON lines as they come, finished files by size and age, in Parquet where that is asked for.
+
+A Parquet file is worth nothing until its last byte is there, so none is written to: entries go to JSON lines, which
+survive any death, and a finished file is turned into Parquet under another name and renamed. What a recorder that was
+killed has left is found and finished by the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Mapping
+from itertools import groupby
+from pathlib import Path
+
+import msgspec
+
+from headrace.core.records import PredictionLog, Record
+from headrace.recorder.entries import entry
+from headrace.recorder.files import closed_files, current_file, next_file
+
+_WRITE_BYTES = 1 << 20
+_RETRY_S = 1.0
+
+
+class PredictionWriter:
+    """All models' logs. `logs` "*" is for models that have none of their own; `tell` reports to the supervisor."""
+
+    def __init__(self, logs: Mapping[str, PredictionLog], tell: Callable[..., None]) -> None:
+        self._logs = logs
+        self._tell = tell
+        self._open: dict[str, _ModelLog] = {}
+        for name, options in logs.items():
+            if name != "*":
+                self._open[name] = _ModelLog(name, options, tell)
+
+    def write(self, records: list[Record]) -> int:
+        """See `Writer`."""
+        written = 0
+        for name, group in groupby(records, key=lambda record: record.model or ""):
+            log = self._open.get(name)
+            if log is None:
+                options = self._logs.get("*")
+                if options is None:
+                    continue
+                log = self._open[name] = _ModelLog(name, options, self._tell)
+            written += log.write(list(group))
+        return written
+
+    def tick(self) -> None:
+        """See `Writer`."""
+        for log in self._open.values():
+            log.tick()
+
+    def close(self) -> None:
+        """See `Writer`."""
+        for log in self._open.values():
+            log.close()
+
+
+class _ModelLog:
+    """One model's files. The one that is written to is locked, so that no other headrace writes to it."""
+
+    def __init__(self, name: str, options: PredictionLog, tell: Callable[..., None]) -> None:
+        self._name = name
+        self._options = options
+        self._tell = tell
+        self._directory = Path(options.directory)
+        self._path = current_file(self._directory, name)
+        self._fields = frozenset(options.redact)
+        self._fd: int | None = None
+        self._size_bytes = 0
+        self._began_s = 0.0
+        self._failed = 0
+        self._failing = False
+        self._retry_s = 0.0
+        self._unconverted: list[Path] = []
+        with contextlib.suppress(OSError):
+            self._unconverted = self._left_behind()
+        # At once, not with the first entry: who starts it should hear now that it cannot be written.
+        self._try(lambda: None)
+
+    def write(self, records: list[Record]) -> int:
+        """Append entries; returns how many are in the file."""
+        if self._failing and time.monotonic() < self._retry_s:
+            self._failed += len(records)
+            return 0
+        written = 0
+        part: list[bytes] = []
+        size = 0
+        for record in records:
+            line = msgspec.json.encode(entry(record, self._fields))
+            part.append(line)
+            size += len(line) + 1
+            if size >= _WRITE_BYTES:
+                written += self._write_part(part)
+                part, size = [], 0
+        return written + self._write_part(part)
+
+    def tick(self) -> None:
+        """Finish a file that is old, and turn finished ones into Parquet."""
+        if self._fd is not None and self._size_bytes and time.time() - self._began_s >= self._options.max_file_age_s:
+            self._try(self._finish_file)
+        if self._unconverted and not self._failing:
+            self._try(self._convert)
+
+    def close(self) -> None:
+        """Let go of the file; it is gone on with after the next start."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _write_part(self, lines: list[bytes]) -> int:
+        if not lines:
+            return 0
+        data = b"\n".join(lines) + b"\n"
+        if self._try(lambda: self._append(data)):
+            return len(lines)
+        self._failed += len(lines)
+        return 0
+
+    def _try(self, act: Callable[[], None]) -> bool:
+        """Do something with the file. What fails is said once, and tried again a second later at the soonest."""
+        try:
+            if self._fd is None:
+                self._open_file()
+            act()
+        except OSError as error:
+            self._retry_s = time.monotonic() + _RETRY_S
+            self.close()
+            if not self._failing:
+                self._failing = True
+                self._tell(
+                    "error",
+                    "prediction log failing",
+                    model=self._name,
+                    path=str(self._path),
+                    reason=error.strerror or str(error),
+                    kept="all serving",
+                )
+            return False
+        if self._failing:
+            self._failing = False
+            self._tell("info", "prediction log works again", model=self._name, not_written=self._failed)
+            self._failed = 0
+        return True
+
+    def _open_file(self) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OSError(0, "another headrace writes to it") from None
+            size_bytes = os.fstat(fd).st_size
+            whole = _whole_bytes(fd, size_bytes)
+            if whole < size_bytes:  # the last line of a recorder that was killed in the middle of it
+                os.ftruncate(fd, whole)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd, self._size_bytes = fd, whole
+        self._began_s = os.fstat(fd).st_mtime if whole else time.time()
+
+    def _append(self, data: bytes) -> None:
+        """Write all or nothing."""
+        if self._size_bytes and self._size_bytes + len(data) > self._options.max_file_bytes:
+            self._finish_file()
+            self._open_file()
+        fd = self._fd
+        if fd is None:
+            raise OSError(0, "not open")
+        if not self._size_bytes:
+            self._began_s = time.time()
+        sent = 0
+        try:
+            while sent < len(data):
+                sent += os.write(fd, data[sent:])
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, self._size_bytes)
+            raise
+        self._size_bytes += len(data)
+
+    def _finish_file(self) -> None:
+        if self._fd is not None:
+            os.fsync(self._fd)
+        finished = next_file(self._directory, self._name, time.time())
+        self._path.rename(finished)
+        self.close()
+        self._size_bytes = 0
+        if self._options.format == "parquet":
+            self._unconverted.append(finished)
+            self._convert()
+        self._forget_old()
+
+    def _convert(self) -> None:
+        from headrace.recorder.parquet import convert  # noqa: PLC0415 - an optional package, and a slow import
+
+        while self._unconverted:
+            convert(self._unconverted[0])
+            self._unconverted.pop(0)
+
+    def _forget_old(self) -> None:
+        keep = self._options.keep
+        if keep is None:
+            return
+        closed = closed_files(self._directory, self._name)
+        for path in closed[: max(0, len(closed) - keep)]:
+            path.unlink(missing_ok=True)
+
+    def _left_behind(self) -> list[Path]:
+        """Finished files that should be Parquet and are not yet, and remains of an interrupted conversion."""
+        if self._options.format != "parquet":
+            return []
+        found = [path for path in closed_files(self._directory, self._name) if path.suffix == ".jsonl"]
+        for path in found:
+            path.with_suffix(".parquet.part").unlink(missing_ok=True)
+        return found
+
+
+def _whole_bytes(fd: int, size_bytes: int) -> int:
+    """How many of a file's bytes are whole lines."""
+    at = size_bytes
+    while at > 0:
+        begin = max(0, at - 65_536)
+        end = os.pread(fd, at - begin, begin).rfind(b"\n")
+        if end >= 0:
+            return begin + end + 1
+        at = begin
+    return 0
