@@ -34,7 +34,7 @@ def show(supervisor: Supervisor, console: Console | None = None) -> None:
         console.print(f"  {mark} {name:<{width}}  {text}")
     admin = url(supervisor.admin_address)
     if admin:
-        console.print(f"  [dim]●[/] {'admin':<{width}}  {admin}/api/models")
+        console.print(f"  [dim]●[/] {'admin':<{width}}  {admin}  [dim]dashboard, /metrics, /api/models[/]")
     console.print("\n[dim]# try it[/]")
     for name, model in supervisor.models.items():
         if model.ready:

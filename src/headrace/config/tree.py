@@ -42,10 +42,15 @@ class Registry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Admin(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`admin:` the port for operators: health, state, metrics. Loopback unless told otherwise."""
+    """`admin:` the port for operators: health, state, metrics, the dashboard. Loopback unless told otherwise.
+
+    `hosts`: names that it is known by, beside addresses and localhost (and, where it is not on loopback, names without
+    a dot and those below .internal, .local and .svc); a request for any other is refused, for another site may send it.
+    """
 
     host: NonEmpty = "127.0.0.1"
     port: Port = 5100
+    hosts: tuple[NonEmpty, ...] = ()
 
 
 class Gateway(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

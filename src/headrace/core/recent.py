@@ -117,7 +117,7 @@ class Recent:
         gone_by[_QUEUED] = now.plain[_QUEUED]
         past = self._past.get(key)
         if past is None:
-            if not any(gone_by):
+            if not any(gone_by) or not self._bounds:
                 return
             past = self._past[key] = _Past(_BUCKETS + len(self._bounds), self._steps)
         if any(gone_by):

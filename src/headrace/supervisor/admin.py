@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from headrace.config.tree import Admin
 from headrace.core.errors import UsageError
 from headrace.core.webhooks import MAX_BODY_BYTES, Rejected
+from headrace.supervisor.dashboard.pages import Dashboard
+from headrace.supervisor.guard import Guard
 from headrace.supervisor.health import health_routes
 from headrace.supervisor.overview import describe_all, describe_model, describe_recent
 from headrace.telemetry.metrics import exposition
@@ -57,6 +61,10 @@ def make_app(supervisor: Supervisor) -> Starlette:
         if model is None:
             return JSONResponse({"error_code": "NOT_FOUND", "message": "no such model"}, 404)
         reason = request.query_params.get("reason", "asked for by an operator")
+        seen = request.query_params.get("from")
+        if seen is not None and seen != (model.current.label if model.current else ""):
+            serves = model.current.label if model.current else "nothing"
+            return JSONResponse({"error_code": "CONFLICT", "message": f"{serves} serves now, not {seen}"}, 409)
         try:
             return JSONResponse({"model": model.name, "message": model.roll_back(reason)})
         except UsageError as error:
@@ -96,6 +104,7 @@ def make_app(supervisor: Supervisor) -> Starlette:
             supervisor.wildcard.refresh()
         return JSONResponse({"refreshing": told}, 202)
 
+    admin = supervisor.config.admin or Admin()
     return Starlette(
         routes=[
             *health_routes(supervisor),
@@ -107,7 +116,9 @@ def make_app(supervisor: Supervisor) -> Starlette:
             Route("/api/models/{name}/history", history),
             Route("/api/models/{name}/recent", recent),
             Route("/hooks/mlflow", mlflow_hook, methods=["POST"]),
-        ]
+            *Dashboard(supervisor).routes,
+        ],
+        middleware=[Middleware(Guard, host=admin.host, names=admin.hosts)],
     )
 
 

@@ -60,7 +60,7 @@ class Supervisor:
         self.gateways: Gateways
         self.recorder_process: RecorderProcess | None = None
         self.agent: RegistryAgent
-        self.recorder = Recorder(self.samples)
+        self.recorder = Recorder(self.samples, log)
         environ = os.environ if environ is None else environ
         secret = environment.webhook_secret(config.registry.webhook_secret, environ)
         self.webhooks = Verifier(secret) if secret else None
@@ -158,6 +158,7 @@ class Supervisor:
                 os.kill(pid, signal.SIGKILL)
             return
         self.draining = True
+        self.recorder.wake()
         self._stop.set()
 
     def publish(self) -> None:

@@ -8,31 +8,38 @@ from collections.abc import Awaitable, Callable
 
 from headrace.core.recent import Recent
 from headrace.core.totals import Sample
+from headrace.telemetry.logs import Log
 
 STEP_S = 2.0
 KEPT_S = 900.0
 
 
 class Recorder:
-    """Owns `recent`; whoever shows it waits for `after`."""
+    """Owns `recent`; whoever shows it waits for `news`."""
 
-    def __init__(self, samples: Callable[[], Awaitable[list[Sample]]]) -> None:
+    def __init__(self, samples: Callable[[], Awaitable[list[Sample]]], log: Log) -> None:
         self.recent = Recent(int(KEPT_S / STEP_S))
         self._samples = samples
-        self._fed = asyncio.Condition()
+        self._log = log
+        self._news = asyncio.Event()
 
     async def run(self) -> None:
         """Feed it until cancelled."""
         due_s = time.monotonic()
         while True:
-            self.recent.feed(await self._samples(), time.monotonic())
-            async with self._fed:
-                self._fed.notify_all()
+            try:
+                self.recent.feed(await self._samples(), time.monotonic())
+            except Exception as error:  # noqa: BLE001 - what is only shown must not end what serves
+                self._log.exception("the counters could not be read", exc_info=error)
+            self.wake()
             due_s = max(due_s + STEP_S, time.monotonic())
             await asyncio.sleep(due_s - time.monotonic())
 
-    async def after(self, fed: int) -> int:
-        """Wait until it was fed more often than `fed` times; returns how often now."""
-        async with self._fed:
-            await self._fed.wait_for(lambda: self.recent.fed > fed)
-        return self.recent.fed
+    def wake(self) -> None:
+        """Let everyone who waits look again, whether it was fed or not."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def news(self) -> None:
+        """Wait until it was fed again, or `wake` was called."""
+        await self._news.wait()

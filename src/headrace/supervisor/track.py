@@ -104,6 +104,22 @@ class Track:
         return self.versions.get(self._rollout.warm or "")
 
     @property
+    def held(self) -> bool:
+        """Whether it was rolled back, and stays so until the registry points elsewhere."""
+        return self._rollout.held is not None
+
+    @property
+    def before(self) -> str | None:
+        """What a rollback would go back to; None where there is nothing."""
+        before = self._rollout.before
+        return str(before) if before is not None else None
+
+    @property
+    def bad(self) -> list[tuple[str, str]]:
+        """(version, reason) of what is not brought up until the registry changes."""
+        return [(str(identity), reason) for identity, reason in self._rollout.bad.items()]
+
+    @property
     def settled(self) -> bool:
         """Whether the first bring-up is over: something serves, or nothing can."""
         return self.serving is not None or (bool(self.problem) and self.candidate is None)
@@ -457,15 +473,15 @@ class Track:
             "problem": self.problem or None,
             "registry_problem": self.registry_problem or None,
             "registry_lost": self.registry_lost_s,
-            "held": self._rollout.held is not None,
-            "before": str(self._rollout.before) if self._rollout.before is not None else None,
+            "held": self.held,
+            "before": self.before,
             "rollbacks": self.rollbacks,
             "rollouts": self.outcomes,
             "current": self.serving.describe() if self.serving else None,
             "candidate": self.candidate.describe() if self.candidate else None,
             "warm": self.warm.describe() if self.warm else None,
             "resting": str(Known(self.resting)) if self.resting else None,
-            "bad": [{"version": str(i), "reason": reason} for i, reason in self._rollout.bad.items()],
+            "bad": [{"version": version, "reason": reason} for version, reason in self.bad],
         }
 
 

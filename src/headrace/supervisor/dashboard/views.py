@@ -1,0 +1,261 @@
+"""What the pages show, put together from the supervisor's state; the templates only lay it out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from headrace import __version__
+from headrace.core.lifecycle import State
+from headrace.core.recent import Figures
+from headrace.supervisor.addresses import model_url
+from headrace.supervisor.dashboard import charts, words
+from headrace.supervisor.models import ServedModel
+from headrace.supervisor.track import Track
+from headrace.supervisor.versions import Version
+
+if TYPE_CHECKING:
+    from headrace.supervisor.app import Supervisor
+
+_MOST_CHANGES = 12
+_STEPS = (
+    (State.RESOLVED, "resolved"),
+    (State.FETCHED, "fetched"),
+    (State.ENVIRONMENT_READY, "environment ready"),
+    (State.LOADING, "loading"),
+    (State.WARMING, "warming up"),
+    (State.READY, "ready"),
+)
+_SPARK_STEPS = 6
+_STYLES = ("first", "second", "third", "fourth")
+
+Entries = dict[str, list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How a model is, in a word; `kind` chooses the mark and the colour: good, busy, bad or idle."""
+
+    word: str
+    kind: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One version of a model: what it is there for, and how it does."""
+
+    part: str
+    version: Version
+    figures: Figures
+
+
+def top(supervisor: Supervisor) -> dict[str, Any]:
+    """What every page has in its head."""
+    models = list(supervisor.models.values())
+    ready = sum(m.ready for m in models)
+    gateways = len(supervisor.gateways.pids)
+    return {
+        "version": __version__,
+        "now_s": time.time(),
+        "started_s": supervisor.started_s,
+        "draining": supervisor.draining,
+        "gateways": gateways,
+        "gateway_restarts": supervisor.gateways.restarts,
+        "registry_reached_s": supervisor.agent.reached_s,
+        "registry_problems": sum(bool(m.main.registry_problem) for m in models),
+        "ready": ready,
+        "models": models,
+    }
+
+
+def overview(supervisor: Supervisor, entries: Entries) -> dict[str, Any]:
+    """The page of all models."""
+    recent = supervisor.recorder.recent
+    points = int(900 / 2 / _SPARK_STEPS)
+    rows = [
+        {
+            "model": model,
+            "condition": condition(model),
+            "alias": alias(model.main),
+            "note": note(model),
+            "url": model_url(supervisor, model.name),
+            "figures": recent.figures(model.name),
+            "spark": charts.spark(recent.rates(model.name, steps=_SPARK_STEPS), points),
+        }
+        for model in supervisor.models.values()
+    ]
+    changes = [{"model": name, **entry} for name, its in entries.items() for entry in its]
+    changes.sort(key=lambda entry: float(entry["at"]), reverse=True)
+    return {
+        **top(supervisor),
+        "rows": rows,
+        "changes": changes[:_MOST_CHANGES],
+        "charts": _busiest(supervisor),
+        "most_lines": len(_STYLES),
+        "left_out": supervisor.wildcard.describe()["left_out"] if supervisor.wildcard else {},
+        "wildcard_problem": supervisor.wildcard.problem if supervisor.wildcard else "",
+        "said": _said_of_all(supervisor, changes[:1]),
+    }
+
+
+def one_model(supervisor: Supervisor, model: ServedModel, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """The page of one model."""
+    recent = supervisor.recorder.recent
+    prepared = model.current.prepared if model.current else None
+    findings = list(prepared.report.findings) if prepared else []
+    findings.sort(key=lambda f: f.verdict not in {"differs", "missing"})
+    candidate = model.main.candidate
+    return {
+        **top(supervisor),
+        "model": model,
+        "condition": condition(model),
+        "alias": alias(model.main),
+        "note": note(model),
+        "url": model_url(supervisor, model.name),
+        "figures": recent.figures(model.name),
+        "charts": _charts(supervisor, model, entries),
+        "rows": list(_rows(supervisor, model)),
+        "steps": _steps(candidate) if candidate else [],
+        "candidate": candidate,
+        "before": model.main.before,
+        "bad": model.main.bad,
+        "entries": entries[::-1],
+        "prepared": prepared,
+        "findings": findings,
+        "said": _said(model),
+    }
+
+
+def condition(model: ServedModel) -> Condition:
+    """How it is, at a glance."""
+    current, candidate = model.current, model.main.candidate
+    if model.leaving:
+        return Condition("leaving", "busy", "its alias is gone")
+    if model.ready and candidate is not None:
+        return Condition("updating", "busy", f"{candidate.label} is being brought up")
+    if model.ready:
+        return Condition("serving", "good")
+    if current is not None:
+        return Condition("no worker", "bad", model.why_not())
+    if model.main.problem and candidate is None:
+        return Condition("failed", "bad", model.main.problem)
+    return Condition("starting", "busy", model.why_not())
+
+
+def note(model: ServedModel) -> str:
+    """What an operator should know of a model that is not obvious; empty where there is nothing."""
+    main = model.main
+    parts = []
+    if main.candidate is not None and main.serving is not None:
+        state = dict(_STEPS).get(main.candidate.life.state, str(main.candidate.life.state).lower())
+        parts.append(f"Bringing up {main.candidate.label}: {state}.")
+    if not model.ready:
+        parts.append(f"{_sentence(model.why_not())}")
+    elif main.problem:
+        parts.append(f"{_sentence(main.problem)}")
+    if main.registry_problem and model.ready:
+        parts.append(f"The registry cannot be followed: {_sentence(main.registry_problem)}")
+    if main.held:
+        parts.append("Rolled back: held until the registry points at another version.")
+    parts += [f"@{name}: {_sentence(side.problem)}" for name, side in model.sides.items() if side.problem]
+    return " ".join(parts)
+
+
+def alias(track: Track) -> str:
+    """How the registry leads to what serves: an alias, a stage, a version."""
+    uri = track.uri
+    return {"alias": f"@{uri.selector}", "stage": f"stage {uri.selector}", "latest": "latest"}.get(uri.kind, "fixed")
+
+
+def _rows(supervisor: Supervisor, model: ServedModel) -> Iterator[Row]:
+    recent = supervisor.recorder.recent
+    seen = set()
+    for name, track in ((None, model.main), *model.sides.items()):
+        weight = (model.config.traffic or {}).get(name or track.uri.selector)
+        slots = (("serves", track.serving), ("coming", track.candidate), ("warm", track.warm))
+        for part, version in slots:
+            if version is None or version.key in seen:
+                continue
+            seen.add(version.key)
+            share = f", weight {weight}" if weight is not None and part == "serves" else ""
+            side = f"@{name}: {part}" if name else part
+            yield Row(f"{side}{share}", version, recent.figures(model.name, version.label))
+        for version in track.versions.values():
+            if version.key not in seen:
+                seen.add(version.key)
+                yield Row("ending", version, recent.figures(model.name, version.label))
+
+
+def _steps(candidate: Version) -> list[tuple[str, str]]:
+    """The way up of a candidate: (what, done, now or next)."""
+    states = [state for state, _ in _STEPS]
+    at = states.index(candidate.life.state) if candidate.life.state in states else -1
+    return [(word, "done" if i < at else "now" if i == at else "next") for i, (_, word) in enumerate(_STEPS)]
+
+
+def _charts(supervisor: Supervisor, model: ServedModel, entries: list[dict[str, Any]]) -> list[charts.Chart]:
+    points = supervisor.recorder.recent.points(model.name)
+    now_s = points[-1].at_s if points else 0.0
+    offset_s = time.time() - time.monotonic()
+    flips = [
+        (e["at"] - offset_s, f"→ {e['version'].rpartition('/')[2]}")
+        for e in entries
+        if e["event"] == "serving" and e.get("replaced")
+    ]
+    at_s = [p.at_s for p in points]
+    figures = [p.figures for p in points]
+
+    def lay(title: str, series: list[charts.Series], least: float, word: Any) -> charts.Chart:
+        return charts.chart(title, at_s, now_s, series, least_top=least, word=word, events=flips)
+
+    requests = charts.Series("requests/s", "first", [f.requests_per_s for f in figures], filled=True)
+    p50 = charts.Series("p50", "first", [f.p50_s for f in figures])
+    p99 = charts.Series("p99", "second", [f.p99_s for f in figures])
+    errors = charts.Series("errors", "failing", [f.error_rate for f in figures], filled=True)
+    rejected = charts.Series("rejected", "faint", [f.rejected_rate for f in figures])
+    return [
+        lay("Requests per second", [requests], 1.0, words.rate),
+        lay("Latency", [p50, p99], 0.001, words.milliseconds),
+        lay("Errors", [errors, rejected], 0.01, words.share),
+    ]
+
+
+def _busiest(supervisor: Supervisor) -> list[charts.Chart]:
+    """A line for each model, or for those with the most requests, in the order of the models."""
+    recent = supervisor.recorder.recent
+    names = list(supervisor.models)
+    traffic = {name: sum(recent.rates(name)) for name in names}
+    busiest = sorted(names, key=lambda name: -traffic[name])[: len(_STYLES)]
+    points = {name: recent.points(name) for name in names if name in busiest}
+    at_s = [p.at_s for p in next(iter(points.values()), [])]
+    now_s = at_s[-1] if at_s else 0.0
+
+    def lay(title: str, least: float, word: Any, of: Callable[[Figures], float | None]) -> charts.Chart:
+        styled = zip(_STYLES, points.items(), strict=False)
+        series = [charts.Series(name, style, [of(p.figures) for p in its]) for style, (name, its) in styled]
+        return charts.chart(title, at_s, now_s, series, least_top=least, word=word)
+
+    return [
+        lay("Requests per second", 1.0, words.rate, lambda f: f.requests_per_s),
+        lay("Latency, p99", 0.001, words.milliseconds, lambda f: f.p99_s),
+        lay("Errors", 0.01, words.share, lambda f: f.error_rate),
+    ]
+
+
+def _said(model: ServedModel) -> str:
+    """What a screen reader is told when it changes: no numbers."""
+    found = condition(model)
+    return f"{model.name}: {found.word}{f', {model.current.label}' if model.current else ''}"
+
+
+def _said_of_all(supervisor: Supervisor, newest: list[dict[str, Any]]) -> str:
+    models = supervisor.models.values()
+    changed = [f"{e['model']}: {e['event']} {e['version']}" for e in newest]
+    return "; ".join([f"{sum(m.ready for m in models)} of {len(models)} models ready", *changed])
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."

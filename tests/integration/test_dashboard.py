@@ -1,0 +1,300 @@
+"""The dashboard in a real browser: Debian's chromium, driven by playwright, on a headrace with real models."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.integration.moving import Registry
+from tests.integration.serving import PATIENCE_S, Serving, ask, serving, until
+
+TEXT = {"dataframe_records": [{"text": "a text"}]}
+MARKUP = '<img src=x onerror="document.title=1">'
+
+# A little of what axe does: every control has a name, ids are unique, landmarks and headings are in order.
+ACCESSIBILITY = """() => {
+  const found = [], all = (q) => [...document.querySelectorAll(q)];
+  const name = (e) => (e.getAttribute("aria-label")
+    || (e.getAttribute("aria-labelledby") || "").split(" ").map((i) => document.getElementById(i)?.textContent).join("")
+    || [...(e.labels || [])].map((l) => l.textContent).join("") || e.textContent || "").trim();
+  for (const e of all("a, button, input, select, textarea, dialog, [tabindex='0'], [role=img]"))
+    if (!name(e)) found.push(`no name: ${e.outerHTML.slice(0, 80)}`);
+  for (const e of all("img:not([alt])")) found.push(`no alt: ${e.src}`);
+  const ids = all("[id]").map((e) => e.id);
+  found.push(...ids.filter((id, i) => ids.indexOf(id) !== i).map((id) => `twice: ${id}`));
+  for (const one of ["main", "h1", "header"]) if (all(one).length !== 1) found.push(`${all(one).length} times ${one}`);
+  if (!document.documentElement.lang) found.push("no language");
+  for (const e of all("th:not([scope])")) found.push(`no scope: ${e.textContent}`);
+  for (const e of all("[tabindex]")) if (e.tabIndex > 0) found.push("a tab order of its own");
+  return found;
+}"""
+
+# WCAG 2's contrast of every text with what is behind it.
+CONTRAST = """() => {
+  const rgba = (text) => { const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number); return { r, g, b, a }; };
+  const light = (c) => [c.r, c.g, c.b].map((v) => v / 255)
+    .map((v) => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const behind = (e) => { for (; e; e = e.parentElement) {
+    const c = rgba(getComputedStyle(e).backgroundColor); if (c.a === 1) return c; } return rgba("rgb(255,255,255)"); };
+  const found = new Set();
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const e = walker.currentNode.parentElement, style = getComputedStyle(e);
+    if (!walker.currentNode.data.trim() || !e.checkVisibility() || e.closest("noscript")) continue;
+    const front = rgba(e.closest("svg") ? style.fill : style.color);
+    const [a, b] = [light(front), light(behind(e))].sort((x, y) => y - x);
+    const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
+    const ratio = (a + .05) / (b + .05);
+    if (ratio < (large ? 3 : 4.5)) found.add(`${ratio.toFixed(2)}: ${walker.currentNode.data.trim().slice(0, 40)}`);
+  }
+  return [...found];
+}"""
+
+pytestmark = pytest.mark.needs("chromium")
+
+
+@pytest.fixture(scope="module")
+def one(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """`shifty`, whose version 2 has taken over from version 1, and `broken`, which cannot load."""
+    document = {
+        "registry": {"tracking_uri": registry, "poll_s": 0.5},
+        "admin": {"port": 0},
+        "models": {
+            "shifty": {"uri": "models:/shifty@dashboard", "port": 0, "environment": "local", "cache": {}},
+            "broken": {"uri": "models:/broken@production", "port": 0},
+        },
+    }
+    with Registry(registry) as moves:
+        moves.point("shifty", "dashboard", "1")
+        with serving(tmp_path_factory.mktemp("dashboard"), document) as started:
+            started.event("serving", version="shifty/1")
+            moves.point("shifty", "dashboard", "2")
+            started.event("serving", version="shifty/2")
+            until(lambda: started.status("broken")["state"] == "FAILED", "the failure")
+            yield started
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    expect.set_options(timeout=PATIENCE_S * 1000)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        yield started
+        started.close()
+
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Open]:
+    """Opens pages; afterwards none may have logged an error or asked for anything from elsewhere."""
+    pages: list[Page] = []
+    complaints: list[str] = []
+
+    def opened(url: str, **options: Any) -> Page:
+        page = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, **options})
+        page.set_default_timeout(PATIENCE_S * 1000)
+        page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        own = urlsplit(url).netloc
+        page.on("request", lambda asked: complaints.append(asked.url) if urlsplit(asked.url).netloc != own else None)
+        page.goto(url)
+        pages.append(page)
+        return page
+
+    yield opened
+    for page in pages:
+        page.close()
+    assert complaints == []
+
+
+def live(page: Page) -> None:
+    expect(page.locator("#link")).to_have_text("live")
+
+
+def test_all_models_with_numbers_that_move(one: Serving, open_page: Open) -> None:
+    page = open_page(one.admin)
+    live(page)
+    shifty, broken = page.locator("tbody[data-key=shifty]"), page.locator("tbody[data-key=broken]")
+    expect(shifty).to_contain_text("serving")
+    expect(shifty).to_contain_text("shifty/2 @dashboard")
+    expect(broken).to_contain_text("failed")
+    expect(broken.locator(".note")).to_contain_text(one.status("broken")["problem"])
+    expect(page.locator("#changes + .scroll tbody tr")).to_have_count(3)
+    rate = shifty.locator("[data-label='Requests/s'] span")
+    expect(rate).to_have_text("0")
+    for _ in range(40):
+        assert ask(f"{one.url('shifty')}/invocations", TEXT).status == 200
+    expect(rate).not_to_have_text("0")
+    expect(shifty.locator("[data-label=p99]")).to_contain_text("ms")
+    expect(shifty.locator("[data-label=Errors]")).to_have_text("0 %")
+    expect(shifty.locator("[data-label='Cache hits']")).to_contain_text("%")
+    expect(shifty.locator(".spark path")).to_have_attribute("d", re.compile("^M.*L"))
+    shifty.get_by_role("link", name="shifty").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("shifty")
+    live(page)
+    expect(page.locator(".chart .line.first").first).to_have_attribute("d", re.compile("^M"))
+    chart = page.locator(".chart").first
+    chart.locator(".plot").hover()
+    expect(chart.locator(".readout")).to_contain_text(":")
+    expect(chart.locator(".key b")).to_have_text(re.compile("[0-9]"))
+    expect(page.locator("#environment")).to_be_visible()
+    expect(page.get_by_role("region", name="Environment")).to_contain_text("mlflow")
+
+
+def test_a_request_is_tried_by_the_keyboard_alone(one: Serving, open_page: Open) -> None:
+    page = open_page(f"{one.admin}/models/shifty")
+    page.keyboard.press("Tab")
+    expect(page.locator(":focus")).to_have_text("Skip to content")
+    page.keyboard.press("Enter")
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.locator(":focus").get_attribute("id") == "try-body":
+            break
+    expect(page.locator("#try-body")).to_be_focused()
+    expect(page.get_by_label("Request body")).to_have_value(re.compile("a text"))
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#try-status")).to_contain_text("200 in")
+    expect(page.locator("#try-status")).to_contain_text("by shifty/2")
+    expect(page.locator("#try-answer")).to_contain_text('"predictions"')
+    page.get_by_label("Request body").fill("{nonsense")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("#try-status")).to_contain_text("400 in")
+    page.get_by_role("button", name="Reset").click()
+    expect(page.get_by_label("Request body")).to_have_value(re.compile("a text"))
+
+
+def test_what_is_typed_stays_while_the_page_is_live(one: Serving, open_page: Open) -> None:
+    page = open_page(f"{one.admin}/models/shifty")
+    live(page)
+    page.get_by_label("Request body").fill("half a requ")
+    page.evaluate("document.querySelector('#rollback-open').focus()")
+    before = page.locator(".facts, .about").first.inner_text()
+    for _ in range(3):
+        ask(f"{one.url('shifty')}/invocations", TEXT)
+    expect(page.locator(".about")).not_to_have_text(before)
+    expect(page.locator("#rollback-open")).to_be_focused()
+    expect(page.get_by_label("Request body")).to_have_value("half a requ")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/", "/models/shifty", "/models/broken"])
+def test_readable_by_everyone_and_on_a_phone(one: Serving, open_page: Open, path: str, scheme: str) -> None:
+    page = open_page(f"{one.admin}{path}", color_scheme=scheme)
+    live(page)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == (
+        "rgb(17, 20, 23)" if scheme == "dark" else "rgb(245, 246, 247)"
+    )
+    assert page.evaluate(CONTRAST) == []
+    assert page.evaluate(ACCESSIBILITY) == []
+    page.set_viewport_size({"width": 320, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_rolls_back_after_asking(one: Serving, open_page: Open) -> None:
+    page = open_page(f"{one.admin}/models/shifty")
+    live(page)
+    button = page.get_by_role("button", name="Roll back to shifty/1")
+    button.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Roll back shifty?")
+    expect(dialog).to_be_visible()
+    expect(dialog).to_contain_text("from shifty/2 to shifty/1")
+    expect(page.get_by_role("button", name="Keep serving")).to_be_focused()
+    assert page.evaluate(ACCESSIBILITY) == []
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(button).to_be_focused()
+    assert one.status("shifty")["current"]["label"] == "shifty/2"
+    button.click()
+    page.get_by_label("Reason").fill(f"a test {MARKUP}")
+    page.get_by_role("button", name="Roll back", exact=True).click()
+    expect(dialog).to_be_hidden()
+    expect(page.locator(".about")).to_contain_text("shifty/1")
+    expect(page.locator(".notice")).to_contain_text("held until the registry points at another version")
+    expect(page.locator("#history + .scroll")).to_contain_text(f"a test {MARKUP}")
+    expect(page).to_have_title("shifty · headrace")
+    assert one.status("shifty")["held"] is True
+    # A page that was open in the meantime asks for what is not so any more.
+    late = ask_as(one.admin, "POST", "/api/models/shifty/rollback?from=shifty/2")
+    assert late.status == 409
+
+
+def test_what_is_not_there_says_so(one: Serving, open_page: Open) -> None:
+    answer = ask(f"{one.admin}/models/nothing")
+    assert answer.status == 404
+    assert b"There are:" in answer.body
+    assert ask(f"{one.admin}/models/nothing/events").status == 404
+    assert ask(f"{one.admin}/api/models/nothing/example").status == 404
+    broken = open_page(f"{one.admin}/models/broken")
+    live(broken)
+    broken.get_by_role("button", name="Send").click()
+    expect(broken.locator("#try-status")).to_contain_text("503 in")
+
+
+def ask_as(admin: str, method: str, path: str, body: bytes | None = None, **headers: str) -> http.client.HTTPResponse:
+    parts = urlsplit(admin)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE_S)
+    try:
+        connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
+        response = connection.getresponse()
+        response.read()
+        return response
+    finally:
+        connection.close()
+
+
+def test_other_sites_are_kept_out(one: Serving) -> None:
+    admin, rollback = one.admin, "/api/models/shifty/rollback"
+    assert ask_as(admin, "POST", rollback, Origin="http://evil.example").status == 403
+    assert ask_as(admin, "POST", rollback, Sec_Fetch_Site="cross-site").status == 403
+    assert ask_as(admin, "POST", rollback, b"x=1", Content_Type="application/x-www-form-urlencoded").status == 403
+    for path in ("/", "/api/models", "/metrics"):
+        assert ask_as(admin, "GET", path, Host="evil.example").status == 421
+    assert ask_as(admin, "GET", "/livez", Host="anything.example").status == 200
+    page = ask_as(admin, "GET", "/")
+    assert "script-src 'self'" in (page.getheader("Content-Security-Policy") or "")
+    assert page.getheader("X-Content-Type-Options") == "nosniff"
+
+
+def test_a_tried_request_is_bounded(one: Serving) -> None:
+    trial = "/api/models/shifty/try"
+    assert ask_as(one.admin, "POST", trial, b"x" * 1_100_000, Content_Type="application/json").status == 413
+    assert ask_as(one.admin, "POST", trial, b"x", Content_Type="application/octet-stream").status == 415
+    assert ask_as(one.admin, "POST", "/api/models/none/try", b"{}", Content_Type="application/json").status == 404
+
+
+def test_a_server_that_goes_is_told_and_one_that_comes_back_is_found(
+    registry: str, browser: Browser, tmp_path: Path
+) -> None:
+    document: dict[str, Any] = {
+        "registry": {"tracking_uri": registry},
+        "admin": {"port": 0},
+        "models": {"mood": {"uri": "models:/mood@production", "port": 0}},
+    }
+    with serving(tmp_path, document) as first:
+        admin = first.admin
+        page = browser.new_page()
+        page.goto(admin)
+        live(page)
+        assert first.stop() == 0
+        assert first.other_lines == []
+    expect(page.get_by_role("alert")).to_contain_text("headrace does not answer since")
+    document["admin"]["port"] = urlsplit(admin).port
+    with serving(tmp_path, document) as second:
+        assert second.admin == admin
+        live(page)
+        expect(page.get_by_role("alert")).to_be_hidden()
+        page.close()
