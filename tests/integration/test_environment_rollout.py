@@ -27,7 +27,7 @@ class Versions:
 
         self._client, self._folder = MlflowClient(registry), folder
         self._source = Path(self._client.get_model_version_download_uri("mood", "1").removeprefix("file://"))
-        self.name = "pinned"
+        self.name = f"pinned-{folder.parent.name}"  # the registry is the session's, the model is a test's own
         self._client.create_registered_model(self.name)
 
     def add(self, requirement: str = "") -> None:
