@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
 from headrace.core.sampling import point
-from headrace.core.tracing import parse_traceparent, sampled_by_ratio, usable_state
+from headrace.core.tracing import parse_traceparent, ratio_bound, usable_state
 
 IDS = st.binary(min_size=1, max_size=40)
 
@@ -53,8 +54,7 @@ def test_versions_of_traceparent() -> None:
     assert usable_state(b"x" * 513) == b""
 
 
-@given(st.binary(min_size=16, max_size=16))
-def test_the_ratio_is_opentelemetrys(trace_id: bytes) -> None:
-    assert sampled_by_ratio(trace_id, 1.0)
-    assert not sampled_by_ratio(trace_id, 0.0)
-    assert sampled_by_ratio(trace_id, 0.5) == (trace_id[8] < 128)
+def test_the_ratio_is_opentelemetrys() -> None:
+    assert [ratio_bound(ratio) for ratio in (0.0, 0.5, 1.0)] == [0, 1 << 63, 1 << 64]
+    for ratio in (0.0, 0.01, 0.25, 1.0):
+        assert ratio_bound(ratio) == TraceIdRatioBased(ratio).bound

@@ -35,6 +35,6 @@ def usable_state(value: bytes | None) -> bytes:
     return value if value is not None and len(value) <= _MAX_STATE_BYTES else b""
 
 
-def sampled_by_ratio(trace_id: bytes, ratio: float) -> bool:
-    """OpenTelemetry's TraceIdRatioBased: by the lower eight bytes of the trace's id."""
-    return int.from_bytes(trace_id[8:]) < round(ratio * 2**64)
+def ratio_bound(ratio: float) -> int:
+    """OpenTelemetry's TraceIdRatioBased: a trace is sampled if the lower eight bytes of its id are below this number."""
+    return round(ratio * 2**64)

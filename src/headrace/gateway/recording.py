@@ -11,6 +11,7 @@ import contextlib
 import os
 import struct
 from collections.abc import Callable, Coroutine
+from random import getrandbits
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import msgspec
 
 from headrace.core.records import ACCESS, CLIENT_CLOSED, LOGS, PREDICTION, SLOW, TRACE
 from headrace.core.sampling import point
-from headrace.core.tracing import parse_traceparent, sampled_by_ratio, usable_state
+from headrace.core.tracing import parse_traceparent, ratio_bound, usable_state
 from headrace.gateway.routing import Want
 from headrace_worker.wire import FLAG_MODEL_ERROR, NO_TIMING
 
@@ -65,7 +66,7 @@ class Recording:
         self._slow_s = float("inf") if options.slow_s is None else options.slow_s
         # Of these requests every one, of those below this point: 1.0 is all, 0.0 none.
         self._access_below = {"off": 0.0, "sampled": options.access_sample, "full": 1.0}[options.access]
-        self._trace_ratio = options.trace_sample
+        self._trace_below = None if options.trace_sample is None else ratio_bound(options.trace_sample)
         self._encoder = msgspec.msgpack.Encoder()
         self._buffer = bytearray()
         self._count = 0
@@ -150,7 +151,7 @@ class Recording:
             body_in = exchange.body if len(exchange.body) <= keeping.max_body_bytes else None
             body_out = answer.body if len(answer.body) <= keeping.max_body_bytes else None
         trace = None
-        if self._trace_ratio is not None and request.target.want is Want.INVOKE:
+        if self._trace_below is not None and request.target.want is Want.INVOKE:
             trace = self._trace(exchange)
             if trace is not None:
                 wanted_by |= TRACE
@@ -210,10 +211,11 @@ class Recording:
             if not parent.sampled:
                 return None
             return parent.trace_id, os.urandom(8), parent.span_id, usable_state(watched.get(b"tracestate"))
-        made = os.urandom(24)
-        if self._trace_ratio is None or not sampled_by_ratio(made[:16], self._trace_ratio):
+        low = getrandbits(64)
+        if self._trace_below is None or low >= self._trace_below:
             return None
-        return made[:16], made[16:], b"", b""
+        made = os.urandom(16)
+        return made[:8] + low.to_bytes(8), made[8:], b"", b""
 
     def _hold(self, wanted_by: int, record: tuple[object, ...]) -> None:
         buffer = self._buffer
