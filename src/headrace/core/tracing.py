@@ -36,5 +36,5 @@ def usable_state(value: bytes | None) -> bytes:
 
 
 def ratio_bound(ratio: float) -> int:
-    """OpenTelemetry's TraceIdRatioBased: a trace is sampled if the lower eight bytes of its id are below this number."""
+    """OpenTelemetry's TraceIdRatioBased: a trace is sampled if its id's lower eight bytes are below this number."""
     return round(ratio * 2**64)

@@ -36,9 +36,7 @@ from headrace.recorder.lines import LineWriter
 from headrace.recorder.predictions import PredictionWriter
 from headrace.recorder.sink import Sink
 
-_MAX_LINES = 200_000
-_MAX_PREDICTIONS = 20_000
-_MAX_SPANS = 20_000
+_MAX_WAITING_BYTES = 64 * 1024 * 1024
 _LAST_WORDS_S = 1.0
 _FINISH_S = 5.0
 _TELL_LOST_S = 10.0
@@ -87,16 +85,19 @@ class Recorder:
 
     async def _open(self, opened: Open) -> None:
         self._sinks.append(
-            (ACCESS | SLOW, Sink("access", LineWriter(opened.log_fd, text=opened.text, tell=self.tell), _MAX_LINES))
+            (
+                ACCESS | SLOW,
+                Sink("access", LineWriter(opened.log_fd, text=opened.text, tell=self.tell), _MAX_WAITING_BYTES),
+            )
         )
         if opened.predictions:
             self._sinks.append(
-                (PREDICTION, Sink("prediction", PredictionWriter(opened.predictions, self.tell), _MAX_PREDICTIONS))
+                (PREDICTION, Sink("prediction", PredictionWriter(opened.predictions, self.tell), _MAX_WAITING_BYTES))
             )
         if opened.traces:
             from headrace.recorder.spans import SpanWriter  # noqa: PLC0415 - an optional package, and a slow import
 
-            self._sinks.append((TRACE, Sink("trace", SpanWriter(opened.otlp_endpoint, self.tell), _MAX_SPANS)))
+            self._sinks.append((TRACE, Sink("trace", SpanWriter(opened.otlp_endpoint, self.tell), _MAX_WAITING_BYTES)))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(opened.socket)  # noqa: PTH108 - of a recorder that was killed
         self._server = await asyncio.start_unix_server(self._accept, opened.socket)

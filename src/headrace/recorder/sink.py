@@ -9,6 +9,8 @@ from typing import Protocol
 from headrace.core.records import Record
 
 _TICK_S = 0.5
+_RECORD_BYTES = 1024
+"""What a record holds beside its bodies, about."""
 
 
 class Writer(Protocol):
@@ -28,29 +30,30 @@ class Writer(Protocol):
 
 
 class Sink:
-    """`written`, `failed` and `dropped` count records; `max_records` is how many may wait for the writer."""
+    """`written`, `failed` and `dropped` count records; `max_bytes` is how much may wait for the writer."""
 
-    def __init__(self, log: str, writer: Writer, max_records: int) -> None:
+    def __init__(self, log: str, writer: Writer, max_bytes: int) -> None:
         self.log = log
         self.written = 0
         self.failed = 0
         self.dropped = 0
         self._writer = writer
-        self._max_records = max_records
-        self._waiting = 0
+        self._max_bytes = max_bytes
+        self._waiting_bytes = 0
         self._lock = threading.Lock()
-        self._queue: queue.SimpleQueue[list[Record] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[list[Record], int] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=f"headrace-{log}", daemon=True)
         self._thread.start()
 
     def offer(self, records: list[Record]) -> None:
-        """Queue records, or drop them if too many wait already."""
+        """Queue records, or drop them if too much waits already."""
+        size_bytes = sum(_RECORD_BYTES + len(one.request or b"") + len(one.answer or b"") for one in records)
         with self._lock:
-            if self._waiting + len(records) > self._max_records:
+            if self._waiting_bytes and self._waiting_bytes + size_bytes > self._max_bytes:
                 self.dropped += len(records)
                 return
-            self._waiting += len(records)
-        self._queue.put(records)
+            self._waiting_bytes += size_bytes
+        self._queue.put((records, size_bytes))
 
     def finish(self, timeout_s: float) -> bool:
         """Write what waits and close; False if that took longer than `timeout_s`."""
@@ -61,15 +64,16 @@ class Sink:
     def _run(self) -> None:
         while True:
             try:
-                records = self._queue.get(timeout=_TICK_S)
+                taken = self._queue.get(timeout=_TICK_S)
             except queue.Empty:
                 self._writer.tick()
                 continue
-            if records is None:
+            if taken is None:
                 self._writer.close()
                 return
+            records, size_bytes = taken
             with self._lock:
-                self._waiting -= len(records)
+                self._waiting_bytes -= size_bytes
             written = self._writer.write(records)
             self.written += written
             self.failed += len(records) - written
