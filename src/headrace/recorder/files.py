@@ -30,10 +30,12 @@ def closed_files(directory: Path, name: str) -> list[Path]:
 
 
 def next_file(directory: Path, name: str, now_s: float) -> Path:
-    """A name that nothing has yet, for what is finished now; later ones sort behind earlier ones."""
+    """A name for what is finished now. It sorts behind all that are there, even if the clock has gone back."""
     stamp = dt.datetime.fromtimestamp(now_s, dt.UTC).strftime("%Y%m%dT%H%M%SZ")
-    taken = {path.stem for path in closed_files(directory, name)}
     number = 1
-    while f"{name}-{stamp}-{number:04}" in taken:
-        number += 1
+    closed = closed_files(directory, name)
+    if closed and (last := _CLOSED.fullmatch(closed[-1].name)):
+        last_stamp, _, last_number = last["stamp"].partition("-")
+        if last_stamp >= stamp:
+            stamp, number = last_stamp, int(last_number) + 1
     return directory / f"{name}-{stamp}-{number:04}.jsonl"

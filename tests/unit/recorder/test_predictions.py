@@ -14,7 +14,7 @@ import pytest
 
 from headrace.core.records import PredictionLog
 from headrace.recorder import predictions
-from headrace.recorder.files import closed_files, current_file
+from headrace.recorder.files import closed_files, current_file, next_file
 from headrace.recorder.predictions import PredictionWriter
 from headrace.recorder.reading import entries, tail
 from headrace_worker import wire
@@ -63,7 +63,18 @@ def test_only_so_many_finished_files_are_kept(tmp_path: Path, told: Told) -> Non
     for i in range(60):
         one.write([record(i)])
     assert len(closed_files(tmp_path, "topic")) == 3
-    assert ids(tmp_path)[-1] == "r-59"
+    there = ids(tmp_path)
+    assert there == [f"r-{i}" for i in range(60 - len(there), 60)], "the newest stay, and nothing between is missing"
+
+
+def test_names_go_up_even_if_the_clock_goes_back(tmp_path: Path) -> None:
+    made = []
+    for now_s in (1000.0, 1000.2, 900.0, 1001.0, 1001.0):
+        path = next_file(tmp_path, "topic", now_s)
+        path.touch()
+        made.append(path)
+        assert closed_files(tmp_path, "topic")[-1] == path
+    assert len(set(made)) == 5
 
 
 def test_an_old_file_is_finished(tmp_path: Path, told: Told) -> None:
