@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import random
 import re
 import statistics
 import subprocess
@@ -83,9 +84,11 @@ def main() -> int:
             share = wanted[name][2] if name in wanted else None
             rig.serve(worker, prediction_log=messages.Sampling(sample=share) if share is not None else None)
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in rigs}
+        order = list(rigs)
         for _ in range(options.rounds):
-            for name, (rig, _) in rigs.items():
-                found[name].append(_measure(rig, script, options.connections, options.seconds))
+            random.shuffle(order)  # what else the machine does hits all alike
+            for name in order:
+                found[name].append(_measure(rigs[name][0], script, options.connections, options.seconds))
         print("| variant | requests/s, ratio to off | gateway CPU | dropped |\n|---|---|---|---|")
         for name, (rig, recorder) in rigs.items():
             ratios = [a[0] / b[0] for a, b in zip(found[name], found["off"], strict=True)]
