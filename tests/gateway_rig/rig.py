@@ -191,7 +191,7 @@ class GatewayRig:
         """Counters summed by name over all labels."""
         self.send(messages.AskStats(7))
         totals: defaultdict[str, float] = defaultdict(float)
-        for name, _, value in self.wait_for(messages.Stats).values:
+        for name, _, value in self.wait_for(messages.Stats, lambda stats: stats.token == 7).values:
             totals[name] += value
         return totals
 

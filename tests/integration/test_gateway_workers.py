@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Self
 
+import msgspec
 import pytest
 
 from headrace.core import messages
@@ -630,3 +631,22 @@ def test_health_says_that_probes_fail_and_requests_are_answered(rig: GatewayRig)
             assert client.ask(post(b"x")).status == 200
             assert shared.ask(get("/ping")).status == whole
             assert shared.ask(get("/models/other/ping")).status == 200
+
+
+def test_what_a_version_counted_is_told_when_it_goes(rig: GatewayRig) -> None:
+    rig.serve(rig.worker("w1"))
+    with rig.client() as client:
+        for _ in range(3):
+            assert client.ask(post(b"1")).status == 200
+        # It returns in another pool before the first has gone: the two are counted together.
+        again = msgspec.structs.replace(rig.pool("2", rig.worker("w2")), label="topic/1")
+        rig.table([messages.Route(model="topic", pool="2")], [again])
+        assert client.ask(post(b"1")).status == 200
+        answered = "headrace_requests_total"
+        assert rig.stats()[answered] == 4
+        assert rig.wait_for(messages.Drained).pool == "1"
+        rig.table([messages.Route(model="topic", pool="3")], [rig.pool("3", rig.worker("w3"))])
+        told = rig.wait_for(messages.Stats, lambda stats: stats.token == 0)
+        assert sum(value for name, _, value in told.values if name == answered) == 4
+        assert rig.wait_for(messages.Drained).pool == "2"
+        assert rig.stats()[answered] == 0

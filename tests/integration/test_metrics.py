@@ -116,11 +116,12 @@ def configuration(registry: str, shared_port: int) -> dict[str, Any]:
         "mood": {"uri": "models:/mood@metrics", "cache": {"url": "redis://127.0.0.1:1/0"}, "shadow": "dark"},
         "moody": {"uri": "models:/moody/1", "timeout_s": TIMEOUT_S, "queue": {"max_rows": 4}, "cache": {}},
         "shifty": {"uri": "models:/shifty@metrics", "rollout": quiet},
-        "picky": {"uri": "models:/picky/1"},
+        "picky": {"uri": "models:/picky/1", "probe": {"every_s": 0.5, "request": texts("a probe")}},
     }
     return {
         "registry": {"tracking_uri": registry, "poll_s": 0.5},
         "admin": {"port": 0},
+        "log": {"access": "full"},
         "gateway": {"port": shared_port},
         "models": {name: {"port": 0, "environment": "local", **model} for name, model in models.items()},
     }
@@ -251,7 +252,7 @@ EXACT: list[tuple[str, dict[str, str], float]] = [
     ("headrace_request_seconds_count", MOODY, 11),
     ("headrace_request_seconds_bucket", {**MOODY, "le": "+Inf"}, 11),
     ("headrace_queue_wait_seconds_count", MOODY, 6),
-    ("headrace_in_flight_requests", {}, 0),
+    ("headrace_in_flight_requests", MOODY, 0),
     ("headrace_model_errors_total", MOODY, 1),
     ("headrace_shed_total", MOODY, 1),
     ("headrace_dropped_total", MOODY, 1),
@@ -311,6 +312,7 @@ EXACT: list[tuple[str, dict[str, str], float]] = [
     ("headrace_gateway_restarts_total", {}, 0),
     ("headrace_registry_agent_restarts_total", {}, 0),
     ("headrace_build_info", {}, 1),
+    ("headrace_probes_total", {**PICKY, "result": "failed"}, 0),
 ]
 
 # What the kills and the requests after them change.
@@ -367,6 +369,7 @@ def test_processes_show_what_they_take(seen: Seen) -> None:
         ("supervisor", {}, 1),
         ("registry", {}, 1),
         ("gateway", {"index": "0"}, 1),
+        ("recorder", {}, 1),
         ("host", PICKY, 1),
         ("replica", {**PICKY, "index": "0"}, 1),
     ):

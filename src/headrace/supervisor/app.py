@@ -44,6 +44,7 @@ from headrace.supervisor.wildcard import Wildcard
 from headrace.telemetry.logs import Log
 
 _PR_SET_CHILD_SUBREAPER = 36
+_MOST_HAZARDS = 32
 
 
 class Supervisor:
@@ -297,7 +298,9 @@ class Supervisor:
         version = next((v for m in self.models.values() for v in m.versions if v.key == message.pool), None)
         if version is None:
             return
-        for name, count in message.counts.items():
+        for told, count in message.counts.items():
+            # A model's process says so: it may not have as many kinds as it likes.
+            name = told if told in version.hazards or len(version.hazards) < _MOST_HAZARDS else "other"
             if name not in version.hazards:
                 self._log.warning("hazard", model=version.model, version=version.label, hazard=name)
             version.hazards[name] = version.hazards.get(name, 0) + count

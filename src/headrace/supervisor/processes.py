@@ -6,8 +6,7 @@ Where there is no /proc there are no numbers.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from typing import NamedTuple
 from headrace.core.totals import Sample, Totals
 
 _PROC = Path("/proc")
-_PSS_EVERY_S = 10.0
+_PSS_EVERY_S = 60.0
 
 
 class Process(NamedTuple):
@@ -28,12 +27,8 @@ class Process(NamedTuple):
     version: str = ""
 
 
-@dataclass
-class _Memory:
-    """The proportional share of a process's memory: its kernel walks all its pages to tell, so we ask seldom."""
-
-    pss_bytes: int | None
-    read_s: float
+Source = tuple[int, int]
+"""One life of a process: its id and when it was started, for ids are used again."""
 
 
 @dataclass
@@ -41,33 +36,44 @@ class Usage:
     """Reads what processes take, and adds up the CPU time of those that follow one another in the same place."""
 
     totals: Totals = field(default_factory=Totals)
-    _memory: dict[tuple[int, int], _Memory] = field(default_factory=dict)
+    _pss_bytes: dict[Source, tuple[int | None, float]] = field(default_factory=dict)
 
     def samples(self, processes: Iterable[Process]) -> list[Sample]:
-        """The newest numbers. Blocks for about 0.1 ms a process, and a few more where its PSS is read anew."""
+        """The newest numbers; PSS as it was last weighed. Blocks for about 50 us a process."""
         living = set()
         for process in processes:
             stat = _stat(process.pid)
             if stat is not None:
                 source = (process.pid, stat.started_ticks)
                 living.add(source)
+                self._pss_bytes.setdefault(source, (None, -_PSS_EVERY_S))
                 self.totals.feed(source, self._of(process, stat))
         for gone in self.totals.sources - living:
             self.totals.forget(gone)
-        self._memory = {source: memory for source, memory in self._memory.items() if source in living}
+        self._pss_bytes = {source: found for source, found in self._pss_bytes.items() if source in living}
         return self.totals.samples()
+
+    def due(self, now_s: float) -> list[Source]:
+        """The processes whose PSS should be read now (`weigh`), and the result be `keep`t."""
+        return [source for source, (_, read_s) in self._pss_bytes.items() if now_s - read_s >= _PSS_EVERY_S]
+
+    def keep(self, weighed: Mapping[Source, int | None], now_s: float) -> None:
+        """Take what `weigh` has found."""
+        self._pss_bytes |= {source: (found, now_s) for source, found in weighed.items() if source in self._pss_bytes}
 
     def _of(self, process: Process, stat: _Stat) -> Iterator[Sample]:
         about = (("model", process.model), ("version", process.version)) if process.model else ()
         labels = (("role", process.role), *about, ("index", str(process.number)))
         yield "headrace_process_cpu_seconds_total", labels, stat.cpu_s
         yield "headrace_process_resident_memory_bytes", labels, stat.rss_bytes
-        now_s, source = time.monotonic(), (process.pid, stat.started_ticks)
-        memory = self._memory.get(source)
-        if memory is None or now_s - memory.read_s >= _PSS_EVERY_S:
-            memory = self._memory[source] = _Memory(_pss_bytes(process.pid), now_s)
-        if memory.pss_bytes is not None:
-            yield "headrace_process_proportional_memory_bytes", labels, memory.pss_bytes
+        pss_bytes, _ = self._pss_bytes[process.pid, stat.started_ticks]
+        if pss_bytes is not None:
+            yield "headrace_process_proportional_memory_bytes", labels, pss_bytes
+
+
+def weigh(sources: Iterable[Source]) -> dict[Source, int | None]:
+    """The proportional share of each process's memory. Blocks: the kernel walks all pages, about 10 ms for 500 MB."""
+    return {source: _pss_bytes(source[0]) for source in sources}
 
 
 class _Stat(NamedTuple):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from headrace import __version__
 from headrace.core.totals import Labels, Sample, Totals
-from headrace.supervisor.processes import Process, Usage
+from headrace.supervisor.processes import Process, Usage, weigh
 
 if TYPE_CHECKING:
     from headrace.supervisor.app import Supervisor
@@ -29,17 +30,24 @@ class Readings:
         self._supervisor = supervisor
         self._totals = Totals()
         self._usage = Usage()
-        self._reading = asyncio.Lock()
+        self._weighing: asyncio.Task[None] | None = None
 
     async def samples(self) -> list[Sample]:
         """Every metric, as samples for `telemetry.metrics.exposition`."""
         counted = await self._supervisor.samples()
         if self._supervisor.recorder_process is not None:
             counted = [*counted, *await self._supervisor.recorder_process.samples()]
-        async with self._reading:  # the thread below works on what is ours
-            self._totals.feed("supervisor", _known(self._supervisor))
-            used = await asyncio.to_thread(self._usage.samples, list(_processes(self._supervisor)))
+        self._totals.feed("supervisor", _known(self._supervisor))
+        used = self._usage.samples(_processes(self._supervisor))
+        if self._weighing is None or self._weighing.done():
+            self._weighing = asyncio.create_task(self._weigh())
         return [*counted, *self._totals.samples(), *used]
+
+    async def _weigh(self) -> None:
+        """Read what takes longer than a scrape may: the next one has it."""
+        due = self._usage.due(time.monotonic())
+        if due:
+            self._usage.keep(await asyncio.to_thread(weigh, due), time.monotonic())
 
 
 def _known(supervisor: Supervisor) -> Iterator[Sample]:
@@ -120,6 +128,8 @@ def _processes(supervisor: Supervisor) -> Iterator[Process]:
     yield Process(os.getpid(), "supervisor")
     if supervisor.agent.pid is not None:
         yield Process(supervisor.agent.pid, "registry")
+    if supervisor.recorder_process is not None and supervisor.recorder_process.pid is not None:
+        yield Process(supervisor.recorder_process.pid, "recorder")
     if supervisor.recorder_process is not None and supervisor.recorder_process.pid is not None:
         yield Process(supervisor.recorder_process.pid, "recorder")
     for index, pid in supervisor.gateways.running:

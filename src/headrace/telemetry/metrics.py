@@ -244,7 +244,7 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "gauge",
             "bytes",
             "Memory with shared pages divided among those that share them (PSS): what a sum is right "
-            "of. At most 10 s old.",
+            "of. Read once a minute.",
             ("role", *_VERSION, "index"),
         ),
     },
