@@ -25,7 +25,7 @@ def entries(directory: Path, name: str, *, since_s: float = 0.0) -> Iterator[Ent
 
     Raises ImportError for a Parquet file where pyarrow is missing. What is no entry is passed over.
     """
-    for path in [*closed_files(directory, name), current_file(directory, name)]:
+    for path in [*_finished(directory, name), current_file(directory, name)]:
         try:
             if path.stat().st_mtime >= since_s:
                 yield from _of_file(path)
@@ -37,11 +37,11 @@ def tail(directory: Path, name: str, most: int, *, follow: bool) -> Iterator[Ent
     """The last `most` entries, and then, with `follow`, each that comes, for ever, from whatever file it is in."""
     path = current_file(directory, name)
     file = _opened(path)
-    known = {closed.stem for closed in closed_files(directory, name)}
+    known = {closed.stem for closed in _finished(directory, name)}
     try:
         here = list(_decoded(file)) if file is not None else []
         last: deque[Entry] = deque(here, maxlen=most)
-        for closed in reversed(closed_files(directory, name)):
+        for closed in reversed(_finished(directory, name)):
             if len(last) >= most:
                 break
             last = deque(chain(deque(_of_file(closed), maxlen=most - len(last)), last), maxlen=most)
@@ -54,7 +54,7 @@ def tail(directory: Path, name: str, most: int, *, follow: bool) -> Iterator[Ent
                     yield from _decoded(file)  # what came between the last look and the new file
                     file.close()
                 file = _opened(path)
-                finished = [closed for closed in closed_files(directory, name) if closed.stem not in known]
+                finished = [closed for closed in _finished(directory, name) if closed.stem not in known]
                 for closed in finished[1:]:  # the first is the one that was followed
                     yield from _of_file(closed)
                 known |= {closed.stem for closed in finished}
@@ -71,8 +71,17 @@ def _of_file(path: Path) -> Iterator[Entry]:
 
         yield from read(path)
         return
-    with path.open("rb") as file:
-        yield from _decoded(file)
+    file = _opened(path)
+    if file is not None:
+        with file:
+            yield from _decoded(file)
+    elif (converted := path.with_suffix(".parquet")).exists():  # since it was listed
+        yield from _of_file(converted)
+
+
+def _finished(directory: Path, name: str) -> list[Path]:
+    """The finished files; one that is being converted is there twice for a moment, and counts once."""
+    return list({path.stem: path for path in closed_files(directory, name)}.values())
 
 
 def _decoded(file: BufferedReader) -> Iterator[Entry]:

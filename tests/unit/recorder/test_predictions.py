@@ -67,6 +67,14 @@ def test_only_so_many_finished_files_are_kept(tmp_path: Path, told: Told) -> Non
     assert there == [f"r-{i}" for i in range(60 - len(there), 60)], "the newest stay, and nothing between is missing"
 
 
+def test_a_file_that_is_being_converted_is_read_once(tmp_path: Path, told: Told) -> None:
+    one = writer(tmp_path, told, format="parquet", max_file_bytes=1000)
+    for i in range(6):
+        one.write([record(i)])
+    closed_files(tmp_path, "topic")[0].with_suffix(".jsonl").write_text("the same once more\n")
+    assert ids(tmp_path) == [f"r-{i}" for i in range(6)]
+
+
 def test_names_go_up_even_if_the_clock_goes_back(tmp_path: Path) -> None:
     made = []
     for now_s in (1000.0, 1000.2, 900.0, 1001.0, 1001.0):
