@@ -6,6 +6,7 @@ import subprocess
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -256,10 +257,23 @@ def test_sigterm_finishes_what_is_in_flight(registry: str, tmp_path: Path) -> No
         until(lambda: one.processes("role=replica"), "the worker")
         # The first is with the worker, the others wait; all were accepted before the signal.
         until(lambda: len(_established(one)) >= 6, "six connections")
-        assert one.stop() == 0
+        one.process.send_signal(signal.SIGTERM)
+        # Who comes now is told at once, and not left waiting in a port that nobody listens at any more.
+        until(lambda: _refused(url), "new connections to be refused")
+        assert one.process.poll() is None
+        assert one.wait() == 0
         for thread in threads:
             thread.join()
         assert [a.status for a in answers] == [200] * 6
+
+
+def _refused(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 0), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def _established(one: Any) -> list[Any]:

@@ -341,6 +341,8 @@ class Supervisor:
         self._notifier.stopping()
         self._log.info("draining", within_s=self.config.gateway.drain_s)
         self.gateways.drain()
+        # Ours as well: while any process holds a port, who comes waits in it unheard, and is cut off at the end.
+        self._close_listeners()
         try:
             await asyncio.wait_for(asyncio.shield(gateways), self.config.gateway.drain_s + 2.0)
         except TimeoutError:
@@ -353,11 +355,14 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self.stop)
 
-    def _close_sockets(self) -> None:
+    def _close_listeners(self) -> None:
         for _, sockets in self._listeners:
             for one in sockets:
                 one.close()
         self._listeners.clear()
+
+    def _close_sockets(self) -> None:
+        self._close_listeners()
         if self._admin_socket:
             self._admin_socket.close()
 
