@@ -7,8 +7,6 @@ import contextlib
 import json
 import random
 import signal
-import socket
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,7 +28,7 @@ from headrace.registry.messages import (
     Stored,
     ToAgent,
 )
-from headrace.supervisor.children import Child, describe_exit
+from headrace.supervisor.children import Child, describe_exit, start_controlled
 from headrace.supervisor.pulse import Pulse
 from headrace.telemetry.logs import Log
 
@@ -110,7 +108,7 @@ class RegistryAgent:
         """Keep an agent running until cancelled."""
         while True:
             started_s = time.monotonic()
-            code = await self._one_life()
+            how = await self._one_life()
             self._up.clear()
             for future in self._waiting.values():
                 if not future.done():
@@ -119,7 +117,7 @@ class RegistryAgent:
             wait_s = self.restarts.died(time.monotonic() - started_s, random.random()) or 0.0  # noqa: S311 - spread
             self._log.warning(
                 "registry agent ended",
-                exit=describe_exit(code),
+                exit=how,
                 restart_in_s=round(wait_s, 2),
                 kept="all serving",
             )
@@ -130,14 +128,13 @@ class RegistryAgent:
         if not task.cancelled():
             task.exception()  # looked at, so that nobody complains when no one waits for it any more
 
-    async def _one_life(self) -> int:
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "headrace.registry", "--control-fd", str(theirs.fileno())]
-        command.append(json.dumps(self._settings))
-        child = await Child.start(command, log=self._log, pass_fds=[theirs.fileno()], environ=self._environ)
-        theirs.close()
-        ours.setblocking(False)
-        reader, self._writer = await asyncio.open_unix_connection(sock=ours)
+    async def _one_life(self) -> str:
+        try:
+            child, reader, self._writer = await start_controlled(
+                "headrace.registry", [json.dumps(self._settings)], log=self._log, environ=self._environ
+            )
+        except OSError as error:
+            return f"not started: {error}"
         self.pid = child.pid
         self._up.set()
         decoder: framing.Decoder[FromAgent] = framing.Decoder(FromAgent)
@@ -152,7 +149,7 @@ class RegistryAgent:
             self._writer.close()
             child.signal(signal.SIGKILL)
             code = await child.wait()
-        return code
+        return describe_exit(code)
 
     def _ping(self) -> None:
         if self._writer is not None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
+import socket
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,17 +38,20 @@ class Child:
         directory: Path | None = None,
     ) -> Child:
         """Start `command` in `directory` (None: ours); raises OSError when it cannot be run. It has no input."""
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            pass_fds=tuple(pass_fds),
-            env=dict(environ),
-            cwd=directory,
-            start_new_session=True,
-            limit=_LINE_BYTES,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                pass_fds=tuple(pass_fds),
+                env=dict(environ),
+                cwd=directory,
+                start_new_session=True,
+                limit=_LINE_BYTES,
+            )
+        except RuntimeError as error:  # asyncio waits for a child in a thread, and could not start one
+            raise OSError(errno.EAGAIN, str(error)) from error
         return cls(process, log)
 
     @property
@@ -97,6 +103,32 @@ class Child:
             if text:
                 self.last_lines = [*self.last_lines[-19:], text]
                 self._log.info("output", line=text)
+
+
+async def start_controlled(
+    module: str,
+    arguments: Sequence[str] = (),
+    *,
+    log: Log,
+    pass_fds: Sequence[int] = (),
+    environ: Mapping[str, str],
+) -> tuple[Child, asyncio.StreamReader, asyncio.StreamWriter]:
+    """Start ``python -m MODULE --control-fd N ARGUMENTS``; N is the other end of what is returned.
+
+    Raises OSError when that cannot be done; then nothing is left open or running.
+    """
+    with contextlib.ExitStack() as undo:
+        ours, theirs = socket.socketpair()
+        undo.callback(ours.close)
+        with theirs:
+            fd = theirs.fileno()
+            command = [sys.executable, "-m", module, "--control-fd", str(fd), *arguments]
+            child = await Child.start(command, log=log, pass_fds=[fd, *pass_fds], environ=environ)
+        undo.callback(child.signal, signal.SIGKILL)
+        ours.setblocking(False)
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        undo.pop_all()
+    return child, reader, writer
 
 
 def describe_exit(code: int | None) -> str:

@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import random
 import signal
-import socket
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,7 +31,7 @@ from headrace.core.messages import (
 )
 from headrace.core.restart import RestartPolicy, Restarts
 from headrace.core.totals import Sample, Totals
-from headrace.supervisor.children import Child, describe_exit
+from headrace.supervisor.children import Child, describe_exit, start_controlled
 from headrace.supervisor.pulse import Pulse
 from headrace.telemetry.logs import Log
 
@@ -181,7 +179,7 @@ class Gateways:
     async def _keep(self, slot: _Slot) -> None:
         log = self._log.bind(gateway=slot.configure.index)
         while True:
-            code = await self._one_life(slot, log)
+            how = await self._one_life(slot, log)
             slot.writer, slot.applied = None, -1
             self._totals.forget(slot.configure.index)
             slot.told = set()  # a gateway that is gone has nothing of any pool
@@ -189,21 +187,24 @@ class Gateways:
                 self._changed.notify_all()
             if self._draining:
                 return
-            lived_s = time.monotonic() - (slot.child.started_s if slot.child else time.monotonic())
+            lived_s = time.monotonic() - slot.child.started_s if slot.child is not None else 0.0
             wait_s = slot.restarts.died(lived_s, random.random()) or 0.0  # noqa: S311 - spreads restarts
             wait_s = wait_s if slot.restarts.deaths > 1 else 0.0
-            log.error("gateway ended", exit=describe_exit(code), restart_in_s=round(wait_s, 2), kept="all workers")
+            log.error("gateway ended", exit=how, restart_in_s=round(wait_s, 2), kept="all workers")
             await asyncio.sleep(wait_s)
 
-    async def _one_life(self, slot: _Slot, log: Log) -> int:
-        ours, theirs = socket.socketpair()
-        fds = [theirs.fileno(), *(one.fd for one in slot.configure.listeners)]
-        command = [sys.executable, "-m", "headrace.gateway", "--control-fd", str(theirs.fileno())]
-        command += ["--index", str(slot.configure.index)]
-        slot.child = await Child.start(command, log=log, pass_fds=fds, environ=self._environ)
-        theirs.close()
-        ours.setblocking(False)
-        reader, slot.writer = await asyncio.open_unix_connection(sock=ours)
+    async def _one_life(self, slot: _Slot, log: Log) -> str:
+        slot.child = None
+        try:
+            slot.child, reader, slot.writer = await start_controlled(
+                "headrace.gateway",
+                ["--index", str(slot.configure.index)],
+                log=log,
+                pass_fds=[one.fd for one in slot.configure.listeners],
+                environ=self._environ,
+            )
+        except OSError as error:
+            return f"not started: {error}"
         slot.told = {p.key for p in self._table.pools}
         slot.say(slot.configure)
         slot.say(self._table)
@@ -215,11 +216,11 @@ class Gateways:
                     for message in decoder.feed(data):
                         await self._heard(slot, message, log)
             slot.writer.close()
-            return await slot.child.wait()
+            return describe_exit(await slot.child.wait())
         except framing.FramingError as error:
             log.error("gateway speaks nonsense", reason=str(error))
             slot.child.signal(signal.SIGKILL)
-            return await slot.child.wait()
+            return describe_exit(await slot.child.wait())
         except asyncio.CancelledError:
             slot.child.signal(signal.SIGKILL)
             await slot.child.wait()

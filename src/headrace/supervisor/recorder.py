@@ -7,7 +7,6 @@ import contextlib
 import os
 import random
 import signal
-import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from headrace.core.messages import Recording
 from headrace.core.records import AskSamples, Finish, FromRecorder, Open, PredictionLog, Samples, ToRecorder
 from headrace.core.restart import RestartPolicy, Restarts
 from headrace.core.totals import Sample, Totals
-from headrace.supervisor.children import Child, describe_exit
+from headrace.supervisor.children import Child, describe_exit, start_controlled
 from headrace.telemetry.logs import Log
 
 if TYPE_CHECKING:
@@ -99,16 +98,14 @@ class RecorderProcess:
     async def run(self) -> None:
         """Keep it running until `finish`; cancelling kills it."""
         while True:
-            code = await self._one_life()
+            how = await self._one_life()
             self._writer = None
             self._totals.forget(0)
             if self._finishing:
                 return
             lived_s = time.monotonic() - self._child.started_s if self._child is not None else 0.0
             wait_s = self._restarts.died(lived_s, random.random()) or 0.0  # noqa: S311 - spreads restarts
-            self._log.error(
-                "recorder ended", exit=describe_exit(code), restart_in_s=round(wait_s, 2), kept="all serving"
-            )
+            self._log.error("recorder ended", exit=how, restart_in_s=round(wait_s, 2), kept="all serving")
             await asyncio.sleep(wait_s)
 
     async def finish(self) -> None:
@@ -134,18 +131,12 @@ class RecorderProcess:
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(framing.encode(message))
 
-    async def _one_life(self) -> int:
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "headrace.recorder", "--control-fd", str(theirs.fileno())]
-        log_fd = os.dup(self._fd)  # 2 itself is the child's own standard error, which comes to us
-        self._child = await Child.start(
-            command, log=self._log, pass_fds=[theirs.fileno(), log_fd], environ=self._environ
-        )
-        theirs.close()
-        ours.setblocking(False)
-        reader, self._writer = await asyncio.open_unix_connection(sock=ours)
-        self._say(msgspec.structs.replace(self._open, log_fd=log_fd))
-        os.close(log_fd)
+    async def _one_life(self) -> str:
+        self._child = None
+        try:
+            self._child, reader, self._writer = await self._start()
+        except OSError as error:
+            return f"not started: {error}"
         decoder: framing.Decoder[FromRecorder] = framing.Decoder(FromRecorder)
         try:
             with contextlib.suppress(OSError):
@@ -153,15 +144,26 @@ class RecorderProcess:
                     for message in decoder.feed(data):
                         self._heard(message)
             self._writer.close()
-            return await self._child.wait()
+            return describe_exit(await self._child.wait())
         except framing.FramingError as error:
             self._log.error("recorder speaks nonsense", reason=str(error))
             self._child.signal(signal.SIGKILL)
-            return await self._child.wait()
+            return describe_exit(await self._child.wait())
         except asyncio.CancelledError:
             self._child.signal(signal.SIGKILL)
             await self._child.wait()
             raise
+
+    async def _start(self) -> tuple[Child, asyncio.StreamReader, asyncio.StreamWriter]:
+        log_fd = os.dup(self._fd)  # 2 itself is the child's own standard error, which comes to us
+        try:
+            child, reader, writer = await start_controlled(
+                "headrace.recorder", log=self._log, pass_fds=[log_fd], environ=self._environ
+            )
+        finally:
+            os.close(log_fd)
+        writer.write(framing.encode(msgspec.structs.replace(self._open, log_fd=log_fd)))
+        return child, reader, writer
 
     def _heard(self, message: FromRecorder) -> None:
         if isinstance(message, Samples):
