@@ -86,7 +86,7 @@ class Recent:
                 ring[index] = 0
         for key, now in counted.items():
             self._step(key, index, now, self._last.get(key, _Counted()))
-        self._last.update(counted)
+        self._last = counted
         for key in [k for k, past in self._past.items() if past.active <= self.fed - self._steps]:
             del self._past[key]
 
@@ -206,8 +206,8 @@ def _columns(name: str, labels: dict[str, str]) -> Iterator[tuple[int, int]]:
             yield _ERRORS, 1
         elif labels["status"] >= "400":
             yield _REJECTED, 1
-    elif name == "headrace_model_errors_total":
-        # Answers that MLflow's way of telling blames on the caller, with a status of 400.
+    elif name == "headrace_model_errors_total" and labels["status"] < "500":
+        # Answers that MLflow's way of telling blames on the caller, with a status of 400; others are counted above.
         yield _ERRORS, 1
         yield _REJECTED, -1
     elif name == "headrace_cache_requests_total":

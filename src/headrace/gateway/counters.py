@@ -78,7 +78,8 @@ class PoolCounters:
         self.statuses: dict[int, int] = {}
         self.copies: dict[int, int] = {}
         self.batches = self.rows = self.predicts = 0
-        self.model_errors = 0
+        # What MLflow's way of telling makes of them and what strict errors do: so that a rate sees the first, too.
+        self.model_errors: dict[int, int] = {400: 0, 500: 0}
         self.shed = self.retried = self.deadlines = self.dropped = self.lost = self.hung = 0
         self.cache_hits = self.cache_misses = self.cache_coalesced = 0
         self.shared_cache: dict[str, int] = {}
@@ -117,11 +118,12 @@ class PoolCounters:
             yield "headrace_requests_total", (*labels, ("route", "shadow"), ("status", str(status))), count
         for status, count in self.statuses.items():
             yield "headrace_requests_total", (*labels, ("route", "invocations"), ("status", str(status))), count
+        for status, count in self.model_errors.items():
+            yield "headrace_model_errors_total", (*labels, ("status", str(status))), count
         for name, value in (
             ("headrace_batches_total", self.batches),
             ("headrace_rows_total", self.rows),
             ("headrace_predicts_total", self.predicts),
-            ("headrace_model_errors_total", self.model_errors),
             ("headrace_shed_total", self.shed),
             ("headrace_retried_total", self.retried),
             ("headrace_deadline_exceeded_total", self.deadlines),

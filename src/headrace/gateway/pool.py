@@ -444,7 +444,7 @@ class Pool:
             statuses[status] = statuses.get(status, 0) + 1
             rows += answer.rows
             if answer.flags & FLAG_MODEL_ERROR:
-                counters.model_errors += 1
+                counters.model_errors[status] = counters.model_errors.get(status, 0) + 1
             latency.observe(now_s - job.arrived_s)
             wait.observe(sent_s - job.arrived_s)
             job.answer(answer, self, now_s)

@@ -50,7 +50,10 @@ GROUPS: dict[str, dict[str, Definition]] = {
         ),
         "headrace_in_flight_requests": Definition("gauge", "requests", "Requests that are with a worker.", _VERSION),
         "headrace_model_errors_total": Definition(
-            "counter", "requests", "Answers that are errors of the model's own, whatever their status.", _VERSION
+            "counter",
+            "requests",
+            "Answers that are errors of the model's own, by the status that they are told with (MLflow's is 400).",
+            (*_VERSION, "status"),
         ),
         "headrace_shed_total": Definition(
             "counter", "requests", "Requests refused with 503 because the queue was full.", _VERSION

@@ -35,13 +35,14 @@ def tell_refusal(refusal: Refusal, *, strict: bool) -> wire.Answer:
 
 def tell_unsendable(error: Exception, rows: int, *, strict: bool) -> wire.Answer:
     """The answer to a request whose prediction has no JSON form, where MLflow's server has a bare 500."""
-    return _own(500, "MODEL_ERROR" if strict else "INTERNAL_ERROR", str(error)[:MAX_MESSAGE], rows=rows)
+    code = "MODEL_ERROR" if strict else "INTERNAL_ERROR"
+    return _own(500, code, str(error)[:MAX_MESSAGE], rows=rows, flags=wire.FLAG_MODEL_ERROR)
 
 
 def tell_fewer_rows(rows_in: int, rows_out: int) -> wire.Answer:
     """The strict answer where the model lost rows: nobody can tell which prediction belongs to which row."""
     message = f"The model answered {rows_in} rows with {rows_out} predictions."
-    return _own(500, "MODEL_ERROR", message, rows=rows_in)
+    return _own(500, "MODEL_ERROR", message, rows=rows_in, flags=wire.FLAG_MODEL_ERROR)
 
 
 class Teller:
@@ -65,7 +66,8 @@ class Teller:
             flags = wire.FLAG_MODEL_ERROR if raised and not isinstance(raised, self._oracle.error_class) else 0
             return self._tell_mlflow(error, failed.call.rows, flags)
         if failed.call.raised is not None:  # MLflow 2.9 to 3.x word any of these; this is for versions to come
-            return _own(400, "BAD_REQUEST", f"The model raised {type(error).__name__}: {error}"[:MAX_MESSAGE])
+            message = f"The model raised {type(error).__name__}: {error}"[:MAX_MESSAGE]
+            return _own(400, "BAD_REQUEST", message, flags=wire.FLAG_MODEL_ERROR)
         return _own(400, "BAD_REQUEST", f"The input cannot be parsed: {type(error).__name__}: {error}"[:MAX_MESSAGE])
 
     def _tell_mlflow(self, error: Any, rows: int, flags: int) -> wire.Answer:
@@ -83,9 +85,8 @@ class Teller:
         status = _status(raised) if isinstance(raised, self._oracle.error_class) else 500
         if status >= 500:
             _logger.error("the model failed", exc_info=raised)
-            return _own(
-                500, "MODEL_ERROR", f"The model failed on this input ({type(raised).__name__}).", rows=call.rows
-            )
+            message = f"The model failed on this input ({type(raised).__name__})."
+            return _own(500, "MODEL_ERROR", message, rows=call.rows, flags=wire.FLAG_MODEL_ERROR)
         if self._oracle.is_type_hint or not call.is_table:
             # Raised while MLflow checks the input against a type hint or a chat schema; the text repeats the input.
             return _own(
@@ -117,9 +118,9 @@ class Teller:
         return _own(400, code, _without_input(failed), rows=failed.call.rows)
 
 
-def _own(status: int, code: str, message: str, *, rows: int = 0, path: str = "") -> wire.Answer:
+def _own(status: int, code: str, message: str, *, rows: int = 0, path: str = "", flags: int = 0) -> wire.Answer:
     more = {"path": path} if path else {}
-    return wire.Answer(status, JSON, error_body(code, message, **more), rows, wire.FLAG_ERROR_OBJECT)
+    return wire.Answer(status, JSON, error_body(code, message, **more), rows, wire.FLAG_ERROR_OBJECT | flags)
 
 
 def _status(error: Any) -> int:

@@ -30,7 +30,8 @@ def counted(
         for status, count in by_status.items()
     ]
     made.append(("headrace_requests_total", (*of, ("route", "shadow"), ("status", "200")), copies))
-    made.append(("headrace_model_errors_total", of, raised))
+    made.append(("headrace_model_errors_total", (*of, ("status", "400")), raised))
+    made.append(("headrace_model_errors_total", (*of, ("status", "500")), failed))
     made.append(("headrace_cache_requests_total", (*of, ("result", "hit")), hits))
     made.append(("headrace_cache_requests_total", (*of, ("result", "miss")), every - hits))
     made.append(("headrace_queued_requests", of, queued))
@@ -69,6 +70,15 @@ def test_a_late_sample_covers_the_time_that_it_covers() -> None:
     recent.feed([], 0.0)
     recent.feed(counted(fast=100), 10.0)
     assert recent.figures("mood").requests_per_s == 10.0
+
+
+def test_a_version_that_was_let_go_and_counts_anew_is_counted_from_zero() -> None:
+    recent = Recent()
+    recent.feed(counted(fast=1000, queued=5), 0.0)
+    recent.feed([], 1.0)
+    assert recent.figures("mood").queued == 0
+    recent.feed(counted(fast=30), 2.0)
+    assert recent.figures("mood", steps=1).requests_per_s == 30.0
 
 
 def test_versions_apart_and_together() -> None:

@@ -73,6 +73,7 @@ def test_fewer_predictions_than_rows_are_a_hazard() -> None:
     strict, _ = load(lambda _data, _params: [1], NUMBER, errors="strict")
     (answer,) = ask(strict, two)
     assert (answer.status, error(answer)["error_code"]) == (500, "MODEL_ERROR")
+    assert answer.flags & wire.FLAG_MODEL_ERROR
 
 
 @pytest.mark.parametrize(
@@ -116,6 +117,7 @@ def test_the_models_failure_is_a_500_under_strict_and_says_nothing_of_its_inside
     strict, _ = load(fail, TEXT, errors="strict")
     answers = ask(strict, {"inputs": ["a"]}, {"inputs": ["a", None]})
     assert [a.status for a in answers] == [500, 400]
+    assert [bool(a.flags & wire.FLAG_MODEL_ERROR) for a in answers] == [True, False]
     assert error(answers[0]) == {"error_code": "MODEL_ERROR", "message": "The model failed on this input (ValueError)."}
     free, _ = load(fail, errors="strict")
     answers = ask(free, {"inputs": ["a"]}, {"messages": []})
