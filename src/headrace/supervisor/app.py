@@ -55,7 +55,6 @@ class Supervisor:
         self.started_s = time.time()
         self.draining = False
         self.models: dict[str, ServedModel] = {}
-        self.hazards: dict[tuple[str, str, str], int] = {}
         self.wildcard: Wildcard | None = None
         self.readings = Readings(self)
         self.gateways: Gateways
@@ -295,17 +294,17 @@ class Supervisor:
 
     def _hazard(self, message: Hazard) -> None:
         """Count the protocol's hazards for each version, and log each kind once."""
-        version = next((v for m in self.models.values() for v in m.versions if v.key == message.pool), None)
-        if version is None:
+        found = next(((m, v) for m in self.models.values() for v in m.versions if v.key == message.pool), None)
+        if found is None:
             return
+        model, version = found
         for told, count in message.counts.items():
             # A model's process says so: it may not have as many kinds as it likes.
             name = told if told in version.hazards or len(version.hazards) < _MOST_HAZARDS else "other"
             if name not in version.hazards:
                 self._log.warning("hazard", model=version.model, version=version.label, hazard=name)
             version.hazards[name] = version.hazards.get(name, 0) + count
-            key = (version.model, version.label, name)
-            self.hazards[key] = self.hazards.get(key, 0) + count
+            model.hazards.add(version.label, name, count)
 
     def _model_error(self, message: ModelError) -> None:
         """Log a failure of a model's own, with the request it happened to; never with what it said about the input."""

@@ -13,6 +13,7 @@ import msgspec
 from headrace.config.tree import Probe
 from headrace.core.health import Health
 from headrace.core.messages import Probed
+from headrace.core.tallies import Tallies
 from headrace.supervisor.checks import example_of
 from headrace.supervisor.versions import Version
 from headrace.telemetry.logs import Log
@@ -40,7 +41,7 @@ class Canary:
         self._body = msgspec.json.encode(config.request) if config.request is not None else None
         self._of: str | None = None
         self._last: dict[str, Any] | None = None
-        self.counts: dict[tuple[str, bool], int] = {}
+        self.counts = Tallies()
 
     @property
     def unwell(self) -> str:
@@ -74,8 +75,7 @@ class Canary:
         if not answer.asked:
             return  # every worker is at work for others: whoever hangs there is found out by its own request's time-out
         passed = answer.status == 200
-        key = (version.label, passed)
-        self.counts[key] = self.counts.get(key, 0) + 1
+        self.counts.add(version.label, "passed" if passed else "failed")
         self._last = {
             "at": time.time(),
             "status": answer.status,

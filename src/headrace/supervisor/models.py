@@ -10,6 +10,7 @@ from headrace.config.tree import Model, Queue
 from headrace.core.errors import HeadraceError
 from headrace.core.identity import Resolved
 from headrace.core.messages import BatchOptions, CacheOptions, Pool, QueueOptions, Route, Sampling, Shadow, Share, Split
+from headrace.core.tallies import Tallies
 from headrace.supervisor.canary import Canary
 from headrace.supervisor.history import History
 from headrace.supervisor.means import Means
@@ -40,6 +41,7 @@ class ServedModel:
         self.config = config
         self.history = history
         self.leaving = False
+        self.hazards = Tallies()
         self._main_up = asyncio.Event()
         self._means = means
         self._errors_mode = errors_mode

@@ -59,8 +59,6 @@ def _known(supervisor: Supervisor) -> Iterator[Sample]:
     yield "headrace_registry_agent_restarts_total", (), agent.restarts.total
     if agent.reached_s is not None:
         yield "headrace_registry_reached_timestamp_seconds", (), agent.reached_s
-    for (of, version, hazard), count in supervisor.hazards.items():
-        yield "headrace_hazards_total", (("model", of), ("version", version), ("hazard", hazard)), count
     for model in list(supervisor.models.values()):
         yield from _of_model(model)
         limit_rows = model.config.queue.max_rows * supervisor.config.gateway.processes
@@ -72,9 +70,10 @@ def _of_model(model: ServedModel) -> Iterator[Sample]:
     yield "headrace_model_ready", labels, float(model.ready)
     yield "headrace_workers_wanted", labels, model.config.replicas
     if model.canary is not None:
-        for (label, passed), count in model.canary.counts.items():
-            result = "passed" if passed else "failed"
+        for label, result, count in model.canary.counts.items():
             yield "headrace_probes_total", (*labels, ("version", label), ("result", result)), count
+    for label, hazard, count in model.hazards.items():
+        yield "headrace_hazards_total", (*labels, ("version", label), ("hazard", hazard)), count
     yield "headrace_registry_problem", labels, float(any(track.registry_problem for track in model.tracks))
     yield "headrace_rollout_problem", labels, float(any(track.blocked for track in model.tracks))
     yield "headrace_rollbacks_total", labels, sum(track.rollbacks for track in model.tracks)
@@ -128,8 +127,6 @@ def _processes(supervisor: Supervisor) -> Iterator[Process]:
     yield Process(os.getpid(), "supervisor")
     if supervisor.agent.pid is not None:
         yield Process(supervisor.agent.pid, "registry")
-    if supervisor.recorder_process is not None and supervisor.recorder_process.pid is not None:
-        yield Process(supervisor.recorder_process.pid, "recorder")
     if supervisor.recorder_process is not None and supervisor.recorder_process.pid is not None:
         yield Process(supervisor.recorder_process.pid, "recorder")
     for index, pid in supervisor.gateways.running:
