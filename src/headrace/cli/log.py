@@ -169,7 +169,7 @@ def _readable() -> Iterator[None]:
     try:
         yield
     except ImportError:
-        raise UsageError("the log has Parquet files: pip install 'headrace[parquet]'") from None
+        raise UsageError("the log has Parquet files: install headrace's extra 'parquet'") from None
     except PermissionError as error:
         raise UsageError(f"{error.filename}: {error.strerror}; the log is its owner's alone") from None
     except KeyboardInterrupt:

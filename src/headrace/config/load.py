@@ -18,6 +18,7 @@ from headrace.core.errors import ConfigError, UsageError
 from headrace.core.identity import parse_model_uri, valid_name
 
 T = TypeVar("T")
+M = TypeVar("M", bound=tree.Model)
 
 _UNKNOWN = re.compile(r"unknown field `([^`]+)`")
 _AT = re.compile(r" - at `\$(?P<path>[^`]*)`$")
@@ -78,11 +79,14 @@ def _anchored(config: tree.Config, folder: Path) -> tree.Config:
     def anchor(text: str) -> str:
         return str(folder / Path(text).expanduser())
 
-    def model(one: tree.Model) -> tree.Model:
+    def model(one: M) -> M:
         if parse_model_uri(one.uri).kind == "path" and not urlsplit(one.uri).scheme:
             one = msgspec.structs.replace(one, uri=anchor(one.uri))
         if one.checks.file is not None:
             one = msgspec.structs.replace(one, checks=msgspec.structs.replace(one.checks, file=anchor(one.checks.file)))
+        if (log := one.prediction_log) is not None:
+            log = msgspec.structs.replace(log, path=folder / log.path.expanduser())
+            one = msgspec.structs.replace(one, prediction_log=log)
         return one
 
     environments = config.environments
@@ -90,6 +94,7 @@ def _anchored(config: tree.Config, folder: Path) -> tree.Config:
     return msgspec.structs.replace(
         config,
         models={name: model(one) for name, one in config.models.items()},
+        wildcard=config.wildcard and model(config.wildcard),
         environments=msgspec.structs.replace(
             environments, wheels=wheels and anchor(wheels), prebuilt=prebuilt and anchor(prebuilt)
         ),
@@ -120,13 +125,13 @@ def check(config: tree.Config) -> None:
         raise ConfigError(f"models.{WILDCARD}", "is served on the shared port: set gateway.port")
     if config.telemetry.otlp is not None:
         _check_otlp()
-    if config.wildcard is not None and config.wildcard.prediction_log is not None:
-        _check_prediction_log(f"models.{WILDCARD}.prediction_log", config.wildcard.prediction_log)
-    for name, model in config.models.items():
+    wildcard = {WILDCARD: config.wildcard} if config.wildcard is not None else {}
+    for name, model in {**config.models, **wildcard}.items():
         if model.cache is not None and model.cache.url is not None:
             _check_redis(f"models.{name}.cache.url", model.cache.url)
         if model.prediction_log is not None:
             _check_prediction_log(f"models.{name}.prediction_log", model.prediction_log)
+    for name, model in config.models.items():
         if model.port is None and config.gateway.port is None:
             raise ConfigError(
                 f"models.{name}.port",
@@ -136,7 +141,7 @@ def check(config: tree.Config) -> None:
 
 def _check_prediction_log(path: str, log: tree.PredictionLog) -> None:
     if log.format == "parquet" and find_spec("pyarrow") is None:
-        raise ConfigError(f"{path}.format", "needs the package 'pyarrow': pip install 'headrace[parquet]'")
+        raise ConfigError(f"{path}.format", "needs the package 'pyarrow': install headrace's extra 'parquet'")
 
 
 def _check_otlp() -> None:
@@ -145,7 +150,7 @@ def _check_otlp() -> None:
     except ModuleNotFoundError:
         there = False
     if not there:
-        raise ConfigError("telemetry.otlp", "needs OpenTelemetry's packages: pip install 'headrace[otel]'")
+        raise ConfigError("telemetry.otlp", "needs OpenTelemetry's packages: install headrace's extra 'otel'")
 
 
 def _check_redis(path: str, url: str) -> None:
@@ -153,7 +158,7 @@ def _check_redis(path: str, url: str) -> None:
     try:
         from redis.connection import parse_url  # noqa: PLC0415 - an optional package
     except ImportError:
-        raise ConfigError(path, "needs the package 'redis': pip install 'headrace[redis]'") from None
+        raise ConfigError(path, "needs the package 'redis': install headrace's extra 'redis'") from None
     try:
         parse_url(url)  # type: ignore[no-untyped-call]
     except (ValueError, TypeError):

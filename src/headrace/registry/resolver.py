@@ -190,7 +190,7 @@ def _require_database(uri: str) -> None:
             import sqlalchemy  # noqa: F401
         except ImportError:
             raise UsageError(
-                f"the registry {uri} is a database, which mlflow-skinny cannot read; install headrace[full]"
+                f"the registry {uri} is a database, which mlflow-skinny cannot read; install headrace's extra 'full'"
             ) from None
 
 

@@ -103,6 +103,39 @@ def test_a_missing_file(tmp_path: Path) -> None:
         load_file(tmp_path / "absent.yaml")
 
 
+def test_relative_paths_start_where_the_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    (tmp_path / "headrace.yaml").write_text(
+        """
+        gateway: {port: 0}
+        models:
+          a: {uri: ./a, checks: {file: a.json}, prediction_log: {path: logs}}
+          b: {uri: "models:/b/1", prediction_log: {path: ~/logs}}
+          "*": {uri: "models:/*@production", prediction_log: {path: all}, checks: {file: all.json}}
+        """,
+        encoding="utf-8",
+    )
+    config = load_file(tmp_path / "headrace.yaml")
+    a, b, wildcard = config.models["a"], config.models["b"], config.wildcard
+    assert a.prediction_log is not None
+    assert b.prediction_log is not None
+    assert wildcard is not None
+    assert wildcard.prediction_log is not None
+    assert (a.uri, a.checks.file) == (str(tmp_path / "a"), str(tmp_path / "a.json"))
+    assert (a.prediction_log.path, b.prediction_log.path) == (tmp_path / "logs", Path("/home/me/logs"))
+    assert (wildcard.uri, wildcard.checks.file) == ("models:/*@production", str(tmp_path / "all.json"))
+    assert wildcard.prediction_log.path == tmp_path / "all"
+
+
+@pytest.mark.parametrize("name", ["m", "*"])
+@pytest.mark.parametrize("url", ["redis://h:notaport/0", "http://h"])
+def test_a_caches_url_is_checked_for_every_model(name: str, url: str) -> None:
+    entry = {"uri": "models:/*@production" if name == "*" else "models:/m/1", "cache": {"url": url}}
+    with pytest.raises(ConfigError) as caught:
+        parse({"gateway": {"port": 0}, "models": {name: entry}})
+    assert caught.value.path == f"models.{name}.cache.url"
+
+
 def test_home_is_a_path() -> None:
     document = {"home": "/var/cache/headrace", "models": {"topic": {"uri": "models:/topic/1", "port": 5001}}}
     assert parse(document).home == Path("/var/cache/headrace")

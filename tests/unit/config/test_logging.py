@@ -42,7 +42,7 @@ def test_parquet_without_its_package_is_refused_with_one_line(name: str, monkeyp
     with pytest.raises(ConfigError) as error:
         parse(document)
     assert str(error.value) == (
-        f"models.{name}.prediction_log.format: needs the package 'pyarrow': pip install 'headrace[parquet]'"
+        f"models.{name}.prediction_log.format: needs the package 'pyarrow': install headrace's extra 'parquet'"
     )
 
 
@@ -52,7 +52,7 @@ def test_traces_without_their_packages_are_refused_with_one_line(monkeypatch: py
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
     with pytest.raises(ConfigError) as error:
         parse(document)
-    assert str(error.value) == "telemetry.otlp: needs OpenTelemetry's packages: pip install 'headrace[otel]'"
+    assert str(error.value) == "telemetry.otlp: needs OpenTelemetry's packages: install headrace's extra 'otel'"
 
 
 @pytest.mark.parametrize(
