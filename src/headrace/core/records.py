@@ -81,10 +81,14 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PredictionLog(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and how one model's requests and answers are kept; `keep` None: every file. Durations in seconds."""
+    """Where and how one model's requests and answers are kept; `keep` None: every file. Durations in seconds.
+
+    `max_body_bytes` is of a body as it is kept; gateways know only how large a compressed one is as it comes.
+    """
 
     directory: str
     format: Literal["jsonl", "parquet"] = "jsonl"
+    max_body_bytes: int = 65_536
     max_file_bytes: int = 64 * 1024 * 1024
     max_file_age_s: float = 3600.0
     keep: int | None = 24

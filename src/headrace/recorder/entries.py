@@ -13,7 +13,8 @@ from headrace.core.redacting import redact
 from headrace.recorder.lines import moment
 from headrace_worker import wire
 
-_MAX_INFLATED_BYTES = 1 << 20
+MAX_NESTING = 200
+"""How deep a body may be to be kept: whoever reads an entry, or turns it into Parquet, must be able to read it, too."""
 
 
 class Entry(msgspec.Struct, kw_only=True):
@@ -34,8 +35,8 @@ class Entry(msgspec.Struct, kw_only=True):
     omitted: str
 
 
-def entry(record: Record, fields: AbstractSet[str]) -> Entry:
-    """What is kept of a request, without the values of `fields`."""
+def entry(record: Record, fields: AbstractSet[str], max_body_bytes: int) -> Entry:
+    """What is kept of a request, without the values of `fields`; bodies inflate to at most `max_body_bytes`."""
     content_type, encoding, _ = wire.split_head(record.head)
     why: list[str] = []
     if fields and record.request is not None and not _is_json(content_type):
@@ -43,8 +44,15 @@ def entry(record: Record, fields: AbstractSet[str]) -> Entry:
         request = None
         why.append("request: not JSON, so nothing can be redacted")
     else:
-        request = _value(record.request, encoding, fields, "request", why)
-    answer = _value(record.answer, b"", fields, "answer", why)
+        body = record.request
+        if body is not None and encoding not in {b"", b"identity"}:
+            body = _inflated(body, max_body_bytes, why)
+        elif body is None:
+            why.append("request: too large")
+        request = _value(body, fields, "request", why)
+    if record.answer is None:
+        why.append("answer: too large")
+    answer = _value(record.answer, fields, "answer", why)
     if fields and record.status >= 400 and isinstance(answer, dict):
         # What an error says may repeat the input.
         answer = {"error_code": answer.get("error_code")}
@@ -65,19 +73,16 @@ def entry(record: Record, fields: AbstractSet[str]) -> Entry:
     )
 
 
-def _value(body: bytes | None, encoding: bytes, fields: AbstractSet[str], what: str, why: list[str]) -> Any:
+def _value(body: bytes | None, fields: AbstractSet[str], what: str, why: list[str]) -> Any:
     """A body as data: parsed where it is JSON, as text where it is not; None, and why, where it is not kept."""
     if body is None:
-        why.append(f"{what}: too large")
         return None
-    if encoding not in {b"", b"identity"}:
-        try:
-            body = _inflated(body)
-        except (zlib.error, ValueError) as error:
-            why.append(f"{what}: {error}")
-            return None
     try:
         value = msgspec.json.decode(body)
+        # Most bodies have fewer brackets than that, let alone one in the other.
+        if body.count(b"[") + body.count(b"{") > MAX_NESTING and _is_deeper(value, MAX_NESTING):
+            why.append(f"{what}: nested too deeply")
+            return None
         return redact(value, fields) if fields else value
     except (msgspec.DecodeError, UnicodeDecodeError):
         if fields:
@@ -93,10 +98,29 @@ def _is_json(content_type: bytes | None) -> bool:
     return content_type is not None and b"json" in content_type.lower()
 
 
-def _inflated(body: bytes) -> bytes:
-    """Gzip or deflate undone, up to a bound; raises zlib.error or ValueError."""
+def _is_deeper(value: Any, most: int) -> bool:
+    """Whether arrays and objects are more than `most` deep, without being as deep itself."""
+    level = [value]
+    for _ in range(most + 1):
+        level = [one for one in level if isinstance(one, list | dict)]
+        if not level:
+            return False
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    return True
+
+
+def _inflated(body: bytes, most_bytes: int, why: list[str]) -> bytes | None:
+    """Gzip or deflate undone as far as `most_bytes`; None, and why, where that is not possible."""
     inflating = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-    made = inflating.decompress(body, _MAX_INFLATED_BYTES)
-    if inflating.unconsumed_tail or not inflating.eof:
-        raise ValueError("too large")
+    try:
+        made = inflating.decompress(body, most_bytes + 1)
+    except zlib.error as error:
+        why.append(f"request: {error}")
+        return None
+    if len(made) > most_bytes:
+        why.append("request: too large")
+        return None
+    if not inflating.eof:
+        why.append("request: compressed, and cut off")
+        return None
     return made

@@ -37,8 +37,12 @@ SCHEMA = pa.schema(
 """`request` and `answer` are JSON texts: every model has its own form of them."""
 
 
-def convert(path: Path) -> None:
-    """Turn `path` into a Parquet file beside it, and remove it. Raises OSError; `path` is there until all is well."""
+def convert(path: Path) -> int:
+    """Turn `path` into a Parquet file beside it, and remove it; returns how many lines were no entries and left out.
+
+    Raises OSError, and whatever pyarrow makes of an entry that fits no column; `path` is there until all is well.
+    """
+    left_out = 0
     target = path.with_suffix(".parquet")
     part = path.with_suffix(".parquet.part")
     part.unlink(missing_ok=True)
@@ -46,8 +50,10 @@ def convert(path: Path) -> None:
     try:
         with os.fdopen(fd, "wb") as file:
             with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
-                for entries in _groups(path):
-                    writer.write_table(_table(entries))
+                for entries, unreadable in _groups(path):
+                    left_out += unreadable
+                    if entries:
+                        writer.write_table(_table(entries))
             file.flush()
             os.fsync(file.fileno())
         part.rename(target)
@@ -55,6 +61,7 @@ def convert(path: Path) -> None:
         part.unlink(missing_ok=True)
         raise
     path.unlink()
+    return left_out
 
 
 def read(path: Path) -> Iterator[Entry]:
@@ -67,19 +74,22 @@ def read(path: Path) -> Iterator[Entry]:
                 yield Entry(time=when, request=request, answer=answer, **row)
 
 
-def _groups(path: Path) -> Iterator[list[Entry]]:
+def _groups(path: Path) -> Iterator[tuple[list[Entry], int]]:
+    """Entries, as many as make a row group, and how many lines between them were none."""
     decoder = msgspec.json.Decoder(Entry)
     held: list[Entry] = []
-    size = 0
+    size = unreadable = 0
     with path.open("rb") as lines:
         for line in lines:
-            held.append(decoder.decode(line))
+            try:
+                held.append(decoder.decode(line))
+            except (msgspec.DecodeError, RecursionError):
+                unreadable += 1
             size += len(line)
             if len(held) >= _ROW_GROUP_ROWS or size >= _ROW_GROUP_BYTES:
-                yield held
-                held, size = [], 0
-    if held:
-        yield held
+                yield held, unreadable
+                held, size, unreadable = [], 0, 0
+    yield held, unreadable
 
 
 def _table(entries: list[Entry]) -> Any:

@@ -2,7 +2,8 @@
 
 A Parquet file is worth nothing until its last byte is there, so none is written to: entries go to JSON lines, which
 survive any death, and a finished file is turned into Parquet under another name and renamed. What a recorder that was
-killed has left is found and finished by the next.
+killed has left is found and finished by the next. Writing and converting fail each for itself: a file that cannot be
+converted keeps no entry from the next file.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ import msgspec
 
 from headrace.core.records import PredictionLog, Record
 from headrace.recorder.entries import entry
-from headrace.recorder.files import closed_files, current_file, next_file
+from headrace.recorder.files import bad_file, bad_files, closed_files, current_file, next_file
 
 _WRITE_BYTES = 1 << 20
 _RETRY_S = 1.0
+_MOST_RETRY_S = 60.0
 
 
 class PredictionWriter:
@@ -76,9 +78,9 @@ class _ModelLog:
         self._failed = 0
         self._failing = False
         self._retry_s = 0.0
-        self._unconverted: list[Path] = []
+        self._unconverted = _Unconverted(name, tell)
         with contextlib.suppress(OSError):
-            self._unconverted = self._left_behind()
+            self._unconverted.paths += self._left_behind()
         # At once, not with the first entry: who starts it should hear now that it cannot be written.
         self._try(lambda: None)
 
@@ -91,7 +93,7 @@ class _ModelLog:
         part: list[bytes] = []
         size = 0
         for record in records:
-            line = msgspec.json.encode(entry(record, self._fields))
+            line = msgspec.json.encode(entry(record, self._fields, self._options.max_body_bytes))
             part.append(line)
             size += len(line) + 1
             if size >= _WRITE_BYTES:
@@ -103,8 +105,7 @@ class _ModelLog:
         """Finish a file that is old, and turn finished ones into Parquet."""
         if self._fd is not None and self._size_bytes and time.time() - self._began_s >= self._options.max_file_age_s:
             self._try(self._finish_file)
-        if self._unconverted and not self._failing:
-            self._try(self._convert)
+        self._unconverted.convert()
 
     def close(self) -> None:
         """Let go of the file; it is gone on with after the next start."""
@@ -186,6 +187,7 @@ class _ModelLog:
         self._size_bytes += len(data)
 
     def _finish_file(self) -> None:
+        self._forget_old()  # first: on a full disk it is what makes room
         if self._fd is not None:
             os.fsync(self._fd)
         finished = next_file(self._directory, self._name, time.time())
@@ -193,24 +195,16 @@ class _ModelLog:
         self.close()
         self._size_bytes = 0
         if self._options.format == "parquet":
-            self._unconverted.append(finished)
-            self._convert()
-        self._forget_old()
-
-    def _convert(self) -> None:
-        from headrace.recorder.parquet import convert  # noqa: PLC0415 - an optional package, and a slow import
-
-        while self._unconverted:
-            convert(self._unconverted[0])
-            self._unconverted.pop(0)
+            self._unconverted.paths.append(finished)
 
     def _forget_old(self) -> None:
+        """Leave room for one more file among the `keep` newest."""
         keep = self._options.keep
         if keep is None:
             return
-        closed = closed_files(self._directory, self._name)
-        for path in closed[: max(0, len(closed) - keep)]:
-            path.unlink(missing_ok=True)
+        for there in (closed_files(self._directory, self._name), bad_files(self._directory, self._name)):
+            for path in there[: max(0, len(there) - keep + 1)]:
+                path.unlink(missing_ok=True)
 
     def _left_behind(self) -> list[Path]:
         """Finished files that should be Parquet and are not yet, and remains of an interrupted conversion."""
@@ -220,6 +214,71 @@ class _ModelLog:
         for path in found:
             path.with_suffix(".parquet.part").unlink(missing_ok=True)
         return found
+
+
+class _Unconverted:
+    """Finished files (`paths`, oldest first) that are to become Parquet."""
+
+    def __init__(self, name: str, tell: Callable[..., None]) -> None:
+        self.paths: list[Path] = []
+        self._name = name
+        self._tell = tell
+        self._failing = False
+        self._wait_s = 0.0
+        self._retry_s = 0.0
+
+    def convert(self) -> None:
+        """Convert them all, or as far as it goes; then it is tried again later, more and more rarely."""
+        if not self.paths or time.monotonic() < self._retry_s:
+            return
+        while self.paths:
+            try:
+                if self.paths[0].exists():  # it may have been forgotten meanwhile, or taken away
+                    self._convert(self.paths[0])
+            except (OSError, ImportError, MemoryError) as error:
+                self._failed(error)
+                return
+            self.paths.pop(0)
+        if self._failing:
+            self._failing = False
+            self._wait_s = 0.0
+            self._tell("info", "prediction log converted again", model=self._name)
+
+    def _convert(self, path: Path) -> None:
+        from headrace.recorder.parquet import convert  # noqa: PLC0415 - an optional package, and a slow import
+
+        try:
+            left_out = convert(path)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever pyarrow finds wrong with it: it will do so again
+            aside = bad_file(path)
+            path.rename(aside)
+            self._tell(
+                "error",
+                "prediction log file set aside",
+                model=self._name,
+                path=str(aside),
+                reason=type(error).__name__,
+                kept="the other files",
+            )
+            return
+        if left_out:
+            self._tell("warning", "prediction log lines left out", model=self._name, path=str(path), lines=left_out)
+
+    def _failed(self, error: Exception) -> None:
+        if not self._failing:
+            self._failing = True
+            self._tell(
+                "error",
+                "prediction log not converted",
+                model=self._name,
+                path=str(self.paths[0]),
+                reason=getattr(error, "strerror", None) or str(error) or type(error).__name__,
+                kept="the file as JSON lines",
+            )
+        self._wait_s = min(_MOST_RETRY_S, 2 * self._wait_s or _RETRY_S)
+        self._retry_s = time.monotonic() + self._wait_s
 
 
 def _whole_bytes(fd: int, size_bytes: int) -> int:

@@ -34,7 +34,7 @@ from headrace.core.records import (
 )
 from headrace.recorder.lines import LineWriter
 from headrace.recorder.predictions import PredictionWriter
-from headrace.recorder.sink import Sink
+from headrace.recorder.sink import Sink, Writer
 
 _MAX_WAITING_BYTES = 64 * 1024 * 1024
 _LAST_WORDS_S = 1.0
@@ -84,23 +84,19 @@ class Recorder:
             self._control.write(message)
 
     async def _open(self, opened: Open) -> None:
-        self._sinks.append(
-            (
-                ACCESS | SLOW,
-                Sink("access", LineWriter(opened.log_fd, text=opened.text, tell=self.tell), _MAX_WAITING_BYTES),
-            )
-        )
+        self._add(ACCESS | SLOW, "access", LineWriter(opened.log_fd, text=opened.text, tell=self.tell))
         if opened.predictions:
-            self._sinks.append(
-                (PREDICTION, Sink("prediction", PredictionWriter(opened.predictions, self.tell), _MAX_WAITING_BYTES))
-            )
+            self._add(PREDICTION, "prediction", PredictionWriter(opened.predictions, self.tell))
         if opened.traces:
             from headrace.recorder.spans import SpanWriter  # noqa: PLC0415 - an optional package, and a slow import
 
-            self._sinks.append((TRACE, Sink("trace", SpanWriter(opened.otlp_endpoint, self.tell), _MAX_WAITING_BYTES)))
+            self._add(TRACE, "trace", SpanWriter(opened.otlp_endpoint, self.tell))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(opened.socket)  # noqa: PTH108 - of a recorder that was killed
         self._server = await asyncio.start_unix_server(self._accept, opened.socket)
+
+    def _add(self, wanted_by: int, log: str, writer: Writer) -> None:
+        self._sinks.append((wanted_by, Sink(log, writer, _MAX_WAITING_BYTES, self.tell)))
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._listen(reader, writer))

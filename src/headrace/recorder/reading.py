@@ -39,8 +39,7 @@ def tail(directory: Path, name: str, most: int, *, follow: bool) -> Iterator[Ent
     file = _opened(path)
     known = {closed.stem for closed in _finished(directory, name)}
     try:
-        here = list(_decoded(file)) if file is not None else []
-        last: deque[Entry] = deque(here, maxlen=most)
+        last: deque[Entry] = deque(_decoded(file) if file is not None else (), maxlen=most)
         for closed in reversed(_finished(directory, name)):
             if len(last) >= most:
                 break
@@ -94,7 +93,7 @@ def _decoded(file: BufferedReader) -> Iterator[Entry]:
             return
         try:
             yield _decoder.decode(line)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             continue
 
 

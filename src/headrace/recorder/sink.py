@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
-from typing import Protocol
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 from headrace.core.records import Record
+
+T = TypeVar("T")
 
 _TICK_S = 0.5
 _RECORD_BYTES = 1024
@@ -17,7 +22,7 @@ class Writer(Protocol):
     """What a sink drives, always in its own thread."""
 
     def write(self, records: list[Record]) -> int:
-        """Write; returns how many were written. Raises nothing: what fails is told by the writer itself."""
+        """Write; returns how many were written. What is expected to fail is told by the writer, not raised."""
         ...
 
     def tick(self) -> None:
@@ -30,15 +35,20 @@ class Writer(Protocol):
 
 
 class Sink:
-    """`written`, `failed` and `dropped` count records; `max_bytes` is how much may wait for the writer."""
+    """`written`, `failed` and `dropped` count records; `max_bytes` is how much may wait for the writer.
 
-    def __init__(self, log: str, writer: Writer, max_bytes: int) -> None:
+    A writer that raises has a fault, and goes on with what comes next: `tell` hears of it once, until it works again.
+    """
+
+    def __init__(self, log: str, writer: Writer, max_bytes: int, tell: Callable[..., None]) -> None:
         self.log = log
         self.written = 0
         self.failed = 0
         self.dropped = 0
         self._writer = writer
         self._max_bytes = max_bytes
+        self._tell = tell
+        self._failing: set[str] = set()
         self._waiting_bytes = 0
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[tuple[list[Record], int] | None] = queue.SimpleQueue()
@@ -66,15 +76,36 @@ class Sink:
             try:
                 taken = self._queue.get(timeout=_TICK_S)
             except queue.Empty:
-                self._writer.tick()
+                self._guarded("tick", self._writer.tick)
                 continue
             if taken is None:
-                self._writer.close()
+                self._guarded("close", self._writer.close)
                 return
             records, size_bytes = taken
             with self._lock:
                 self._waiting_bytes -= size_bytes
-            written = self._writer.write(records)
+            written = self._guarded("write", lambda: self._writer.write(records)) or 0  # noqa: B023 - called at once
             self.written += written
             self.failed += len(records) - written
-            self._writer.tick()
+            self._guarded("tick", self._writer.tick)
+
+    def _guarded(self, step: str, act: Callable[[], T]) -> T | None:
+        """What `act` returns; None if it raised: this thread is the only one, and must outlive any fault."""
+        try:
+            done = act()
+        except Exception as error:  # noqa: BLE001 - said below, without its text: that may repeat what people sent
+            if step not in self._failing:
+                self._failing.add(step)
+                last = traceback.extract_tb(error.__traceback__)[-1]
+                where = f"{Path(last.filename).name}:{last.lineno}"
+                self._tell(
+                    "error",
+                    f"{self.log} log failing",
+                    step=step,
+                    reason=type(error).__name__,
+                    where=where,
+                    kept="all serving",
+                )
+            return None
+        self._failing.discard(step)
+        return done

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,6 +31,7 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _SCOPE = InstrumentationScope("headrace", __version__)
 _MAX_LINKS = 128
 _TRACES_PATH = "/v1/traces"
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 class SpanWriter:
@@ -135,7 +137,7 @@ def _of_request(record: Record, trace: Trace, batch: list[SpanContext], resource
 def _http_attributes(record: Record, route: str) -> dict[str, AttributeValue]:
     """OpenTelemetry's semantic conventions for HTTP servers, and what is headrace's own."""
     host, _, port = record.host.decode("latin-1").rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not _PORT.fullmatch(port):
         host, port = record.host.decode("latin-1"), ""
     about: dict[str, AttributeValue | None] = {
         "http.request.method": record.method.decode("latin-1"),

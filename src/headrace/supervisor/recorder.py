@@ -54,6 +54,7 @@ def _prediction_logs(config: Config) -> dict[str, PredictionLog]:
         name: PredictionLog(
             directory=str(kept.path.absolute()),
             format=kept.format,
+            max_body_bytes=kept.max_body_bytes,
             max_file_bytes=kept.max_file_bytes,
             max_file_age_s=kept.max_file_age_s,
             keep=kept.keep,

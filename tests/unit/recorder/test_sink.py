@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 from headrace.core.records import Record
 from headrace.recorder.sink import Sink
@@ -30,9 +31,51 @@ class Held:
         self.closed = True
 
 
+def told_nothing(*_: object, **__: object) -> None:
+    raise AssertionError("nothing is to be told")
+
+
+class Faulty:
+    """A writer with a fault: it raises for some batches, and whenever it should finish."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def write(self, records: list[Record]) -> int:
+        if records[0].model == "poison":
+            raise RecursionError("what a request held")
+        self.batches.append(len(records))
+        return len(records)
+
+    def tick(self) -> None:
+        pass
+
+    def close(self) -> None:
+        raise ValueError("what a request held")
+
+
+def test_a_writer_that_raises_loses_that_batch_and_is_told_once() -> None:
+    told: list[tuple[str, dict[str, Any]]] = []
+    writer = Faulty()
+    sink = Sink("prediction", writer, 100_000, lambda _, event, **fields: told.append((event, fields)))
+    poison = record(0, model="poison")
+    for batch in ([record(1)], [poison, poison], [poison], [record(2), record(3)], [poison]):
+        sink.offer(batch)
+    assert sink.finish(20.0)
+    assert writer.batches == [1, 2]
+    assert (sink.written, sink.failed, sink.dropped) == (3, 4, 0)
+    assert [(event, f["step"], f["reason"]) for event, f in told] == [
+        ("prediction log failing", "write", "RecursionError"),
+        ("prediction log failing", "write", "RecursionError"),
+        ("prediction log failing", "close", "ValueError"),
+    ]
+    assert "held" not in str(told), "an exception's text may repeat a request"
+    assert all(f["where"].startswith("test_sink.py:") for _, f in told)
+
+
 def test_what_does_not_fit_is_dropped_and_everything_is_counted() -> None:
     writer = Held()
-    sink = Sink("prediction", writer, max_bytes=100_000)
+    sink = Sink("prediction", writer, 100_000, told_nothing)
     sink.offer([record(0), record(1)])
     assert writer.begun.wait(20)
     large = record(2, request=b"x" * 60_000)

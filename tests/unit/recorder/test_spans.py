@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from opentelemetry.sdk.resources import Resource
 
 from headrace.core.records import CLIENT_CLOSED, TRACE, Record, Trace
@@ -66,3 +67,20 @@ def test_times_never_go_back_and_links_are_bounded() -> None:
     made = spans(many, Resource.get_empty())
     assert all((span.start_time or 0) <= (span.end_time or 0) for span in made)
     assert max(len(span.links) for span in made) == 128
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "port"),
+    [
+        (b"models.example:8080", "models.example", 8080),
+        (b"models.example", "models.example", None),
+        (b"[::1]:80", "[::1]", 80),
+        (b"x:\xb2", "x:\u00b2", None),
+        (b"x:" + b"9" * 5000, "x:" + "9" * 5000, None),
+        (b"x:", "x:", None),
+    ],
+)
+def test_any_host_header_makes_a_span(host: bytes, address: str, port: int | None) -> None:
+    root = spans([traced(0, host=host)], Resource.get_empty())[0]
+    about = root.attributes or {}
+    assert (about["server.address"], about.get("server.port")) == (address, port)
