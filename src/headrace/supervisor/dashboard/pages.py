@@ -8,6 +8,7 @@ import json
 import math
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from headrace import __version__
 from headrace.supervisor.dashboard import views, words
@@ -33,6 +35,13 @@ _HERE = Path(__file__).parent
 _MOST_EXAMPLE_CHARS = 64 * 1024
 
 
+@dataclass
+class _Listeners:
+    """How many pages have their live part open now."""
+
+    now: int = 0
+
+
 class Dashboard:
     """`routes` are what an application mounts."""
 
@@ -40,7 +49,7 @@ class Dashboard:
         self._supervisor = supervisor
         self._trying = Trying(supervisor)
         self._templates = _templates()
-        self._listeners = 0
+        self._listeners = _Listeners()
         self._rendered: dict[str | None, tuple[float, str]] = {}
         self._histories: dict[str, tuple[object, list[dict[str, Any]]]] = {}
         self.routes: list[BaseRoute] = [
@@ -59,11 +68,11 @@ class Dashboard:
 
     async def _one(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in self._supervisor.models:
+        model = self._supervisor.models.get(name)
+        if model is None:
             page = self._templates.get_template("missing.html")
             return HTMLResponse(page.render(**views.top(self._supervisor), name=name), 404)
-        model = self._supervisor.models[name]
-        data = {**await self._data(name), **await asyncio.to_thread(_example_of, model)}
+        data = {**await self._data(model), **await asyncio.to_thread(_example_of, model)}
         return HTMLResponse(self._templates.get_template("model.html").render(data))
 
     async def _events(self, request: Request) -> Response:
@@ -72,44 +81,42 @@ class Dashboard:
             return JSONResponse({"error_code": "NOT_FOUND", "message": "no such model"}, 404)
         if self._supervisor.draining:
             return JSONResponse({"error_code": "TEMPORARILY_UNAVAILABLE", "message": "headrace is stopping"}, 503)
-        if self._listeners >= MOST_LISTENERS:
+        if self._listeners.now >= MOST_LISTENERS:
             message = f"{MOST_LISTENERS} pages are open already"
             return JSONResponse({"error_code": "REQUEST_LIMIT_EXCEEDED", "message": message}, 429)
-        return StreamingResponse(self._live(name), media_type="text/event-stream")
+        return _Events(self._live(name), self._listeners)
 
     async def _live(self, name: str | None) -> AsyncIterator[str]:
         """The live part of a page, now and again as it changes; ends when the model goes, or headrace does."""
-        self._listeners += 1
         sent = ""
-        try:
-            yield f"event: hello\ndata: {__version__}\n\n"
-            while not self._supervisor.draining:
-                if name is not None and name not in self._supervisor.models:
-                    yield _event("gone", f"{name} is not served any more")
-                    return
-                html = await self._fragment(name)
-                if html != sent:
-                    yield _event("live", html)
-                    sent = html
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_MOVING_S if self._moving(name) else _STILL_S):
-                        await self._supervisor.recorder.news()
-        finally:
-            self._listeners -= 1
+        yield f"event: hello\ndata: {__version__}\n\n"
+        while not self._supervisor.draining:
+            model = self._supervisor.models.get(name) if name is not None else None
+            if name is not None and model is None:
+                yield _event("gone", f"{name} is not served any more")
+                return
+            html = await self._fragment(model)
+            if html != sent:
+                yield _event("live", html)
+                sent = html
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_MOVING_S if self._moving(model) else _STILL_S):
+                    await self._supervisor.recorder.news()
 
-    async def _fragment(self, name: str | None) -> str:
+    async def _fragment(self, model: ServedModel | None) -> str:
         """The live part; pages that show the same within half a second share it."""
+        name = model.name if model is not None else None
         held_s, html = self._rendered.get(name, (-math.inf, ""))
         if time.monotonic() - held_s > _MOVING_S / 2:
-            template = self._templates.get_template("_model.html" if name is not None else "_overview.html")
-            html = template.render(await self._data(name))
+            template = self._templates.get_template("_model.html" if model is not None else "_overview.html")
+            html = template.render(await self._data(model))
             self._rendered[name] = time.monotonic(), html
         return html
 
-    def _moving(self, name: str | None) -> bool:
+    def _moving(self, model: ServedModel | None) -> bool:
         """Whether a version is on its way up: then it is worth looking more often."""
-        models = self._supervisor.models
-        return any(m.main.candidate is not None for m in (models.values() if name is None else [models[name]]))
+        models = self._supervisor.models.values() if model is None else [model]
+        return any(one.main.candidate is not None for one in models)
 
     async def _example(self, request: Request) -> Response:
         model = self._supervisor.models.get(request.path_params["name"])
@@ -125,13 +132,17 @@ class Dashboard:
             return JSONResponse({"error_code": "NOT_FOUND", "message": "no such model"}, 404)
         return await self._trying.answer(request, model)
 
-    async def _data(self, name: str | None) -> dict[str, Any]:
+    async def _data(self, model: ServedModel | None) -> dict[str, Any]:
+        """What a page shows. A model that is gone by the end is shown as it was."""
         models = self._supervisor.models
-        wanted = models if name is None else {name: models[name]}
-        entries = await asyncio.to_thread(self._entries, list(wanted.values()))
-        if name is None:
+        entries = await asyncio.to_thread(self._entries, [model] if model is not None else [*models.values()])
+        for name in {*self._histories, *self._rendered}:
+            if name is not None and name not in models:
+                self._histories.pop(name, None)
+                self._rendered.pop(name, None)
+        if model is None:
             return views.overview(self._supervisor, entries)
-        return views.one_model(self._supervisor, models[name], entries[name])
+        return views.one_model(self._supervisor, model, entries[model.name])
 
     def _entries(self, models: list[ServedModel]) -> views.Entries:
         """Every model's history, read only where its file has changed."""
@@ -144,6 +155,22 @@ class Dashboard:
                 self._histories[model.name] = mark, entries
             found[model.name] = entries
         return found
+
+
+class _Events(StreamingResponse):
+    """A page's live part, which is a listener from the moment it is answered, whether it is ever read or not."""
+
+    def __init__(self, events: AsyncIterator[str], listeners: _Listeners) -> None:
+        super().__init__(events, media_type="text/event-stream")
+        listeners.now += 1
+        self._listeners = listeners
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer until the events end, or the page is closed."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._listeners.now -= 1
 
 
 def _example_of(model: ServedModel) -> dict[str, Any]:
