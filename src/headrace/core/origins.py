@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 # Names that nobody can register in the public DNS: a site that rebinds its own name cannot have one of these.
-_PRIVATE_SUFFIXES = (".internal", ".local", ".svc", ".test")
+_PRIVATE_SUFFIXES = (".internal", ".local", ".svc")
 _FORM_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 

@@ -21,7 +21,8 @@ def test_private_names_are_known_unless_on_loopback(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["", "evil.example", "127.0.0.1.evil.example", "localhost.evil.example:5100", "[", "x@evil.example"]
+    "host",
+    ["", "evil.example", "127.0.0.1.evil.example", "localhost.evil.example:5100", "a.test", "[", "x@evil.example"],
 )
 def test_what_can_be_registered_in_the_dns_is_not(host: str) -> None:
     assert not is_known_host(host, (), loopback=False)
