@@ -160,6 +160,21 @@ def test_ports_have_one_name_and_one_number_everywhere() -> None:
         assert {one["port"] for one in rule["ports"]} <= set(named)
 
 
+def test_the_probes_are_those_that_the_documentation_explains() -> None:
+    (container,) = pod()["spec"]["containers"]
+    text = (DEPLOY.parent / "docs" / "health.md").read_text(encoding="utf-8")
+    blocks = [yaml.safe_load(one) for one in re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
+    told = next(one for one in blocks if "livenessProbe" in one)
+    assert told == {name: probe for name, probe in container.items() if name.endswith("Probe")}
+
+
+def test_the_supervisor_can_say_where_it_stood_before_its_pod_is_killed() -> None:
+    probe = pod()["spec"]["containers"][0]["livenessProbe"]
+    hung_after_s = kubernetes_config().health.hung_after_s
+    assert hung_after_s is not None
+    assert (probe["failureThreshold"] - 1) * probe["periodSeconds"] + probe["timeoutSeconds"] > hung_after_s
+
+
 def test_the_pod_is_not_killed_before_it_has_drained() -> None:
     (container,) = pod()["spec"]["containers"]
     sleep, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
