@@ -7,13 +7,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from headrace.supervisor.app import Supervisor
 
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced
+
+
+def reachable(address: tuple[str, int]) -> tuple[str, int]:
+    """An address to connect to from this machine: a wildcard host becomes the loopback one."""
+    return _LOOPBACK.get(address[0], address[0]), address[1]
+
+
+def authority(address: tuple[str, int]) -> str:
+    """An address as URLs and the Host header have it: IPv6 in brackets."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
 
 def url(address: tuple[str, int] | None) -> str | None:
     """An address as a URL: a wildcard host becomes the loopback one."""
-    if address is None:
-        return None
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address[0], address[0])  # noqa: S104 - it is replaced
-    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{address[1]}"
+    return f"http://{authority(reachable(address))}" if address is not None else None
 
 
 def model_url(supervisor: Supervisor, name: str) -> str | None:

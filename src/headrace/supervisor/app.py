@@ -37,7 +37,7 @@ from headrace.supervisor.models import ServedModel
 from headrace.supervisor.notify import Notifier
 from headrace.supervisor.pulse import Heartbeat
 from headrace.supervisor.readings import Readings
-from headrace.supervisor.recent import Recorder
+from headrace.supervisor.recent import Sampler
 from headrace.supervisor.recorder import RecorderProcess, recording
 from headrace.supervisor.sockets import listen
 from headrace.supervisor.wildcard import Wildcard
@@ -58,9 +58,9 @@ class Supervisor:
         self.wildcard: Wildcard | None = None
         self.readings = Readings(self)
         self.gateways: Gateways
-        self.recorder_process: RecorderProcess | None = None
+        self.recorder: RecorderProcess | None = None
         self.agent: RegistryAgent
-        self.recorder = Recorder(self.samples, log)
+        self.sampler = Sampler(self.samples, log)
         environ = os.environ if environ is None else environ
         secret = environment.webhook_secret(config.registry.webhook_secret, environ)
         self.webhooks = Verifier(secret) if secret else None
@@ -130,8 +130,8 @@ class Supervisor:
                     if self.wildcard is not None:
                         serving.append(tasks.create_task(self.wildcard.run()))
                     gateways = tasks.create_task(self.gateways.run())
-                    if self.recorder_process is not None:
-                        serving.append(tasks.create_task(self.recorder_process.run()))
+                    if self.recorder is not None:
+                        serving.append(tasks.create_task(self.recorder.run()))
                     if self.config.health.hung_after_s is not None:
                         serving.append(tasks.create_task(Heartbeat(self.config.health.hung_after_s).run()))
                     if self._admin_socket:
@@ -139,8 +139,8 @@ class Supervisor:
                     serving.append(tasks.create_task(self._tell_when_settled(on_settled)))
                     await self._stop.wait()
                     await self._drain(gateways)
-                    if self.recorder_process is not None:
-                        await self.recorder_process.finish()
+                    if self.recorder is not None:
+                        await self.recorder.finish()
                     for task in serving:
                         task.cancel()
             except* HeadraceError as group:
@@ -158,7 +158,7 @@ class Supervisor:
                 os.kill(pid, signal.SIGKILL)
             return
         self.draining = True
-        self.recorder.wake()
+        self.sampler.wake()
         self._stop.set()
 
     def publish(self) -> None:
@@ -204,7 +204,7 @@ class Supervisor:
         limits = Limits(**bounds, watched_headers=_watched_headers(config))
         told = recording(config, room.directory, environ)
         if told is not None:
-            self.recorder_process = RecorderProcess(config, told, environ, self._log.bind(role="recorder"))
+            self.recorder = RecorderProcess(config, told, environ, self._log.bind(role="recorder"))
         self.gateways = Gateways(
             [
                 Configure(
@@ -323,7 +323,7 @@ class Supervisor:
         from headrace.supervisor.admin import serve_admin  # noqa: PLC0415 - starlette comes after the first workers
 
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.recorder.run())
+            tasks.create_task(self.sampler.run())
             tasks.create_task(serve_admin(self, listener))
 
     async def _tell_when_settled(self, on_settled: Callable[[], None] | None) -> None:

@@ -33,7 +33,7 @@ def describe_all(supervisor: Supervisor) -> dict[str, Any]:
 
 def describe_model(supervisor: Supervisor, model: ServedModel) -> dict[str, Any]:
     """One model: what it is, where it is, and what happened in the last seconds, in all and by version."""
-    recent = supervisor.recorder.recent
+    recent = supervisor.sampler.recent
     address = supervisor.address(model.name)
     return {
         **model.describe(),
@@ -46,7 +46,7 @@ def describe_model(supervisor: Supervisor, model: ServedModel) -> dict[str, Any]
 
 def describe_recent(supervisor: Supervisor, name: str) -> dict[str, Any]:
     """The last 15 minutes of a model, for charts: parallel lists, in all and by version."""
-    recent = supervisor.recorder.recent
+    recent = supervisor.sampler.recent
     offset_s = time.time() - time.monotonic()
 
     def series(version: str | None) -> dict[str, Any]:

@@ -35,8 +35,8 @@ class Readings:
     async def samples(self) -> list[Sample]:
         """Every metric, as samples for `telemetry.metrics.exposition`."""
         counted = await self._supervisor.samples()
-        if self._supervisor.recorder_process is not None:
-            counted = [*counted, *await self._supervisor.recorder_process.samples()]
+        if self._supervisor.recorder is not None:
+            counted = [*counted, *await self._supervisor.recorder.samples()]
         self._totals.feed("supervisor", _known(self._supervisor))
         used = self._usage.samples(_processes(self._supervisor))
         if self._weighing is None or self._weighing.done():
@@ -127,8 +127,8 @@ def _processes(supervisor: Supervisor) -> Iterator[Process]:
     yield Process(os.getpid(), "supervisor")
     if supervisor.agent.pid is not None:
         yield Process(supervisor.agent.pid, "registry")
-    if supervisor.recorder_process is not None and supervisor.recorder_process.pid is not None:
-        yield Process(supervisor.recorder_process.pid, "recorder")
+    if supervisor.recorder is not None and supervisor.recorder.pid is not None:
+        yield Process(supervisor.recorder.pid, "recorder")
     for index, pid in supervisor.gateways.running:
         yield Process(pid, "gateway", index)
     for model in supervisor.models.values():

@@ -14,7 +14,7 @@ STEP_S = 2.0
 KEPT_S = 900.0
 
 
-class Recorder:
+class Sampler:
     """Owns `recent`; whoever shows it waits for `news`."""
 
     def __init__(self, samples: Callable[[], Awaitable[list[Sample]]], log: Log) -> None:

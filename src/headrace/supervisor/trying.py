@@ -12,6 +12,7 @@ import h11
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from headrace.supervisor.addresses import authority, reachable
 from headrace.supervisor.models import ServedModel
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ MAX_ANSWER_BYTES = 256 * 1024
 MOST_AT_ONCE = 4
 _MOST_S = 30.0
 _TYPES = frozenset({"application/json", "text/csv"})
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,12 @@ class Trying:
 
 async def post(address: tuple[str, int], path: str, body: bytes, kind: str) -> Answer:
     """One POST on a connection of its own. Raises OSError and h11.ProtocolError; cancelling closes the connection."""
-    host, port = _LOOPBACK.get(address[0], address[0]), address[1]
+    address = reachable(address)
     started_s = time.perf_counter()
-    reader, writer = await asyncio.open_connection(host, port)
+    reader, writer = await asyncio.open_connection(*address)
     try:
         http = h11.Connection(h11.CLIENT)
-        headers = [("Host", f"{address[0]}:{port}"), ("Content-Type", kind), ("Content-Length", str(len(body)))]
+        headers = [("Host", authority(address)), ("Content-Type", kind), ("Content-Length", str(len(body)))]
         headers += [("User-Agent", "headrace-dashboard"), ("Connection", "close")]
         head = http.send(h11.Request(method="POST", target=path, headers=headers))
         writer.write((head or b"") + (http.send(h11.Data(data=body)) or b""))

@@ -101,7 +101,7 @@ class Dashboard:
                 sent = html
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_MOVING_S if self._moving(model) else _STILL_S):
-                    await self._supervisor.recorder.news()
+                    await self._supervisor.sampler.news()
 
     async def _fragment(self, model: ServedModel | None) -> str:
         """The live part; pages that show the same within half a second share it."""

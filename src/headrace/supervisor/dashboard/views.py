@@ -73,7 +73,7 @@ def top(supervisor: Supervisor) -> dict[str, Any]:
 
 def overview(supervisor: Supervisor, entries: Entries) -> dict[str, Any]:
     """The page of all models."""
-    recent = supervisor.recorder.recent
+    recent = supervisor.sampler.recent
     points = int(900 / 2 / _SPARK_STEPS)
     rows = [
         {
@@ -103,7 +103,7 @@ def overview(supervisor: Supervisor, entries: Entries) -> dict[str, Any]:
 
 def one_model(supervisor: Supervisor, model: ServedModel, entries: list[dict[str, Any]]) -> dict[str, Any]:
     """The page of one model."""
-    recent = supervisor.recorder.recent
+    recent = supervisor.sampler.recent
     prepared = model.current.prepared if model.current else None
     findings = list(prepared.report.findings) if prepared else []
     findings.sort(key=lambda f: f.verdict not in {"differs", "missing"})
@@ -171,7 +171,7 @@ def alias(track: Track) -> str:
 
 
 def _rows(supervisor: Supervisor, model: ServedModel) -> Iterator[Row]:
-    recent = supervisor.recorder.recent
+    recent = supervisor.sampler.recent
     seen = set()
     for name, track in ((None, model.main), *model.sides.items()):
         weight = (model.config.traffic or {}).get(name or track.uri.selector)
@@ -197,7 +197,7 @@ def _steps(candidate: Version) -> list[tuple[str, str]]:
 
 
 def _charts(supervisor: Supervisor, model: ServedModel, entries: list[dict[str, Any]]) -> list[charts.Chart]:
-    points = supervisor.recorder.recent.points(model.name)
+    points = supervisor.sampler.recent.points(model.name)
     now_s = points[-1].at_s if points else 0.0
     offset_s = time.time() - time.monotonic()
     flips = [
@@ -225,7 +225,7 @@ def _charts(supervisor: Supervisor, model: ServedModel, entries: list[dict[str, 
 
 def _busiest(supervisor: Supervisor) -> list[charts.Chart]:
     """A line for each model, or for those with the most requests, in the order of the models."""
-    recent = supervisor.recorder.recent
+    recent = supervisor.sampler.recent
     names = list(supervisor.models)
     traffic = {name: sum(recent.rates(name)) for name in names}
     busiest = sorted(names, key=lambda name: -traffic[name])[: len(_STYLES)]
