@@ -24,6 +24,7 @@ def one(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     """A server that takes two seconds of silence for a hang, with one model of two replicas."""
     document = config(registry, mood={"uri": "models:/mood@production", "replicas": 2, "timeout_s": 1.0})
     document["health"] = {"hung_after_s": LIMIT_S}
+    document["log"] = {"slow_s": 60.0}  # so that there is a recorder
     with serving(tmp_path_factory.mktemp("hung"), document) as running:
         until(lambda: running.status("mood")["replicas"]["ready"] == 2, "both replicas")
         until(lambda: pids(running, "role=host"), "the host")
@@ -37,6 +38,7 @@ def one(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         ("role=host", "worker host hung"),
         ("role=replica", "worker hung"),
         ("headrace.registry", "registry agent hung"),
+        ("headrace.recorder", "recorder hung"),
     ],
 )
 def test_a_stopped_process_is_replaced(one: Serving, role: str, event: str) -> None:

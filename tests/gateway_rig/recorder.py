@@ -61,14 +61,16 @@ class RecorderRig:
     def counts(self) -> defaultdict[str, float]:
         """What it has counted, by ``log result``."""
         self.say(records.AskSamples(1))
-        while True:
+        made: defaultdict[str, float] | None = None
+        while made is None:
             for message in self._decoder.feed(self.control.recv(1 << 16)):
                 if isinstance(message, records.Samples):
-                    made: defaultdict[str, float] = defaultdict(float)
+                    made = defaultdict(float)
                     for _, labels, value in message.values:
                         made[" ".join(value for _, value in labels)] += value
-                    return made
-                self.told.append(message)
+                elif isinstance(message, records.Told):
+                    self.told.append(message)
+        return made
 
     def finish(self) -> int:
         """Have everything written; the exit code."""

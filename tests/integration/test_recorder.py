@@ -81,3 +81,21 @@ def test_a_gateway_that_comes_before_its_recorder_finds_it(tmp_path: Path) -> No
             assert client.ask(post(b"1", "X-Request-Id: early")).status == 200
             with RecorderRig(tmp_path / "lines", path=str(tmp_path / "r.sock")):
                 wait_until(lambda: lines(tmp_path) == ["early"], "the early line")
+
+
+def test_variables_that_opentelemetry_cannot_follow_cost_the_traces_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER", "none such")
+    with (
+        RecorderRig(tmp_path / "lines", traces=True) as recorder,
+        GatewayRig(recording=recorder.recording(access="full")) as rig,
+    ):
+        rig.serve(rig.worker("w1"))
+        with rig.client() as client:
+            assert client.ask(post(b"1", "X-Request-Id: r0")).status == 200
+        wait_until(lambda: recorder.counts()["access written"] == 1, "its line")
+        wait_until(lambda: recorder.counts() and recorder.told, "what is said of the traces")
+        assert [told.event for told in recorder.told] == ["traces cannot be exported"]
+        assert recorder.finish() == 0
+    assert lines(tmp_path) == ["r0"]

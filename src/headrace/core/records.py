@@ -115,6 +115,10 @@ class AskSamples(msgspec.Struct, frozen=True, tag=True):
     token: int
 
 
+class Ping(msgspec.Struct, frozen=True, tag=True):
+    """Answer with `Pong` as soon as the event loop comes to it."""
+
+
 class Finish(msgspec.Struct, frozen=True, tag=True):
     """The gateways are gone: write what is there and end with exit code 0."""
 
@@ -126,6 +130,10 @@ class Samples(msgspec.Struct, frozen=True, tag=True):
     values: list[tuple[str, tuple[tuple[str, str], ...], float]]
 
 
+class Pong(msgspec.Struct, frozen=True, tag=True):
+    """The event loop turns."""
+
+
 class Told(msgspec.Struct, frozen=True, tag=True):
     """Something for the log."""
 
@@ -134,5 +142,5 @@ class Told(msgspec.Struct, frozen=True, tag=True):
     fields: dict[str, str | int | float | None]
 
 
-ToRecorder = Open | AskSamples | Finish
-FromRecorder = Samples | Told
+ToRecorder = Open | AskSamples | Ping | Finish
+FromRecorder = Samples | Pong | Told

@@ -240,7 +240,8 @@ class Recording:
         line = self._line
         if line is None or not self._count or line.transport.is_closing():
             return
-        if line.transport.get_write_buffer_size() > _MAX_HELD_BYTES:
+        on_its_way = line.transport.get_write_buffer_size()
+        if on_its_way and on_its_way + len(self._buffer) > _MAX_HELD_BYTES:
             return
         lost = self._encoder.encode({log: count for log, count in self._unsaid.items() if count})
         # A `Batch`, put together by hand: an array of two, whose second is an array of the records as they are.

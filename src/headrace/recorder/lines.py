@@ -19,6 +19,8 @@ _PIPE_BUF_BYTES = 4096
 class LineWriter:
     """Writes to the descriptor `fd`. `tell` is told once when that fails."""
 
+    held = 0
+
     def __init__(self, fd: int, *, text: bool, tell: Callable[..., None]) -> None:
         self._fd = fd
         self._tell = tell
@@ -44,11 +46,13 @@ class LineWriter:
         self._failing = False
         return len(records)
 
-    def tick(self) -> None:
+    def tick(self) -> int:
         """See `Writer`."""
+        return 0
 
-    def close(self) -> None:
+    def close(self) -> int:
         """See `Writer`."""
+        return 0
 
 
 def access_line(record: Record) -> dict[str, Any]:

@@ -30,6 +30,8 @@ _MOST_RETRY_S = 60.0
 class PredictionWriter:
     """All models' logs. `logs` "*" is for models that have none of their own; `tell` reports to the supervisor."""
 
+    held = 0
+
     def __init__(self, logs: Mapping[str, PredictionLog], tell: Callable[..., None]) -> None:
         self._logs = logs
         self._tell = tell
@@ -51,15 +53,17 @@ class PredictionWriter:
             written += log.write(list(group))
         return written
 
-    def tick(self) -> None:
+    def tick(self) -> int:
         """See `Writer`."""
         for log in self._open.values():
             log.tick()
+        return 0
 
-    def close(self) -> None:
+    def close(self) -> int:
         """See `Writer`."""
         for log in self._open.values():
             log.close()
+        return 0
 
 
 class _ModelLog:

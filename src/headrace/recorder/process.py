@@ -27,6 +27,8 @@ from headrace.core.records import (
     Batch,
     Finish,
     Open,
+    Ping,
+    Pong,
     Record,
     Samples,
     Told,
@@ -69,6 +71,8 @@ class Recorder:
                         await self._open(message)
                     elif isinstance(message, AskSamples):
                         self._control.write(framing.encode(Samples(message.token, self._samples())))
+                    elif isinstance(message, Ping):
+                        self._control.write(framing.encode(Pong()))
                     else:
                         finished = isinstance(message, Finish)
         await self._finish()
@@ -88,12 +92,21 @@ class Recorder:
         if opened.predictions:
             self._add(PREDICTION, "prediction", PredictionWriter(opened.predictions, self.tell))
         if opened.traces:
-            from headrace.recorder.spans import SpanWriter  # noqa: PLC0415 - an optional package, and a slow import
-
-            self._add(TRACE, "trace", SpanWriter(opened.otlp_endpoint, self.tell))
+            self._open_traces(opened.otlp_endpoint)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(opened.socket)  # noqa: PTH108 - of a recorder that was killed
         self._server = await asyncio.start_unix_server(self._accept, opened.socket)
+
+    def _open_traces(self, endpoint: str | None) -> None:
+        try:
+            from headrace.recorder.spans import SpanWriter  # noqa: PLC0415 - an optional package, and a slow import
+
+            writer = SpanWriter(endpoint, self.tell)
+        except Exception as error:  # noqa: BLE001 - what OTEL_* may say is OpenTelemetry's to know; logs go on without it
+            reason = f"{type(error).__name__}: {error}"
+            self.tell("error", "traces cannot be exported", reason=reason, kept="all serving, the other logs")
+        else:
+            self._add(TRACE, "trace", writer)
 
     def _add(self, wanted_by: int, log: str, writer: Writer) -> None:
         self._sinks.append((wanted_by, Sink(log, writer, _MAX_WAITING_BYTES, self.tell)))
@@ -145,8 +158,7 @@ class Recorder:
             self._server.close()
         if self._gateways:  # what their sockets still hold
             await asyncio.wait(self._gateways, timeout=_LAST_WORDS_S)
-        for _, sink in self._sinks:
-            await asyncio.to_thread(sink.finish, _FINISH_S)
+        await asyncio.gather(*(asyncio.to_thread(sink.finish, _FINISH_S) for _, sink in self._sinks))
         if self._control is not None:
             self._control.close()
 

@@ -7,11 +7,9 @@ import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from headrace.core.records import Record
-
-T = TypeVar("T")
 
 _TICK_S = 0.5
 _RECORD_BYTES = 1024
@@ -19,17 +17,25 @@ _RECORD_BYTES = 1024
 
 
 class Writer(Protocol):
-    """What a sink drives, always in its own thread."""
+    """What a sink drives, always in its own thread. All return how many records were written, held ones among them.
+
+    What is expected to fail is told by the writer, not raised.
+    """
+
+    @property
+    def held(self) -> int:
+        """How many were taken and are neither written nor given up yet."""
+        ...
 
     def write(self, records: list[Record]) -> int:
-        """Write; returns how many were written. What is expected to fail is told by the writer, not raised."""
+        """Write, or hold for a while."""
         ...
 
-    def tick(self) -> None:
-        """Called now and then while nothing comes."""
+    def tick(self) -> int:
+        """Called now and then, also while nothing comes."""
         ...
 
-    def close(self) -> None:
+    def close(self) -> int:
         """Finish and let go; nothing comes any more."""
         ...
 
@@ -46,6 +52,7 @@ class Sink:
         self.failed = 0
         self.dropped = 0
         self._writer = writer
+        self._taken = 0
         self._max_bytes = max_bytes
         self._tell = tell
         self._failing: set[str] = set()
@@ -84,15 +91,16 @@ class Sink:
             records, size_bytes = taken
             with self._lock:
                 self._waiting_bytes -= size_bytes
-            written = self._guarded("write", lambda: self._writer.write(records)) or 0  # noqa: B023 - called at once
-            self.written += written
-            self.failed += len(records) - written
+            self._taken += len(records)
+            self._guarded("write", lambda: self._writer.write(records))  # noqa: B023 - called at once
             self._guarded("tick", self._writer.tick)
 
-    def _guarded(self, step: str, act: Callable[[], T]) -> T | None:
-        """What `act` returns; None if it raised: this thread is the only one, and must outlive any fault."""
+    def _guarded(self, step: str, act: Callable[[], int]) -> None:
+        """Have the writer do something, and count: this thread is the only one, and must outlive any fault."""
+        written = 0
         try:
-            done = act()
+            written = act()
+            self._failing.discard(step)
         except Exception as error:  # noqa: BLE001 - said below, without its text: that may repeat what people sent
             if step not in self._failing:
                 self._failing.add(step)
@@ -106,6 +114,5 @@ class Sink:
                     where=where,
                     kept="all serving",
                 )
-            return None
-        self._failing.discard(step)
-        return done
+        self.written += written
+        self.failed = self._taken - self.written - self._writer.held

@@ -4,14 +4,17 @@ A traced request is four spans: the request itself (kind SERVER), and below it `
 Each of a batch's requests has a `batch` span of its own, linked with the traced requests that it travelled with.
 The worker tells how long `predict` took, not when: it is drawn as ending where serialising began.
 
-The SDK's batch processor does the exporting, in a thread of its own, with a bounded queue (OTEL_BSP_*).
+Exported is in batches and in the sink's own thread: so what went out and what did not is known and counted, request by
+request, which the SDK's batch processor would not tell.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +22,7 @@ from typing import Any
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 from opentelemetry.util.types import AttributeValue
@@ -35,7 +38,11 @@ _PORT = re.compile(r"[0-9]{1,5}")
 
 
 class SpanWriter:
-    """Turns records into spans and hands them to the exporter. `endpoint` None: what OTEL_EXPORTER_OTLP_* says."""
+    """Turns records into spans and exports them. `endpoint` None: what OTEL_EXPORTER_OTLP_* says.
+
+    Raises whatever OpenTelemetry does where it cannot follow its variables: RuntimeError for a provider of credentials
+    that is not installed, say.
+    """
 
     def __init__(self, endpoint: str | None, tell: Callable[..., None]) -> None:
         # What goes wrong is told once in the log's own form; the exporter's own lines would come every few seconds.
@@ -46,52 +53,51 @@ class SpanWriter:
             {"service.version": __version__} if named else {"service.name": "headrace", "service.version": __version__}
         )
         self._resource = Resource.create(about)
-        self._processor = BatchSpanProcessor(_Told(OTLPSpanExporter(endpoint=url), tell))
+        self._exporter = OTLPSpanExporter(endpoint=url)
+        self._tell = tell
+        self._failing = False
+        self._spans: list[ReadableSpan] = []
+        self._due_s = 0.0
+        self._delay_s = _setting("OTEL_BSP_SCHEDULE_DELAY", 5000) / 1000
+        self._most = _setting("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512)
+
+    @property
+    def held(self) -> int:
+        """See `Writer`."""
+        return sum(span.kind is SpanKind.SERVER for span in self._spans)
 
     def write(self, records: list[Record]) -> int:
         """See `Writer`."""
-        for span in spans(records, self._resource):
-            self._processor.on_end(span)
-        return len(records)
+        if not self._spans:
+            self._due_s = time.monotonic() + self._delay_s
+        self._spans += spans(records, self._resource)
+        return self._export() if len(self._spans) >= self._most else 0
 
-    def flush(self) -> None:
-        """Have everything exported that was written; returns when it is."""
-        self._processor.force_flush()
-
-    def tick(self) -> None:
+    def tick(self) -> int:
         """See `Writer`."""
+        return self._export() if self._spans and time.monotonic() >= self._due_s else 0
 
-    def close(self) -> None:
+    def close(self) -> int:
         """See `Writer`."""
-        self._processor.shutdown()  # type: ignore[no-untyped-call]
+        exported = self._export()
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
+        return exported
 
-
-class _Told(SpanExporter):
-    """An exporter whose failure is said once, and its recovery."""
-
-    def __init__(self, exporter: SpanExporter, tell: Callable[..., None]) -> None:
-        self._exporter = exporter
-        self._tell = tell
-        self._failing = False
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Called by the processor."""
-        result = self._exporter.export(spans)
-        failing = result is not SpanExportResult.SUCCESS
-        if failing and not self._failing:
-            self._tell("warning", "traces not exported", spans=len(spans), kept="all serving")
-        elif self._failing and not failing:
-            self._tell("info", "traces exported again")
-        self._failing = failing
-        return result
-
-    def shutdown(self) -> None:
-        """Called by the processor."""
-        self._exporter.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Called by the processor."""
-        return self._exporter.force_flush(timeout_millis)
+    def _export(self) -> int:
+        """Export all that is held; returns how many requests' spans went out."""
+        made, self._spans = self._spans, []
+        exported = 0
+        for begin in range(0, len(made), self._most):
+            part = made[begin : begin + self._most]
+            failing = self._exporter.export(part) is not SpanExportResult.SUCCESS
+            if failing and not self._failing:
+                self._tell("warning", "traces not exported", spans=len(part), kept="all serving")
+            elif self._failing and not failing:
+                self._tell("info", "traces exported again")
+            self._failing = failing
+            if not failing:
+                exported += sum(span.kind is SpanKind.SERVER for span in part)
+        return exported
 
 
 def spans(records: Sequence[Record], resource: Resource) -> list[ReadableSpan]:
@@ -208,6 +214,15 @@ def _context(trace: Trace) -> SpanContext:
 
 def _make_context(trace_id: bytes, span_id: bytes, state: TraceState, *, remote: bool = False) -> SpanContext:
     return SpanContext(int.from_bytes(trace_id), int.from_bytes(span_id), remote, _SAMPLED, state)
+
+
+def _setting(name: str, otherwise: int) -> int:
+    """A positive number of the environment. OpenTelemetry asks that what is none be as good as not there."""
+    with contextlib.suppress(ValueError):
+        value = int(os.environ.get(name, ""))
+        if value > 0:
+            return value
+    return otherwise
 
 
 def _child(of: SpanContext) -> SpanContext:

@@ -18,10 +18,11 @@ from headrace.config import environment
 from headrace.config.traffic import WILDCARD
 from headrace.core import framing
 from headrace.core.messages import Recording
-from headrace.core.records import AskSamples, Finish, FromRecorder, Open, PredictionLog, Samples, ToRecorder
+from headrace.core.records import AskSamples, Finish, FromRecorder, Open, Ping, Pong, PredictionLog, Samples, ToRecorder
 from headrace.core.restart import RestartPolicy, Restarts
 from headrace.core.totals import Sample, Totals
 from headrace.supervisor.children import Child, describe_exit, start_controlled
+from headrace.supervisor.pulse import Pulse
 from headrace.telemetry.logs import Log
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class RecorderProcess:
         )
         self._environ = environ
         self._log = log
+        self._hung_after_s = config.health.hung_after_s
+        self._pulse = Pulse()
         self._child: Child | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._totals = Totals()
@@ -112,6 +115,7 @@ class RecorderProcess:
     async def finish(self) -> None:
         """The gateways are gone: have everything written. Returns when the process has ended."""
         self._finishing = True
+        self._pulse.stop()  # it answers no more while it writes what is left
         self._say(Finish())
         if self._child is not None:
             with contextlib.suppress(TimeoutError):
@@ -139,6 +143,9 @@ class RecorderProcess:
         except OSError as error:
             return f"not started: {error}"
         decoder: framing.Decoder[FromRecorder] = framing.Decoder(FromRecorder)
+        if not self._finishing:
+            child = self._child
+            self._pulse.start(self._hung_after_s, lambda: self._say(Ping()), lambda s: self._hung(child, s))
         try:
             with contextlib.suppress(OSError):
                 while data := await reader.read(65536):
@@ -154,6 +161,12 @@ class RecorderProcess:
             self._child.signal(signal.SIGKILL)
             await self._child.wait()
             raise
+        finally:
+            self._pulse.stop()
+
+    def _hung(self, child: Child, silent_s: float) -> None:
+        self._log.error("recorder hung", pid=child.pid, silent_s=round(silent_s, 1), kept="all serving")
+        child.signal(signal.SIGKILL)
 
     async def _start(self) -> tuple[Child, asyncio.StreamReader, asyncio.StreamWriter]:
         log_fd = os.dup(self._fd)  # 2 itself is the child's own standard error, which comes to us
@@ -167,6 +180,9 @@ class RecorderProcess:
         return child, reader, writer
 
     def _heard(self, message: FromRecorder) -> None:
+        self._pulse.heard()
+        if isinstance(message, Pong):
+            return
         if isinstance(message, Samples):
             self._totals.feed(0, message.values)
             future = self._waiting.pop(message.token, None)

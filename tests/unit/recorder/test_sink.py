@@ -13,6 +13,8 @@ from tests.unit.recorder.records import record
 class Held:
     """A writer that waits until it is let go, and fails on every second record."""
 
+    held = 0
+
     def __init__(self) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
         self.batches: list[int] = []
@@ -24,11 +26,12 @@ class Held:
         self.batches.append(len(records))
         return len(records) // 2
 
-    def tick(self) -> None:
-        pass
+    def tick(self) -> int:
+        return 0
 
-    def close(self) -> None:
+    def close(self) -> int:
         self.closed = True
+        return 0
 
 
 def told_nothing(*_: object, **__: object) -> None:
@@ -37,6 +40,8 @@ def told_nothing(*_: object, **__: object) -> None:
 
 class Faulty:
     """A writer with a fault: it raises for some batches, and whenever it should finish."""
+
+    held = 0
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -47,10 +52,10 @@ class Faulty:
         self.batches.append(len(records))
         return len(records)
 
-    def tick(self) -> None:
-        pass
+    def tick(self) -> int:
+        return 0
 
-    def close(self) -> None:
+    def close(self) -> int:
         raise ValueError("what a request held")
 
 
