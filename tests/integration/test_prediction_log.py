@@ -154,7 +154,7 @@ def test_files_are_finished_turned_into_parquet_and_forgotten(one: Serving) -> N
     there += [line["request_id"] for line in lines(one, "columns")]
     assert there == names[-len(there) :], "whole files are forgotten, nothing between is missing"
     shown = command("tail", "columns", "--no-follow", "--json", "-n", "40", "--admin", one.admin)
-    assert [json.loads(line)["request_id"] for line in shown.splitlines()] == names[-40:]
+    assert [json.loads(line)["request_id"] for line in shown.splitlines()] == there[-40:]
 
 
 @pytest.mark.parametrize(("model", "reason"), [("broken", "Not a directory"), ("full", "No space left on device")])
