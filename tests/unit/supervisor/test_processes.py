@@ -60,7 +60,8 @@ def test_a_successors_time_is_added_to_its_predecessors(burner: subprocess.Popen
     with burning() as successor:
         two = by_name(usage.samples([Process(successor.pid, "gateway")]))
         successor.kill()
-    assert two["cpu_seconds_total"] >= one["cpu_seconds_total"] + 0.3
+    # The clock ticks in hundredths of a second, and either figure may miss one.
+    assert two["cpu_seconds_total"] > one["cpu_seconds_total"] + 0.25
     assert usage.due(0.0) != []
     usage.samples([])
     assert usage.due(1000.0) == []
