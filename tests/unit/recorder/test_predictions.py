@@ -7,6 +7,7 @@ import json
 import resource
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -132,22 +133,24 @@ def test_two_do_not_write_to_one_file(tmp_path: Path, told: Told) -> None:
     assert ids(tmp_path) == ["r-0"]
 
 
-@pytest.fixture
-def _small_disk() -> Iterator[None]:
-    """No file may grow beyond 4 KiB."""
+@contextmanager
+def small_disk() -> Iterator[None]:
+    """No file of this process may grow beyond 4 KiB: pytest's own output neither, so never around a whole test."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("_small_disk")
 def test_a_full_disk_is_said_once_and_leaves_whole_lines(
     tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predictions, "_RETRY_S", 0.0)
     one = writer(tmp_path, told, keep=None)
-    written = sum(one.write([record(i)]) for i in range(40))
+    with small_disk():
+        written = sum(one.write([record(i)]) for i in range(40))
     assert 5 < written < 40
     assert [event for event, _ in told] == ["prediction log failing"]
     assert ids(tmp_path) == [f"r-{i}" for i in range(written)]
