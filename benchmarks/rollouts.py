@@ -29,6 +29,9 @@ from tests.integration.serving import ask, serving, until  # noqa: E402
 from tests.integration.swarm import Swarm  # noqa: E402
 
 BIN_S = 0.1
+DRAWN_BINS = 5
+"""How many bins the picture shows as one."""
+
 TEXT = {"inputs": ["good great happy"]}
 COLOURS = {"pair/1": "#4477aa", "pair/2": "#ee6677", "pair/3": "#228833"}
 
@@ -54,28 +57,39 @@ def draw(swarm: Swarm, moves: list[tuple[float, float, str]], file: Path) -> Non
 
     mpl.use("svg")
     import matplotlib.pyplot as plt  # noqa: PLC0415
+    from matplotlib.ticker import LogLocator, ScalarFormatter  # noqa: PLC0415
 
+    # By the time it came: version and latencies, a bin wide enough to show a trend and narrow enough to show a stall.
+    drawn: defaultdict[str, defaultdict[int, array[float]]] = defaultdict(lambda: defaultdict(lambda: array("f")))
+    last = max(number for number, _ in swarm.latencies_s) // DRAWN_BINS  # the last is cut short by the end
+    for (number, label), values in swarm.latencies_s.items():
+        if number // DRAWN_BINS < last:
+            drawn[label][number // DRAWN_BINS].extend(values)
+    width_s = DRAWN_BINS * BIN_S
+    times_s = [number * width_s for number in range(last)]
     figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(10, 5.5), layout="constrained")
-    for label, colour in COLOURS.items():
-        bins = sorted(number for number, of in swarm.latencies_s if of == label)
-        rates = defaultdict(float, {n: len(swarm.latencies_s[n, label]) / BIN_S for n in bins})
-        every = range(min(bins, default=0), max(bins, default=0) + 1)
-        above.fill_between(
-            [n * BIN_S for n in every], [rates[n] for n in every], step="post", color=colour, label=label
-        )
-        for share, style in ((0.5, "."), (0.99, "+")):
-            values = [quantile(swarm.latencies_s[n, label], share) * 1000 for n in bins]
-            name = f"p{share * 100:.0f} of {label}"
-            below.plot([n * BIN_S for n in bins], values, style, color=colour, markersize=3, label=name)
-    for moved_s, flipped_s, _ in moves:
-        for axis in (above, below):
-            axis.axvline(moved_s, color="grey", linestyle=":", linewidth=0.8)
-            axis.axvline(flipped_s, color="black", linestyle="-", linewidth=0.6)
+    rates = [[len(drawn[label][number]) / width_s for number in range(last)] for label in COLOURS]
+    above.stackplot(times_s, rates, labels=list(COLOURS), colors=list(COLOURS.values()), step="post", linewidth=0)
+    for share, style, name in ((0.99, ":", "p99"), (0.5, "-", "p50")):
+        for label, colour in COLOURS.items():
+            values = [quantile(drawn[label][n], share) * 1000 if drawn[label][n] else None for n in range(last)]
+            below.step(times_s, values, style, where="post", color=colour, linewidth=1.4)
+        below.plot([], [], style, color="black", linewidth=1.4, label=name)
+    for number, (moved_s, flipped_s, _) in enumerate(moves):
+        above.axvline(moved_s, color="black", linestyle=":", linewidth=0.8)
+        below.axvspan(moved_s, flipped_s, color="#dddddd", linewidth=0, label="" if number else "being brought up")
     above.set_ylabel("requests/s")
-    above.legend(loc="lower left", ncols=3)
-    below.set_ylabel("latency, ms (dot: p50, cross: p99)")
+    above.set_xlim(0, last * width_s)
+    below.set_ylabel("latency, ms")
     below.set_yscale("log")
-    below.set_xlabel("seconds (dotted: the alias moves; solid: the new version answers everything)")
+    below.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    below.yaxis.set_major_formatter(ScalarFormatter())
+    below.yaxis.set_minor_locator(LogLocator(subs=()))
+    below.set_xlabel("seconds; dotted: the alias moves")
+    for axis in (above, below):
+        axis.spines[["top", "right"]].set_visible(False)
+    above.legend(loc="lower left", ncols=3)
+    below.legend(loc="upper right", ncols=3, frameon=False)
     figure.savefig(file, metadata={"Date": None})
 
 
