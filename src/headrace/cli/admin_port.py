@@ -18,7 +18,6 @@ class AdminUnreachable(HeadraceError):
     """Nothing answers on the admin port."""
 
     code = "TEMPORARILY_UNAVAILABLE"
-    retryable = True
 
 
 def admin_option(function: F) -> F:

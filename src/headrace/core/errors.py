@@ -1,25 +1,26 @@
-"""The one error tree: every failure that headrace reports has a code, a culprit, and an answer to 'again?'.
+"""The one error tree: every failure that headrace reports has a code.
 
 `code` is what `error_code` says in an answer's body (MLflow's names where MLflow has one, so that its clients
-understand it), `fault` says whose it is, `retryable` whether the same request may succeed a moment later.
-`HTTP_STATUS` is the only place where a code becomes a status.
+understand it). `HTTP_STATUS` is the only place where a code becomes a status. The gateway answers with codes alone: an
+exception for each request that is refused would cost it more than the answer.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
-
-Fault = Literal["caller", "model", "server", "operator"]
-
 HTTP_STATUS: dict[str, int] = {
     "BAD_REQUEST": 400,
     "INVALID_PARAMETER_VALUE": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
     "NOT_FOUND": 404,
     "REQUEST_TIMEOUT": 408,
+    "CONFLICT": 409,
     "BODY_TOO_LARGE": 413,
+    "UNSUPPORTED_MEDIA_TYPE": 415,
     "EXPECTATION_FAILED": 417,
-    "HEADERS_TOO_LARGE": 431,
+    "UNKNOWN_HOST": 421,
     "REQUEST_LIMIT_EXCEEDED": 429,
+    "HEADERS_TOO_LARGE": 431,
     "INTERNAL_ERROR": 500,
     "MODEL_ERROR": 500,
     "WORKER_DIED": 500,
@@ -32,9 +33,7 @@ HTTP_STATUS: dict[str, int] = {
 class HeadraceError(Exception):
     """Something that headrace can name. The message says what, where, and what to do next."""
 
-    code: ClassVar[str] = "INTERNAL_ERROR"
-    fault: ClassVar[Fault] = "server"
-    retryable: ClassVar[bool] = False
+    code: str = "INTERNAL_ERROR"
 
     @property
     def status(self) -> int:
@@ -46,7 +45,6 @@ class UsageError(HeadraceError):
     """The command, the configuration or the environment it names is wrong: exit code 2, one line, no traceback."""
 
     code = "INVALID_PARAMETER_VALUE"
-    fault: ClassVar[Fault] = "operator"
 
 
 class ConfigError(UsageError):
@@ -61,7 +59,6 @@ class RegistryError(HeadraceError):
     """The registry could not be asked; the same question may be answered later."""
 
     code = "TEMPORARILY_UNAVAILABLE"
-    retryable = True
 
 
 class ModelNotFound(UsageError):
@@ -74,60 +71,27 @@ class ModelLoadError(HeadraceError):
     """A version could not be brought up; the reason is the worker's."""
 
     code = "MODEL_ERROR"
-    fault: ClassVar[Fault] = "model"
 
 
 class RequirementRefused(HeadraceError):
     """The environment that a model records is not understood, or asks for what the configuration does not allow."""
 
     code = "MODEL_ERROR"
-    fault: ClassVar[Fault] = "model"
 
 
 class InterpreterMissing(HeadraceError):
     """No interpreter of the Python version that a model was trained with is on this machine."""
 
     code = "MODEL_ERROR"
-    fault: ClassVar[Fault] = "operator"
 
 
 class EnvironmentBuildFailed(HeadraceError):
     """An environment could not be built: an index away, a version that is not there, a full disk; later it may be."""
 
     code = "MODEL_ERROR"
-    fault: ClassVar[Fault] = "operator"
-    retryable = True
 
 
 class EnvironmentMismatch(HeadraceError):
     """The environment that a version would run in is not the one it asks for, and that is not accepted."""
 
     code = "MODEL_ERROR"
-    fault: ClassVar[Fault] = "operator"
-
-
-class Overloaded(HeadraceError):
-    """The bounded queue of a model is full: nothing was computed, try again after a moment."""
-
-    code = "OVERLOADED"
-    retryable = True
-
-
-class Unavailable(HeadraceError):
-    """No version of the model serves at the moment."""
-
-    code = "TEMPORARILY_UNAVAILABLE"
-    retryable = True
-
-
-class DeadlineExceeded(HeadraceError):
-    """The request's deadline passed before its answer was there."""
-
-    code = "DEADLINE_EXCEEDED"
-
-
-class WorkerDied(HeadraceError):
-    """Two workers died with this request in their hands; it is not given to a third."""
-
-    code = "WORKER_DIED"
-    fault: ClassVar[Fault] = "model"

@@ -18,12 +18,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from headrace.config.tree import Admin
-from headrace.core.errors import UsageError
+from headrace.core.errors import HeadraceError, UsageError
 from headrace.core.webhooks import MAX_BODY_BYTES, Rejected
 from headrace.supervisor.dashboard.pages import Dashboard
 from headrace.supervisor.guard import Guard
 from headrace.supervisor.health import health_routes
 from headrace.supervisor.overview import describe_all, describe_model, describe_recent
+from headrace.supervisor.refusals import Refused, answer_refused, asked_model
 from headrace.telemetry.metrics import exposition
 
 if TYPE_CHECKING:
@@ -43,58 +44,45 @@ def make_app(supervisor: Supervisor) -> Starlette:
         return JSONResponse(describe_all(supervisor))
 
     async def one_model(request: Request) -> Response:
-        model = supervisor.models.get(request.path_params["name"])
-        if model is None:
-            known = ", ".join(supervisor.models)
-            return JSONResponse({"error_code": "NOT_FOUND", "message": f"no such model; there are: {known}"}, 404)
-        return JSONResponse(describe_model(supervisor, model))
+        return JSONResponse(describe_model(supervisor, asked_model(supervisor, request)))
 
     async def refresh(request: Request) -> Response:
-        model = supervisor.models.get(request.path_params["name"])
-        if model is None:
-            return JSONResponse({"error_code": "NOT_FOUND", "message": "no such model"}, 404)
+        model = asked_model(supervisor, request)
         model.refresh()
         return JSONResponse({"refreshing": model.name}, 202)
 
     async def rollback(request: Request) -> Response:
-        model = supervisor.models.get(request.path_params["name"])
-        if model is None:
-            return JSONResponse({"error_code": "NOT_FOUND", "message": "no such model"}, 404)
+        model = asked_model(supervisor, request)
         reason = request.query_params.get("reason", "asked for by an operator")
         seen = request.query_params.get("from")
         if seen is not None and seen != (model.current.label if model.current else ""):
             serves = model.current.label if model.current else "nothing"
-            return JSONResponse({"error_code": "CONFLICT", "message": f"{serves} serves now, not {seen}"}, 409)
+            raise Refused("CONFLICT", f"{serves} serves now, not {seen}")
         try:
             return JSONResponse({"model": model.name, "message": model.roll_back(reason)})
         except UsageError as error:
-            return JSONResponse({"error_code": "CONFLICT", "message": str(error)}, 409)
+            raise Refused("CONFLICT", str(error)) from None
 
     async def history(request: Request) -> Response:
-        model = supervisor.models.get(request.path_params["name"])
-        if model is None:
-            return JSONResponse({"error_code": "NOT_FOUND", "message": "no such model"}, 404)
+        model = asked_model(supervisor, request)
         return JSONResponse(await asyncio.to_thread(model.history.last))
 
     async def recent(request: Request) -> Response:
-        model = supervisor.models.get(request.path_params["name"])
-        if model is None:
-            return JSONResponse({"error_code": "NOT_FOUND", "message": "no such model"}, 404)
-        return JSONResponse(describe_recent(supervisor, model.name))
+        return JSONResponse(describe_recent(supervisor, asked_model(supervisor, request).name))
 
     async def mlflow_hook(request: Request) -> Response:
         if supervisor.webhooks is None:
-            return JSONResponse({"error_code": "NOT_FOUND", "message": "set registry.webhook_secret first"}, 404)
+            raise Refused("NOT_FOUND", "set registry.webhook_secret first")
         body = b""
         async for chunk in request.stream():
             body += chunk
             if len(body) > MAX_BODY_BYTES:
-                return JSONResponse({"error_code": "BODY_TOO_LARGE", "message": "no webhook is so large"}, 413)
+                raise Refused("BODY_TOO_LARGE", "no webhook is so large")
         try:
             supervisor.webhooks.verify(request.headers, body, time.time())
             name = json.loads(body)["data"]["name"]
         except Rejected as error:
-            return JSONResponse({"error_code": "UNAUTHENTICATED", "message": str(error)}, 401)
+            raise Refused("UNAUTHENTICATED", str(error)) from None
         except (ValueError, KeyError, TypeError):
             name = None
         told = [m.name for m in supervisor.models.values() if name is None or m.registered_name in {None, name}]
@@ -119,6 +107,7 @@ def make_app(supervisor: Supervisor) -> Starlette:
             *Dashboard(supervisor).routes,
         ],
         middleware=[Middleware(Guard, host=admin.host, names=admin.hosts)],
+        exception_handlers={HeadraceError: answer_refused},
     )
 
 

@@ -6,10 +6,10 @@ import ipaddress
 import socket
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headrace.core.origins import forgery, is_known_host
+from headrace.supervisor.refusals import Refused, refusal
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -46,10 +46,9 @@ class Guard:
         why = forgery(scope["method"], headers)
         if not is_known_host(host, self._names, loopback=self._loopback):
             message = f"the admin port is not known by the name {host!r}; if it should be, add it to admin.hosts"
-            await JSONResponse({"error_code": "UNKNOWN_HOST", "message": message}, 421)(scope, receive, send)
+            await refusal(Refused("UNKNOWN_HOST", message))(scope, receive, send)
         elif why is not None:
-            answer = JSONResponse({"error_code": "PERMISSION_DENIED", "message": f"refused: {why}"}, 403)
-            await answer(scope, receive, send)
+            await refusal(Refused("PERMISSION_DENIED", f"refused: {why}"))(scope, receive, send)
         else:
             await self._app(scope, receive, _with_headers(send))
 

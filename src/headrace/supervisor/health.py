@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from headrace.supervisor.refusals import asked_model
+
 if TYPE_CHECKING:
     from headrace.supervisor.app import Supervisor
     from headrace.supervisor.models import ServedModel
@@ -24,19 +26,17 @@ _IN_FORCE_S = 1.0
 def health_routes(supervisor: Supervisor) -> list[BaseRoute]:
     """`/livez`, `/startedz`, `/readyz`, and the last two for one model."""
 
-    def asked(request: Request) -> dict[str, ServedModel] | None:
-        name = request.path_params.get("name")
-        if name is None:
+    def asked(request: Request) -> dict[str, ServedModel]:
+        if "name" not in request.path_params:
             return supervisor.models
-        return {name: supervisor.models[name]} if name in supervisor.models else None
+        model = asked_model(supervisor, request)
+        return {model.name: model}
 
     async def livez(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def startedz(request: Request) -> Response:
         models = asked(request)
-        if models is None:
-            return _unknown(supervisor)
         waiting = {name: model.why_not() for name, model in models.items() if not model.started}
         if waiting or not supervisor.listed:
             return JSONResponse({"started": False, "waiting_for": waiting}, 503)
@@ -44,8 +44,6 @@ def health_routes(supervisor: Supervisor) -> list[BaseRoute]:
 
     async def readyz(request: Request) -> Response:
         models = asked(request)
-        if models is None:
-            return _unknown(supervisor)
         if supervisor.draining:
             return JSONResponse({"ready": False, "reason": "draining"}, 503)
         with contextlib.suppress(TimeoutError):
@@ -66,8 +64,3 @@ def health_routes(supervisor: Supervisor) -> list[BaseRoute]:
         Route("/readyz", readyz),
         Route("/readyz/{name}", readyz),
     ]
-
-
-def _unknown(supervisor: Supervisor) -> Response:
-    known = ", ".join(supervisor.models)
-    return JSONResponse({"error_code": "NOT_FOUND", "message": f"no such model; there are: {known}"}, 404)

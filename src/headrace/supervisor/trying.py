@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from headrace.supervisor.addresses import authority, reachable
 from headrace.supervisor.models import ServedModel
+from headrace.supervisor.refusals import Refused
 
 if TYPE_CHECKING:
     from headrace.supervisor.app import Supervisor
@@ -44,15 +45,15 @@ class Trying:
         self._running = 0
 
     async def answer(self, request: Request, model: ServedModel) -> Response:
-        """Take the body to the model's own port and bring back what came; refuses before it reads too much."""
+        """Take the body to the model's own port and bring back what came; raises Refused, before it reads too much."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in _TYPES:
-            return _refused(415, "UNSUPPORTED_MEDIA_TYPE", "send application/json or text/csv")
+            raise Refused("UNSUPPORTED_MEDIA_TYPE", "send application/json or text/csv")
         if self._running >= MOST_AT_ONCE:
-            return _refused(429, "REQUEST_LIMIT_EXCEEDED", f"{MOST_AT_ONCE} requests are being tried already")
+            raise Refused("REQUEST_LIMIT_EXCEEDED", f"{MOST_AT_ONCE} requests are being tried already")
         where = self._where(model)
         if where is None:
-            return _refused(409, "CONFLICT", f"model {model.name!r} has no port")
+            raise Refused("CONFLICT", f"model {model.name!r} has no port")
         within_s = min(model.config.timeout_s + 1.0, _MOST_S)
         self._running += 1
         try:
@@ -62,12 +63,12 @@ class Trying:
                     body += chunk
                     if len(body) > MAX_REQUEST_BYTES:
                         limit = f"the try box takes {MAX_REQUEST_BYTES // 1024} KiB; use the model's own port"
-                        return _refused(413, "BODY_TOO_LARGE", limit)
+                        raise Refused("BODY_TOO_LARGE", limit)
                 tried = await post(*where, body, kind)
         except TimeoutError:
-            return _refused(504, "DEADLINE_EXCEEDED", f"no answer within {within_s:g} s")
+            raise Refused("DEADLINE_EXCEEDED", f"no answer within {within_s:g} s") from None
         except (OSError, h11.ProtocolError) as error:
-            return _refused(502, "TEMPORARILY_UNAVAILABLE", f"the model's port did not answer: {error}")
+            raise Refused("TEMPORARILY_UNAVAILABLE", f"the model's port did not answer: {error}") from None
         finally:
             self._running -= 1
         return JSONResponse(_tell(tried))
@@ -128,7 +129,3 @@ def _tell(tried: Answer) -> dict[str, Any]:
         "body": tried.body.decode("utf-8", "replace"),
         "whole": tried.whole,
     }
-
-
-def _refused(status: int, code: str, message: str) -> Response:
-    return JSONResponse({"error_code": code, "message": message}, status)

@@ -6,12 +6,12 @@ import asyncio
 import io
 from typing import Any
 
-from starlette.applications import Starlette
 from starlette.types import Message
 
 from headrace.config.load import parse
+from headrace.supervisor.admin import make_app
 from headrace.supervisor.app import Supervisor
-from headrace.supervisor.dashboard.pages import MOST_LISTENERS, Dashboard
+from headrace.supervisor.dashboard.pages import MOST_LISTENERS
 from headrace.telemetry.logs import make_log
 
 CONFIG = {"models": {"m": {"uri": "models:/m/1", "port": 0}}}
@@ -19,8 +19,7 @@ CONFIG = {"models": {"m": {"uri": "models:/m/1", "port": 0}}}
 
 def test_a_page_counts_from_its_answer_on_and_until_it_is_closed() -> None:
     async def run() -> None:
-        dashboard = Dashboard(Supervisor(parse(CONFIG), make_log(stream=io.StringIO()), {}))
-        app = Starlette(routes=dashboard.routes)
+        app = make_app(Supervisor(parse(CONFIG), make_log(stream=io.StringIO()), {}))
         statuses: asyncio.Queue[int] = asyncio.Queue()
 
         async def receive() -> Message:
@@ -35,7 +34,11 @@ def test_a_page_counts_from_its_answer_on_and_until_it_is_closed() -> None:
 
         def page() -> asyncio.Task[None]:
             scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/events", "root_path": ""}
-            scope |= {"headers": [], "query_string": b"", "asgi": {"version": "3.0", "spec_version": "2.4"}}
+            scope |= {
+                "headers": [(b"host", b"localhost")],
+                "query_string": b"",
+                "asgi": {"version": "3.0", "spec_version": "2.4"},
+            }
             return asyncio.create_task(app(scope, receive, send))
 
         pages = [page() for _ in range(MOST_LISTENERS)]

@@ -23,6 +23,7 @@ from headrace import __version__
 from headrace.supervisor.dashboard import views, words
 from headrace.supervisor.examples import made_up, own_example
 from headrace.supervisor.models import ServedModel
+from headrace.supervisor.refusals import Refused, asked_model
 from headrace.supervisor.trying import MAX_REQUEST_BYTES, Trying
 
 if TYPE_CHECKING:
@@ -77,13 +78,12 @@ class Dashboard:
 
     async def _events(self, request: Request) -> Response:
         name = request.path_params.get("name")
-        if name is not None and name not in self._supervisor.models:
-            return JSONResponse({"error_code": "NOT_FOUND", "message": "no such model"}, 404)
+        if name is not None:
+            asked_model(self._supervisor, request)
         if self._supervisor.draining:
-            return JSONResponse({"error_code": "TEMPORARILY_UNAVAILABLE", "message": "headrace is stopping"}, 503)
+            raise Refused("TEMPORARILY_UNAVAILABLE", "headrace is stopping")
         if self._listeners.now >= MOST_LISTENERS:
-            message = f"{MOST_LISTENERS} pages are open already"
-            return JSONResponse({"error_code": "REQUEST_LIMIT_EXCEEDED", "message": message}, 429)
+            raise Refused("REQUEST_LIMIT_EXCEEDED", f"{MOST_LISTENERS} pages are open already")
         return _Events(self._live(name), self._listeners)
 
     async def _live(self, name: str | None) -> AsyncIterator[str]:
@@ -119,18 +119,13 @@ class Dashboard:
         return any(one.main.candidate is not None for one in models)
 
     async def _example(self, request: Request) -> Response:
-        model = self._supervisor.models.get(request.path_params["name"])
-        if model is None:
-            return JSONResponse({"error_code": "NOT_FOUND", "message": "no such model"}, 404)
+        model = asked_model(self._supervisor, request)
         own = await asyncio.to_thread(own_example, model)
         example = own if own is not None else made_up(model)
         return JSONResponse({"model": model.name, "logged": own is not None, "example": example})
 
     async def _try(self, request: Request) -> Response:
-        model = self._supervisor.models.get(request.path_params["name"])
-        if model is None:
-            return JSONResponse({"error_code": "NOT_FOUND", "message": "no such model"}, 404)
-        return await self._trying.answer(request, model)
+        return await self._trying.answer(request, asked_model(self._supervisor, request))
 
     async def _data(self, model: ServedModel | None) -> dict[str, Any]:
         """What a page shows. A model that is gone by the end is shown as it was."""
