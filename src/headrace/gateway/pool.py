@@ -17,6 +17,7 @@ from headrace.core import messages
 from headrace.core.admission import ClientShares
 from headrace.core.batching import DONE, NEVER_S, SENT
 from headrace.core.dispatching import Dispatcher, Frame
+from headrace.core.gathering import Gathering
 from headrace.gateway import answers
 from headrace.gateway.crew import Crew
 from headrace.gateway.flights import HIT, CacheDesk, Flight
@@ -61,6 +62,7 @@ class Pool:
         self._failures_untold = 0
         self._retired = False
         self._flush_due = False
+        self._gathering = Gathering()
         self._sweep: asyncio.TimerHandle | None = None
         self._wake: asyncio.TimerHandle | None = None
 
@@ -118,9 +120,10 @@ class Pool:
             self._fail(job, "OVERLOADED", message, now_s, retry_after_s=retry_after_s)
             return
         if not self._flush_due and core.eager:
-            # Not at once: what other connections sent in the same moment goes into the same frame.
+            # Not at once: what other connections send in the same moment goes into the same frame.
             self._flush_due = True
-            self.gateway.loop.call_soon(self._flush)
+            self._gathering.begin(core.lanes.count)
+            self.gateway.loop.call_soon(self._gather)
         if self._sweep is None:
             self._sweep = self.gateway.loop.call_later(_SWEEP_S, self._on_sweep)
 
@@ -482,6 +485,14 @@ class Pool:
             channel.cancel(cancel)
         channel.resume_reading()
         self._worker_done(channel.worker, now_s)
+
+    def _gather(self) -> None:
+        """Called once a turn of the loop, after all sockets were read."""
+        lanes = self.core.lanes
+        if lanes.rows < self.core.batch.max_rows and self._gathering.goes_on(lanes.count):
+            self.gateway.loop.call_soon(self._gather)
+        elif self._flush_due:  # else a worker that was done has taken them
+            self._flush()
 
     def _flush(self) -> None:
         self._flush_due = False
