@@ -44,7 +44,7 @@ class Decoder(Generic[T]):
                 break
             try:
                 messages.append(self._decoder.decode(self._buffer[at + _LENGTH.size : end]))
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise FramingError(str(error)) from None
             at = end
         del self._buffer[:at]

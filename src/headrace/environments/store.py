@@ -191,7 +191,7 @@ class EnvironmentStore:
 def _read(folder: Path) -> Environment | None:
     try:
         found = msgspec.json.decode((folder / _MARKER).read_bytes(), type=Environment)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return found if os.access(folder / "bin" / "python", os.X_OK) else None
 

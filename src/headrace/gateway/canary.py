@@ -58,7 +58,7 @@ def _message(body: bytes) -> str:
     """What an error's body says, in one line: a model's own last words, where they are told."""
     try:
         said = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         said = body.decode("utf-8", "replace")
     if isinstance(said, dict):
         trace = str(said.get("stack_trace") or "").strip()

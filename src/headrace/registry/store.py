@@ -98,9 +98,13 @@ class Store:
     def _verified(self, digest: str) -> Stored | None:
         path = self._home / "models" / digest
         expected = _read(path.with_suffix(".json"), dict[str, str])
-        if expected is None or not path.is_dir() or _hash_tree(path) != expected:
+        if expected is None or not path.is_dir():
             return None
-        return Stored(digest=digest, path=str(path), size_bytes=_size_bytes(path))
+        try:
+            whole = _hash_tree(path) == expected
+        except (OSError, ModelLoadError):
+            return None
+        return Stored(digest=digest, path=str(path), size_bytes=_size_bytes(path)) if whole else None
 
     def _resolution(self, uri: str) -> Path:
         return self._home / "resolutions" / f"{_key(self._registry, uri)}.json"
@@ -152,7 +156,8 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _read(path: Path, kind: type[T]) -> T | None:
+    """What a file of ours holds; None for whatever cannot be read: it is brought anew."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -25,6 +25,15 @@ class Memory(msgspec.Struct, kw_only=True):
     bad: list[tuple[Resolved, str]] = []
 
 
+class _Entry(msgspec.Struct):
+    """What every entry has, for whoever shows it."""
+
+    at: float
+    event: str
+    version: str
+    reason: str
+
+
 class History:
     """One model's past, below `home/history`. Losing it is harmless: nothing that serves depends on it."""
 
@@ -47,21 +56,25 @@ class History:
         if self._alias is not None:
             entry["alias"] = self._alias
         with contextlib.suppress(OSError):
-            with self._entries.open("ab") as file:
-                file.write(msgspec.json.encode(entry) + b"\n")
+            with self._entries.open("ab+") as file:
+                # A process that was killed may have left half a line: it must not swallow this one.
+                end = file.seek(0, os.SEEK_END)
+                whole = end == 0 or os.pread(file.fileno(), 1, end - 1) == b"\n"
+                file.write((b"" if whole else b"\n") + msgspec.json.encode(entry) + b"\n")
             if self._entries.stat().st_size > _MOST_ENTRIES * 1024:
                 kept = self._entries.read_bytes().splitlines(keepends=True)[-_MOST_ENTRIES // 2 :]
                 self._replace(self._entries, b"".join(kept))
 
     def last(self, count: int = 50) -> list[dict[str, Any]]:
-        """The newest entries, oldest first."""
+        """The newest entries, oldest first; lines that are none are left out."""
         try:
             lines = self._entries.read_bytes().splitlines()[-count:]
         except OSError:
             return []
         entries = []
         for line in lines:
-            with contextlib.suppress(msgspec.DecodeError):  # a line half-written by a process that was killed
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                msgspec.json.decode(line, type=_Entry)
                 entries.append(msgspec.json.decode(line))
         return entries
 
@@ -82,7 +95,7 @@ class History:
         """What the last run kept; an empty memory where there is none."""
         try:
             return msgspec.json.decode(self._memory.read_bytes(), type=Memory)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return Memory()
 
     @staticmethod

@@ -1,5 +1,7 @@
 """Messages survive any cutting of the byte stream."""
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +23,15 @@ def test_any_cutting_gives_the_same_messages(generations: list[int], cuts: list[
     assert got == messages
 
 
-@pytest.mark.parametrize("data", [b"\xff\xff\xff\xff", b"\x01\x00\x00\x00\xc1", framing.encode({"type": "Nonsense"})])
+NOT_UTF8 = framing.encode({"type": "Drained", "pool": "aaaa"}).replace(b"aaaa", b"\xff\xfe\xff\xfe")
+DEEP = struct.pack("<I", 100_001) + b"\x91" * 100_000 + b"\xc0"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\xff\xff\xff\xff", b"\x01\x00\x00\x00\xc1", framing.encode({"type": "Nonsense"}), NOT_UTF8, DEEP],
+    ids=["length", "code", "kind", "text", "depth"],
+)
 def test_nonsense_is_refused(data: bytes) -> None:
     decoder: framing.Decoder[FromGateway] = framing.Decoder(FromGateway)
     with pytest.raises(framing.FramingError):

@@ -104,6 +104,33 @@ def test_the_last_resolution_is_kept(tmp_path: Path) -> None:
     assert Store(tmp_path, "other").last(VERSION.uri) is None
 
 
+@pytest.mark.parametrize("kept", ["models", "versions", "resolutions"])
+@pytest.mark.parametrize(
+    "garbage", [b"", b'{"a": "\xff\xfe"}', b"[" * 100_000, None], ids=["empty", "bytes", "deep", "dir"]
+)
+def test_what_cannot_be_read_is_as_good_as_nothing(tmp_path: Path, kept: str, garbage: bytes | None) -> None:
+    store = Store(tmp_path, "r")
+    store.add(VERSION, writes(MODEL))
+    store.remember(VERSION)
+    (file,) = (tmp_path / kept).glob("*.json")
+    if garbage is None:
+        file.unlink()
+        file.mkdir()
+    else:
+        file.write_bytes(garbage)
+    if kept == "resolutions":
+        assert store.last(VERSION.uri) is None
+    else:
+        assert store.find(VERSION) is None
+
+
+def test_a_copy_that_links_to_elsewhere_is_not_used(tmp_path: Path) -> None:
+    store = Store(tmp_path, "r")
+    path = Path(store.add(VERSION, writes(MODEL)).path)
+    (path / "more.bin").symlink_to("/etc/hostname")
+    assert store.find(VERSION) is None
+
+
 def test_the_caches_are_private(tmp_path: Path) -> None:
     Store(tmp_path, "r")
     for name in ("models", "versions", "resolutions"):

@@ -1,0 +1,46 @@
+"""A model's past survives what happens to its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from headrace.core.identity import Resolved
+from headrace.supervisor.history import History, Memory
+
+VERSION = Resolved(uri="models:/a@p", name="a", version="1", source="models:/m-1")
+
+
+def test_entries_and_memory_are_there_after_a_restart(tmp_path: Path) -> None:
+    history = History(tmp_path, "r", "a")
+    history.add("serving", "a/1", "the registry points at it", replaced=None)
+    history.remember(Memory(serving=VERSION))
+    again = History(tmp_path, "r", "a")
+    assert [(e["event"], e["version"]) for e in again.last()] == [("serving", "a/1")]
+    assert again.recall().serving == VERSION
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b'{"a": "\xff\xfe"}', b"[" * 100_000, b"5", b"null", b"{}", b'{"at": "noon"}', b'{"at'],
+    ids=["bytes", "deep", "number", "null", "empty", "kind", "half"],
+)
+def test_lines_that_are_no_entries_are_left_out(tmp_path: Path, garbage: bytes) -> None:
+    history = History(tmp_path, "r", "a")
+    history.add("serving", "a/1", "first")
+    (file,) = (tmp_path / "history").glob("*.jsonl")
+    file.write_bytes(file.read_bytes() + garbage)
+    history.add("serving", "a/2", "second")
+    assert [e["version"] for e in history.last()] == ["a/1", "a/2"]
+
+
+@pytest.mark.parametrize(
+    "garbage", [b'{"serving": "\xff"}', b"[" * 100_000, b"5", b""], ids=["bytes", "deep", "number", "empty"]
+)
+def test_a_memory_that_cannot_be_read_is_empty(tmp_path: Path, garbage: bytes) -> None:
+    history = History(tmp_path, "r", "a")
+    history.remember(Memory(serving=VERSION))
+    (file,) = (tmp_path / "history").glob("*.json")
+    file.write_bytes(garbage)
+    assert history.recall() == Memory()
