@@ -151,6 +151,72 @@ def test_a_version_that_turns_bad_after_the_flip_is_sent_back(
         until(lambda: label(url) == "shifty/2", "version 2")
 
 
+def test_what_turns_bad_gives_way_to_what_the_registry_points_at_by_then(moves: Registry, tmp_path: Path) -> None:
+    """The repaired version is on its way when the bad one is found out: it takes over, and nothing is held."""
+    moves.point("shifty", "repaired", "1")
+    with serving(tmp_path, config(moves.uri, "repaired", rollout={"bake_s": 60, "min_requests": 20})) as one:
+        url = f"{one.url('shifty')}/invocations"
+        with Load(url, TEXT, clients=1) as load:
+            moves.point("shifty", "repaired", "7")
+            until(lambda: label(url) == "shifty/7", "the bad version")
+            moves.point("shifty", "repaired", "2")
+            until(lambda: label(url) == "shifty/2", "the repaired one")
+            load.more()
+            assert not one.status("shifty")["held"]
+            assert label(url) == "shifty/2"
+
+
+def command(one: Serving, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [HEADRACE, *arguments, "--admin", one.admin], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_an_operator_goes_back_and_follows_anew(moves: Registry, tmp_path: Path) -> None:
+    """A second rollback never goes to what was sent back; what was sent back stays out until it is asked for."""
+    moves.point("shifty", "operated", "1")
+    with serving(tmp_path, config(moves.uri, "operated", checks={"signature": "warn"})) as one:
+        one.url("shifty")
+        moves.point("shifty", "operated", "5")
+        one.event("serving", version="shifty/5")
+        assert one.stop() == 0
+    # After a restart the version before is brought up again: it may go back to a signature of its own.
+    with serving(tmp_path, config(moves.uri, "operated")) as one:
+        url = f"{one.url('shifty')}/invocations"
+        done = command(one, "rollback", "shifty")
+        assert (done.returncode, done.stdout) == (0, "shifty: shifty/1 is brought up again and will take over\n")
+        until(lambda: label(url) == "shifty/1", "version 1")
+        again = command(one, "rollback", "shifty")
+        assert again.returncode == 2
+        assert "'headrace refresh shifty --anew' follows the registry again" in again.stderr
+        assert command(one, "refresh", "shifty").returncode == 0
+        assert one.status("shifty")["held"]
+        assert label(url) == "shifty/1"
+        unknown = command(one, "rollback", "a/b ?c")
+        assert (unknown.returncode, unknown.stdout) == (2, "")
+        assert "there are: shifty" in command(one, "history", "nobody").stderr
+        assert one.stop() == 0
+    with serving(tmp_path, config(moves.uri, "operated", checks={"signature": "warn"})) as one:
+        url = f"{one.url('shifty')}/invocations"
+        assert label(url) == "shifty/1", "a rollback holds over a restart"
+        assert command(one, "refresh", "shifty", "--anew").returncode == 0
+        one.event("serving", version="shifty/5")
+        assert not one.status("shifty")["held"]
+
+
+def test_a_version_that_was_refused_serves_when_the_checks_were_wrong(moves: Registry, tmp_path: Path) -> None:
+    golden = tmp_path / "golden.jsonl"
+    golden.write_text(json.dumps({"request": TEXT, "expected": {"predictions": ["v2"]}}), encoding="utf-8")
+    moves.point("shifty", "corrected", "1")
+    document = config(moves.uri, "corrected", checks={"file": str(golden)})
+    with serving(tmp_path, document) as one:
+        assert "golden request 1" in one.event("FAILED", version="shifty/1")["reason"]
+        assert one.stop() == 0
+    golden.write_text(json.dumps({"request": TEXT, "expected": {"predictions": ["v1"]}}), encoding="utf-8")
+    with serving(tmp_path, document) as one:
+        assert label(f"{one.url('shifty')}/invocations") == "shifty/1"
+
+
 def test_a_webhook_is_faster_than_any_poll(moves: Registry, tmp_path: Path) -> None:
     moves.point("shifty", "hooked", "1")
     document = config(moves.uri, "hooked")

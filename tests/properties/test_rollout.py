@@ -1,5 +1,7 @@
 """No interleaving of moves, crashes and rollbacks loses the serving version or serves an unready one."""
 
+from collections.abc import Callable
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -23,6 +25,7 @@ class Rollouts(RuleBasedStateMachine):
         self.ever_ready: set[str] = set()
         self.served = False
         self.refused: dict[object, object] = {}
+        self.sent_back: set[object] = set()
 
     def do(self, actions: list[Action]) -> None:
         for action in actions:
@@ -38,16 +41,21 @@ class Rollouts(RuleBasedStateMachine):
                 assert action.key in self.running
                 assert action.key not in self.stopping
                 assert action.key in self.ever_ready
+                assert self.running[action.key] not in self.sent_back, "what was sent back serves again"
                 self.served = True
 
     @rule(version=VERSIONS)
     def guess(self, version: str) -> None:
-        self.do(self.rollout.guess(version, self.now_s))
+        likely = self.rollout.likely(version)
+        assert likely not in self.sent_back
+        if likely is not None:
+            self.do(self.rollout.guess(likely, self.now_s))
 
     @rule(version=VERSIONS)
     def registry_points(self, version: str) -> None:
-        if version != self.rollout.registry:
+        if version != self.rollout.pointed_at:
             self.refused.clear()
+            self.sent_back.clear()
         self.do(self.rollout.pointed(version, self.now_s))
 
     @rule()
@@ -83,25 +91,62 @@ class Rollouts(RuleBasedStateMachine):
         del self.running[key]
         self.do(self.rollout.ended(key, self.now_s))
 
-    @rule()
-    def roll_back(self) -> None:
+    def go_back(self, decide: Callable[[str, float], list[Action]]) -> bool:
+        """Whether it is possible; what serves is then bad, and nothing that was sent back is what is wanted."""
         serving = self.rollout.serving
-        before = self.running.get(serving) if serving else None
+        bad = self.running[serving] if serving is not None else None
+        if bad is not None:
+            self.sent_back.add(bad)
         try:
-            self.do(self.rollout.roll_back("asked for", self.now_s))
+            self.do(decide("it does badly", self.now_s))
         except CannotRollBack:
-            assert serving is None or self.rollout.warm is None
-        else:
-            assert self.rollout.wanted != before
+            self.sent_back.discard(bad)
+            assert serving is None or self.rollout.before is None
+            return False
+        assert self.rollout.wanted not in self.sent_back
+        return True
 
     @rule()
-    def asked_to_try_again(self) -> None:
-        self.do(self.rollout.retry(self.now_s))
+    def roll_back(self) -> None:
+        warm = self.rollout.warm
+        warm_as = self.running[warm] if warm is not None else None
+        if self.go_back(self.rollout.roll_back) and self.rollout.held == warm_as:
+            assert self.rollout.serving == warm, "at once where it is still warm"
+
+    @rule()
+    def what_serves_does_badly(self) -> None:
+        wanted, serving = self.rollout.wanted, self.rollout.serving
+        elsewhere = serving is not None and wanted not in {None, self.running[serving]}
+        if self.go_back(self.rollout.send_back) and elsewhere:
+            assert self.rollout.wanted == wanted, "what the registry points at now goes before what was"
+
+    @rule(anew=st.booleans())
+    def asked_to_try_again(self, *, anew: bool) -> None:
+        if anew:
+            self.refused.clear()
+            self.sent_back.clear()
+        self.do(self.rollout.retry(self.now_s, anew=anew))
+        if anew:
+            assert self.rollout.wanted == self.rollout.registry
+
+    @precondition(lambda self: self.rollout.serving)
+    @rule()
+    def headrace_restarts(self) -> None:
+        old = self.rollout
+        self.rollout = Rollout(keep_old_s=50)
+        self.rollout.restore(old.served, old.pointed_at, old.held, old.sent_back, old.refused)
+        self.running.clear()
+        self.stopping.clear()
+        self.ever_ready.clear()
+        self.served = False
+        self.refused.clear()  # what was refused is checked again
 
     @rule()
     def it_serves_elsewhere(self) -> None:
         self.do(self.rollout.rest(self.now_s))
         self.served = False
+        self.refused.clear()
+        self.sent_back.clear()
 
     @rule(seconds=st.floats(0, 700))
     def time_passes(self, seconds: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import click
 import httpx
@@ -40,12 +41,21 @@ def call(admin: str, path: str, *, method: str = "GET", params: dict[str, str] |
     if response.status_code in {404, 409}:
         raise UsageError(_message(response))
     if response.is_error:
-        raise HeadraceError(f"{url} answered {response.status_code}: {_message(response)}")
-    return response.json()
+        raise HeadraceError(_message(response))
+    try:
+        return response.json()
+    except ValueError:
+        raise HeadraceError(_message(response)) from None
+
+
+def model_path(name: str, what: str) -> str:
+    """The admin API's path of what concerns one model, whatever characters its name was given with."""
+    return f"/api/models/{quote(name, safe='')}/{what}"
 
 
 def _message(response: httpx.Response) -> str:
     try:
         return str(response.json()["message"])
     except (ValueError, KeyError, TypeError):
-        return response.text.strip()[:200] or response.reason_phrase
+        said = response.text.strip()[:200] or response.reason_phrase
+        return f"{response.url} answered {response.status_code}: {said}; is it a running headrace's admin port?"

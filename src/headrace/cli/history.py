@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from headrace.cli.admin_port import admin_option, call
+from headrace.cli.admin_port import admin_option, call, model_path
 
 
 @click.command("history")
@@ -18,7 +18,7 @@ from headrace.cli.admin_port import admin_option, call
 @admin_option
 def command(name: str, as_json: bool, admin: str) -> None:  # noqa: FBT001 - click's flag
     """Show what served model NAME when, and why it changed; kept across restarts."""
-    entries = call(admin, f"/api/models/{name}/history")
+    entries = call(admin, model_path(name, "history"))
     if as_json:
         for entry in entries:
             click.echo(json.dumps(entry))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from headrace.cli.admin_port import admin_option, call
+from headrace.cli.admin_port import admin_option, call, model_path
 
 
 @click.command("rollback")
@@ -14,7 +14,8 @@ from headrace.cli.admin_port import admin_option, call
 def command(name: str, reason: str, admin: str) -> None:
     """Have the version before serve model NAME again, until the registry points at another one.
 
-    At once while that version is still warm; otherwise as soon as it is up again.
+    At once while that version is still warm; otherwise as soon as it is up again. What served is marked bad: a second
+    rollback goes further back. 'headrace refresh NAME --anew' takes it back.
     """
-    answer = call(admin, f"/api/models/{name}/rollback", method="POST", params={"reason": reason})
+    answer = call(admin, model_path(name, "rollback"), method="POST", params={"reason": reason})
     click.echo(f"{name}: {answer['message']}")

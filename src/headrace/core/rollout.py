@@ -2,6 +2,7 @@
 
 It knows at most four versions of a model at a time: the one that serves, a candidate that is being brought up, the one
 that served before and is kept warm for a rollback, and one that drains. It owns their `Life`; nothing else moves it.
+Of what has served before it remembers the names, to go back to; a version that was sent back is no longer one of them.
 
 What it promises (and the stateful tests hold it to): once a version serves, one always does; only a READY version is
 ever made to serve; a version marked bad does not come back until the registry points elsewhere; beside the serving
@@ -11,12 +12,14 @@ version there is never more than one other with processes, but for the moment in
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from headrace.core.lifecycle import Life, State
 
 Identity = Hashable
+
+_MOST_SERVED = 5
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,16 @@ class Slot:
 
 @dataclass
 class _Mark:
-    """Why an identity is not to be brought up: until `until_s`, or (None) until the registry changes."""
+    """Why an identity is not to be brought up: until `until_s`, or (None) until the registry changes.
+
+    `refused`: a check said no; `sent_back`: it has served, and did badly.
+    """
 
     until_s: float | None
     reason: str
     attempts: int = 1
+    refused: bool = False
+    sent_back: bool = False
 
 
 @dataclass
@@ -82,11 +90,11 @@ class Rollout:
     serving: str | None = None
     candidate: str | None = None
     warm: str | None = None
-    previous: Identity | None = None
     registry: Identity | None = None
     held: Identity | None = None
+    served: list[Identity] = field(default_factory=list)
+    pointed_at: Identity | None = None
     _asked: bool = False
-    _before_last: Identity | None = None
     _marks: dict[Identity, _Mark] = field(default_factory=dict)
     _warm_until_s: float = 0.0
     _serial: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -94,27 +102,42 @@ class Rollout:
     # What happens.
 
     def restore(
-        self, last: Identity | None, before: Identity | None, held: Identity | None, bad: dict[Identity, str]
+        self,
+        served: Sequence[Identity],
+        pointed_at: Identity | None,
+        held: Identity | None,
+        sent_back: Mapping[Identity, str],
+        refused: Mapping[Identity, str],
     ) -> None:
-        """Take over what was known before a restart: what served last, what did before it, and what was marked bad."""
-        self.previous, self._before_last, self.held = last, before, held
-        self._marks = {identity: _Mark(None, reason) for identity, reason in bad.items()}
+        """Take over what was known before a restart: see the names; `served` has the oldest first.
+
+        `pointed_at` is what the registry said last. What a check has refused is checked again, for the checks may have
+        changed, but not before something else serves that it can be compared with, where there is any.
+        """
+        self.served, self.pointed_at, self.held = list(served), pointed_at, held
+        self._marks = {identity: _Mark(0.0, reason, refused=True) for identity, reason in refused.items()}
+        self._marks |= {identity: _Mark(None, reason, sent_back=True) for identity, reason in sent_back.items()}
+
+    def likely(self, hint: Identity | None) -> Identity | None:
+        """What will most likely be wanted, before the registry has answered; `hint` is what it said last."""
+        if self.held is not None:
+            return self.held
+        return hint if hint is not None and hint not in self._marks else self._newest_earlier()
 
     def guess(self, identity: Identity, now_s: float) -> list[Action]:
-        """Begin to bring up what the registry most likely points at, before it has answered."""
+        """Begin to bring up what is `likely`, before the registry has answered."""
         if self.slots or self.registry is not None or identity in self._marks:
             return []
-        return [self._start(identity if self.held is None else self.held, now_s, confirmed=self.held is not None)]
+        return [self._start(identity, now_s, confirmed=identity == self.held)]
 
     def pointed(self, identity: Identity, now_s: float) -> list[Action]:
         """The registry points at `identity` now."""
         self._asked = True
-        if identity != self.registry:
-            if self.registry is not None or identity not in self._marks:
-                # The registry has changed: whatever was decided against its former answer is void.
-                self.held = None
-                self._marks.clear()
-            self.registry = identity
+        if identity != self.pointed_at:
+            # The registry has changed: whatever was decided against its former answer is void.
+            self.held = None
+            self._marks.clear()
+        self.registry = self.pointed_at = identity
         return self._settle(now_s)
 
     def unreachable(self, now_s: float) -> list[Action]:
@@ -142,7 +165,7 @@ class Rollout:
             mark = self._marks.get(slot.identity)
             attempts = mark.attempts + 1 if mark else 1
             wait_s = min(self.retry_most_s, self.retry_first_s * 2 ** (attempts - 1))
-            self._marks[slot.identity] = _Mark(None if for_good else now_s + wait_s, reason, attempts)
+            self._marks[slot.identity] = _Mark(None if for_good else now_s + wait_s, reason, attempts, refused=for_good)
         elif key == self.warm:
             self.warm = None
         return [Stop(key, drain=False, reason=reason), *self._settle(now_s)]
@@ -161,18 +184,33 @@ class Rollout:
     def roll_back(self, reason: str, now_s: float) -> list[Action]:
         """Go back to the version that served before, and hold it until the registry changes.
 
-        Raises CannotRollBack where none is known. At once where it is still warm, else as soon as it is up again.
+        At once where that is still warm, else as soon as it is up again. What served is marked bad; a second rollback
+        goes further back. Raises CannotRollBack where there is nothing to go back to.
         """
         serving, target = self.slots.get(self.serving or ""), self.before
         if serving is None or target is None:
-            raise CannotRollBack("no other version has served before this one")
-        self._marks[serving.identity] = _Mark(None, reason)
+            raise CannotRollBack("no other version is known that served before this one and was not sent back itself")
+        self._send_back(serving.identity, reason)
         self._marks.pop(target, None)
         self.held = target
         return self._settle(now_s)
 
-    def retry(self, now_s: float) -> list[Action]:
-        """Try again now what failed for a reason that may have passed."""
+    def send_back(self, reason: str, now_s: float) -> list[Action]:
+        """The version that serves does badly: `roll_back`, unless the registry points elsewhere already.
+
+        Then that one takes over when it is ready, and what served before only if it cannot. Raises CannotRollBack.
+        """
+        serving = self.slots.get(self.serving or "")
+        if serving is None or self.wanted in {None, serving.identity}:
+            return self.roll_back(reason, now_s)
+        self._send_back(serving.identity, reason)
+        return self._settle(now_s)
+
+    def retry(self, now_s: float, *, anew: bool = False) -> list[Action]:
+        """Try again now what failed for a reason that may have passed; `anew`: as if the registry had just changed."""
+        if anew:
+            self.held = None
+            self._marks.clear()
         for mark in self._marks.values():
             mark.until_s = None if mark.until_s is None else min(mark.until_s, now_s)
         return self._settle(now_s)
@@ -192,7 +230,8 @@ class Rollout:
             key, self.serving = self.serving, None
             self.slots[key].life.to(State.DRAINING, now_s, reason)
             actions.append(Stop(key, drain=True, reason=reason))
-        self.registry = self.held = self.previous = self._before_last = None
+        self.registry = self.held = self.pointed_at = None
+        self.served.clear()
         return actions
 
     def tick(self, now_s: float) -> list[Action]:
@@ -216,13 +255,27 @@ class Rollout:
     @property
     def before(self) -> Identity | None:
         """What a rollback would go back to; None where there is nothing to go back from, or to."""
-        target = self.slots[self.warm].identity if self.warm else self.previous
-        return None if self.serving is None or target == self._identity(self.serving) else target
+        return None if self.serving is None else self._newest_earlier()
 
     @property
     def bad(self) -> dict[Identity, str]:
         """What is not brought up until the registry changes, and why."""
-        return {identity: mark.reason for identity, mark in self._marks.items() if mark.until_s is None}
+        return {i: mark.reason for i, mark in self._marks.items() if mark.until_s is None}
+
+    @property
+    def refused(self) -> dict[Identity, str]:
+        """What a check has refused, and why; also where it is to be checked again, after a restart."""
+        return {i: mark.reason for i, mark in self._marks.items() if mark.refused}
+
+    @property
+    def sent_back(self) -> dict[Identity, str]:
+        """What has served and did badly, and how."""
+        return {i: mark.reason for i, mark in self._marks.items() if mark.sent_back}
+
+    def goes_back(self, key: str) -> bool:
+        """Whether a version is brought up although the registry points elsewhere: it has served, and is needed."""
+        slot = self.slots.get(key)
+        return slot is not None and self.registry is not None and slot.identity != self.registry
 
     def why_not(self, identity: Identity) -> str:
         """Why an identity was not brought up; empty where nothing is held against it."""
@@ -233,8 +286,9 @@ class Rollout:
     def has_fallback(self) -> bool:
         """Whether refusing the candidate leaves something that can serve."""
         candidate = self.slots.get(self.candidate or "")
-        other = self.previous is not None and candidate is not None and self.previous != candidate.identity
-        return self.serving is not None or (other and self.previous not in self._marks)
+        return self.serving is not None or (
+            candidate is not None and any(identity != candidate.identity for identity in self._earlier())
+        )
 
     # Inside.
 
@@ -249,13 +303,12 @@ class Rollout:
                 actions.append(self._abandon(now_s, "another version is wanted now"))
                 candidate = None
         if candidate is not None and candidate.confirmed and candidate.life.state is State.READY:
-            actions.append(self._flip(self.candidate or "", now_s, "the registry points at it"))
+            actions.append(self._flip(self.candidate or "", now_s))
             return [*actions, *self._settle(now_s)]
         if target is None or self._identity(self.serving) == target or candidate is not None:
             return actions
         if self._identity(self.warm) == target:
-            reason = "rolled back" if target == self.held else "the registry points at it again"
-            actions.append(self._flip(self.warm or "", now_s, reason))
+            actions.append(self._flip(self.warm or "", now_s))
         elif self.warm is not None:
             actions.append(self._retire(self.warm, now_s, "to make room for the next version"))
         elif all(key == self.serving for key in self.slots):
@@ -264,12 +317,30 @@ class Rollout:
 
     def _target(self, now_s: float) -> Identity | None:
         """What to bring up or keep: the wanted version if nothing speaks against it, else what is better than none."""
-        fallback = self.previous if self.serving is None and self._asked else None
-        for identity in (self.wanted, fallback):
-            mark = self._marks.get(identity) if identity is not None else None
-            if identity is not None and (mark is None or (mark.until_s is not None and now_s >= mark.until_s)):
+        current = self._identity(self.serving)
+        needed = self._asked if current is None else current in self._marks and self._marks[current].sent_back
+        choices: list[Identity] = [i for i in (self.wanted, *(self._earlier() if needed else ())) if i is not None]
+        for identity in choices:
+            if identity not in self._marks:
                 return identity
-        return self._identity(self.serving)
+        for identity in choices:
+            until_s = self._marks[identity].until_s
+            if until_s is not None and now_s >= until_s:
+                return identity
+        return current
+
+    def _earlier(self) -> list[Identity]:
+        """What has served before, the newest first, without what serves now and what was refused since."""
+        current, bad = self._identity(self.serving), self.bad
+        return [identity for identity in reversed(self.served) if identity != current and identity not in bad]
+
+    def _newest_earlier(self) -> Identity | None:
+        earlier = self._earlier()
+        return earlier[0] if earlier else None
+
+    def _send_back(self, identity: Identity, reason: str) -> None:
+        self._marks[identity] = _Mark(None, reason, sent_back=True)
+        self.served = [i for i in self.served if i != identity]
 
     def _start(self, identity: Identity, now_s: float, *, confirmed: bool) -> Start:
         key = str(next(self._serial))
@@ -277,22 +348,31 @@ class Rollout:
         self.candidate = key
         return Start(key, identity)
 
-    def _flip(self, key: str, now_s: float, reason: str) -> Flip:
-        old = self.serving
+    def _flip(self, key: str, now_s: float) -> Flip:
+        old, identity = self.serving, self.slots[key].identity
+        reason = self._why(identity, again=key == self.warm)
         if key == self.candidate:
             self.candidate = None
         if key == self.warm:
             self.warm = None
         self.slots[key].life.to(State.SERVING, now_s, reason)
         self.serving = key
-        self._marks.pop(self.slots[key].identity, None)
-        if old is None and self.previous == self.slots[key].identity:
-            self.previous = self._before_last
+        self._marks.pop(identity, None)
+        self.served = [*(i for i in self.served if i != identity), identity][-_MOST_SERVED:]
         if old is not None:
             self.slots[old].life.to(State.READY, now_s, "kept warm")
-            self.previous = self.slots[old].identity
             self.warm, self._warm_until_s = old, now_s + self.keep_old_s
         return Flip(key, old, reason)
+
+    def _why(self, identity: Identity, *, again: bool) -> str:
+        """Why a version takes over, for the history."""
+        if identity == self.held:
+            return "rolled back"
+        if identity == self.registry:
+            return "the registry points at it again" if again else "the registry points at it"
+        if self.registry is None:
+            return "the registry cannot be asked, and pointed at it before"
+        return "it served before, and what the registry points at cannot"
 
     def _abandon(self, now_s: float, reason: str) -> Stop:
         key, self.candidate = self.candidate or "", None

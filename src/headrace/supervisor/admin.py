@@ -48,7 +48,7 @@ def make_app(supervisor: Supervisor) -> Starlette:
 
     async def refresh(request: Request) -> Response:
         model = asked_model(supervisor, request)
-        model.refresh()
+        model.refresh(anew=request.query_params.get("anew") == "true")
         return JSONResponse({"refreshing": model.name}, 202)
 
     async def rollback(request: Request) -> Response:

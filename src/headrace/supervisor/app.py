@@ -238,7 +238,7 @@ class Supervisor:
                 poll_s=poll_s,
                 hung_after_s=hung_after_s,
             )
-            history = History(home, key, name)
+            history = History(home, key, model.uri, name)
             errors_mode = (model.errors or config.errors).mode
             return ServedModel(name, model, means, history, errors_mode, self._log, lenient=lenient)
 

@@ -17,12 +17,13 @@ _MOST_ENTRIES = 1000
 
 
 class Memory(msgspec.Struct, kw_only=True):
-    """What a model must know after a restart: what served last, what is held after a rollback, what is bad."""
+    """What a model must know after a restart: what `core.rollout` knows by the same names."""
 
-    serving: Resolved | None = None
-    previous: Resolved | None = None
+    served: list[Resolved] = []
+    pointed_at: Resolved | None = None
     held: Resolved | None = None
-    bad: list[tuple[Resolved, str]] = []
+    sent_back: list[tuple[Resolved, str]] = []
+    refused: list[tuple[Resolved, str]] = []
 
 
 class _Entry(msgspec.Struct):
@@ -35,14 +36,18 @@ class _Entry(msgspec.Struct):
 
 
 class History:
-    """One model's past, below `home/history`. Losing it is harmless: nothing that serves depends on it."""
+    """One model's past, below `home/history`. Losing it is harmless: nothing that serves depends on it.
 
-    def __init__(self, home: Path, registry: str, model: str, alias: str | None = None) -> None:
-        self._origin = home, registry, model
+    Another headrace with the same home may serve another `uri` by the same name: each has a past of its own.
+    """
+
+    def __init__(self, home: Path, registry: str, uri: str, model: str, alias: str | None = None) -> None:
+        self._origin = home, registry, uri, model
         self._alias = alias
         folder = home / "history"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = f"{model}-{hashlib.sha256(registry.encode()).hexdigest()[:12]}"
+        origin = f"{registry}\0{uri}".encode()
+        name = f"{model}-{hashlib.sha256(origin).hexdigest()[:12]}"
         self._entries = folder / f"{name}.jsonl"
         self._memory = folder / f"{name}{f'@{safe_name(alias)}' if alias is not None else ''}.json"
 

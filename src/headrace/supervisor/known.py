@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+
 from headrace.core.identity import Resolved
 
 
@@ -29,3 +31,8 @@ def known(resolved: Resolved | None) -> Known | None:
 def resolved_of(identity: object) -> Resolved | None:
     """What the rollout calls `identity`; None where it names nothing."""
     return identity.resolved if isinstance(identity, Known) else None
+
+
+def with_reasons(marked: Mapping[Hashable, str]) -> list[tuple[Resolved, str]]:
+    """What the rollout has marked, and why, as it is kept."""
+    return [(resolved, reason) for identity, reason in marked.items() if (resolved := resolved_of(identity))]

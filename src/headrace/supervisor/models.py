@@ -110,10 +110,10 @@ class ServedModel:
         """Why the model does not serve, in one line."""
         return self.unwell or self.main.why_not()
 
-    def refresh(self) -> None:
-        """Ask the registry now."""
+    def refresh(self, *, anew: bool = False) -> None:
+        """Ask the registry now; see `Track.refresh`."""
         for track in self.tracks:
-            track.refresh()
+            track.refresh(anew=anew)
 
     def roll_back(self, reason: str) -> str:
         """Go back to the version before; returns what happens now. Raises UsageError where there is none."""

@@ -22,13 +22,15 @@ class Surroundings:
     """What a rising version is told about, and tells: all of it the track's.
 
     `progressed` takes each state that it reaches, `until` waits for a condition on its workers, `serving` describes the
-    version that it is to replace (None: there is none), `has_fallback` says whether refusing it leaves another.
+    version that it is to replace (None: there is none), `has_fallback` says whether refusing it leaves another, and
+    `goes_back` whether it is to replace a version that does badly: it has served, and is not compared with that one.
     """
 
     progressed: Callable[[State], None]
     until: Callable[[Callable[[], bool]], Awaitable[None]]
     serving: Callable[[], dict[str, Any] | None]
     has_fallback: Callable[[], bool]
+    goes_back: Callable[[], bool]
 
 
 async def rise(
@@ -53,7 +55,7 @@ async def rise(
         around.progressed(State.WARMING)
         await around.until(lambda: bool(workers.ready))
         before = around.serving()
-        facts = {**before["facts"], "example_s": before["example_s"]} if before else None
+        facts = {**before["facts"], "example_s": before["example_s"]} if before and not around.goes_back() else None
         await checker.check(workers, stored.path, facts, strictly=around.has_fallback())
         if workers.warm_up.get("ok") is False:
             log.warning("example fails", **{k: v for k, v in workers.warm_up.items() if k != "ok"})

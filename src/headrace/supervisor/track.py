@@ -21,7 +21,7 @@ from headrace.core.rollout import Action, CannotRollBack, Flip, Rollout, Start
 from headrace.supervisor.baking import bake
 from headrace.supervisor.checks import Checker, Refused
 from headrace.supervisor.history import History, Memory
-from headrace.supervisor.known import Known, known, resolved_of
+from headrace.supervisor.known import Known, known, resolved_of, with_reasons
 from headrace.supervisor.means import Means
 from headrace.supervisor.rising import Surroundings, rise
 from headrace.supervisor.versions import Version
@@ -143,26 +143,19 @@ class Track:
             return f"version {self.candidate.label} is {self.candidate.life.state}{detail}"
         return self.problem or self.registry_problem or "no worker is ready at the moment; one is being started"
 
-    def refresh(self) -> None:
-        """Ask the registry now instead of at the next poll, and try again now what failed for a passing reason."""
+    def refresh(self, *, anew: bool = False) -> None:
+        """Ask the registry now instead of at the next poll, and try again now what failed for a passing reason.
+
+        `anew`: also what was refused or rolled back, as if the registry had just changed.
+        """
         self._refresh.set()
-        self._do(self._rollout.retry(time.time()))
+        self._do(self._rollout.retry(time.time(), anew=anew))
+        if anew:
+            self._remember()
 
     def roll_back(self, reason: str) -> str:
         """Go back to the version before; returns what happens now in words. Raises UsageError where there is none."""
-        bad = self.serving
-        try:
-            actions = self._rollout.roll_back(reason, time.time())
-        except CannotRollBack as error:
-            raise UsageError(f"model {self.model!r} cannot be rolled back: {error}") from None
-        self.rollbacks += 1
-        self._history.add("rolled back", bad.label if bad else "", reason)
-        self._log.warning("rolled back", version=bad.label if bad else None, reason=reason)
-        self._do(actions)
-        self._remember()
-        target = self.serving if self.serving is not bad else self.candidate
-        done = "serves again" if target is self.serving else "is brought up again and will take over"
-        return f"{target.label if target else 'the version before'} {done}"
+        return self._go_back(self._rollout.roll_back, reason)
 
     async def run(self) -> None:
         """Follow the URI until cancelled; cancelling ends every process of the track before this returns.
@@ -228,25 +221,29 @@ class Track:
             self._publish()
         else:
             self.resting = None
+            news = self._rollout.registry != Known(resolved)
             self._do(self._rollout.pointed(Known(resolved), time.time()))
+            if news:
+                self._remember()
         return True
 
     async def _recall(self) -> None:
         """Begin with what is in the cache, most likely still right, while the registry is being asked."""
         memory = await asyncio.to_thread(self._history.recall)
-        self._has_served = memory.serving is not None
+        self._has_served = bool(memory.served)
         self._rollout.restore(
-            known(memory.serving),
-            known(memory.previous),
+            [Known(resolved) for resolved in memory.served],
+            known(memory.pointed_at),
             known(memory.held),
-            {Known(resolved): reason for resolved, reason in memory.bad},
+            {Known(resolved): reason for resolved, reason in memory.sent_back},
+            {Known(resolved): reason for resolved, reason in memory.refused},
         )
         hint = await asyncio.to_thread(self._means.store.last, self.uri.text)
-        likely = memory.held or hint
+        likely = resolved_of(self._rollout.likely(known(hint)))
         if likely is None or self._elsewhere(likely):
             return
         if await asyncio.to_thread(self._means.store.find, likely) is not None:
-            self._do(self._rollout.guess(Known(hint or likely), time.time()))
+            self._do(self._rollout.guess(Known(likely), time.time()))
 
     def _registry_lost(self, why: str) -> None:
         if why != self.registry_problem:
@@ -395,6 +392,7 @@ class Track:
             until=self._until,
             serving=lambda: self.serving.describe() if self.serving else None,
             has_fallback=lambda: self._rollout.has_fallback,
+            goes_back=lambda: self._rollout.goes_back(key),
         )
         await rise(version, workers, self.config, self._means, self._checker, around, log)
 
@@ -432,18 +430,39 @@ class Track:
         if reason is None:
             self._log.info("baked", version=version.label, for_s=self.config.rollout.bake_s)
             return
-        with contextlib.suppress(UsageError):
-            self.roll_back(f"after it took over, {reason}")
+        try:
+            self._go_back(self._rollout.send_back, f"after it took over, {reason}")
+        except UsageError as error:
+            self.problem = f"{version.label}: after it took over, {reason}; {error}"
+            self._log.error("does badly", version=version.label, reason=reason, kept=version.label, why=str(error))
+
+    def _go_back(self, decide: Callable[[str, float], list[Action]], reason: str) -> str:
+        bad = self.serving
+        try:
+            actions = decide(reason, time.time())
+        except CannotRollBack as error:
+            anew = f"; 'headrace refresh {self.model} --anew' follows the registry again" if self.held else ""
+            raise UsageError(f"model {self.model!r} cannot be rolled back: {error}{anew}") from None
+        self.rollbacks += 1
+        self._history.add("rolled back", bad.label if bad else "", reason)
+        self._log.warning("rolled back", version=bad.label if bad else None, reason=reason)
+        self._do(actions)
+        self._remember()
+        if self.serving is not bad:
+            return f"{self.serving.label if self.serving else 'nothing'} serves again"
+        # Not warm any more; its bring-up may have to wait until another version's processes have ended.
+        target = self.candidate.label if self.candidate else self._rollout.wanted
+        return f"{target} is brought up {'again ' if self.held else ''}and will take over"
 
     def _remember(self) -> None:
         rollout = self._rollout
-        serving = self.serving
         self._history.remember(
             Memory(
-                serving=serving.resolved if serving else resolved_of(rollout.previous),
-                previous=resolved_of(rollout.previous),
+                served=[resolved for identity in rollout.served if (resolved := resolved_of(identity))],
+                pointed_at=resolved_of(rollout.pointed_at),
                 held=resolved_of(rollout.held),
-                bad=[(r, reason) for i, reason in rollout.bad.items() if (r := resolved_of(i)) is not None],
+                sent_back=with_reasons(rollout.sent_back),
+                refused=with_reasons(rollout.refused),
             )
         )
 

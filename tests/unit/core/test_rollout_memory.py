@@ -20,7 +20,7 @@ def up(rollout: Rollout, now_s: float = 0.0) -> list[Action]:
 
 def test_a_rollback_after_a_restart_goes_to_the_version_before() -> None:
     rollout = Rollout()
-    rollout.restore("v2", "v1", None, {})
+    rollout.restore(["v1", "v2"], "v2", None, {}, {})
     rollout.pointed("v2", 0.0)
     up(rollout)
     (start,) = rollout.roll_back("a test", 1.0)
@@ -30,7 +30,7 @@ def test_a_rollback_after_a_restart_goes_to_the_version_before() -> None:
 
 def test_without_a_version_before_there_is_nothing_to_go_back_to() -> None:
     rollout = Rollout()
-    rollout.restore("v2", None, None, {})
+    rollout.restore(["v2"], "v2", None, {}, {})
     rollout.pointed("v2", 0.0)
     up(rollout)
     with pytest.raises(CannotRollBack):
@@ -65,3 +65,129 @@ def test_a_failure_that_may_pass_is_tried_again_when_asked_for_and_a_refusal_is_
     rollout.failed(start.key, "wrong signature", 4.0, for_good=True)
     assert rollout.ended(start.key, 4.0) == []
     assert rollout.retry(5.0) == []
+
+
+def end(rollout: Rollout, now_s: float) -> list[Action]:
+    """End what is neither serving nor warm nor on its way up."""
+    kept = {rollout.serving, rollout.candidate, rollout.warm}
+    actions: list[Action] = []
+    for key in [key for key in rollout.slots if key not in kept]:
+        actions += rollout.ended(key, now_s)
+    return actions
+
+
+def identity(rollout: Rollout) -> object:
+    return rollout.slots[rollout.serving].identity if rollout.serving is not None else None
+
+
+def serve(rollout: Rollout, version: str, now_s: float) -> None:
+    """Have the registry point at a version and bring it up."""
+    rollout.pointed(version, now_s)
+    end(rollout, now_s)
+    up(rollout, now_s)
+    assert identity(rollout) == version
+
+
+def test_a_second_rollback_goes_further_back_and_never_to_what_was_sent_back() -> None:
+    rollout = Rollout()
+    for now_s, version in enumerate(("v1", "v2", "v3")):
+        serve(rollout, version, float(now_s))
+    rollout.send_back("errors", 4.0)
+    assert identity(rollout) == "v2"
+    rollout.roll_back("by hand, in the same moment", 5.0)
+    end(rollout, 5.0)
+    up(rollout, 6.0)
+    assert identity(rollout) == "v1"
+    assert rollout.before is None
+    with pytest.raises(CannotRollBack):
+        rollout.roll_back("once more", 7.0)
+    assert rollout.sent_back == {"v3": "errors", "v2": "by hand, in the same moment"}
+
+
+def test_a_rollback_is_taken_back_by_following_the_registry_anew() -> None:
+    rollout = Rollout()
+    serve(rollout, "v1", 1.0)
+    serve(rollout, "v2", 2.0)
+    rollout.roll_back("a mistake", 3.0)
+    assert rollout.retry(4.0) == []
+    (flip,) = rollout.retry(5.0, anew=True)
+    assert isinstance(flip, Flip)
+    assert identity(rollout) == "v2"
+    assert rollout.bad == {}
+
+
+def test_what_does_badly_gives_way_to_what_the_registry_points_at_by_then() -> None:
+    rollout = Rollout()
+    serve(rollout, "v1", 1.0)
+    serve(rollout, "v2", 2.0)
+    rollout.pointed("v3", 3.0)
+    end(rollout, 3.0)
+    assert rollout.send_back("errors", 4.0) == []
+    assert rollout.held is None
+    up(rollout, 5.0)
+    assert identity(rollout) == "v3"
+    assert rollout.before == "v1"
+
+
+def test_what_does_badly_gives_way_to_what_served_before_when_its_successor_fails() -> None:
+    rollout = Rollout(retry_first_s=30.0)
+    serve(rollout, "v1", 1.0)
+    serve(rollout, "v2", 2.0)
+    rollout.pointed("v3", 3.0)
+    end(rollout, 3.0)
+    rollout.send_back("errors", 4.0)
+    key = rollout.candidate
+    assert key is not None
+    rollout.failed(key, "no space left", 5.0)
+    (start,) = end(rollout, 5.0)
+    assert isinstance(start, Start)
+    assert start.identity == "v1"
+    assert rollout.goes_back(start.key)
+    (flip,) = up(rollout, 6.0)
+    assert isinstance(flip, Flip)
+    assert identity(rollout) == "v1"
+    # What the registry points at is still wanted.
+    rollout.tick(36.0)
+    (start,) = end(rollout, 36.0)
+    assert isinstance(start, Start)
+    assert start.identity == "v3"
+
+
+def test_what_a_check_has_refused_is_checked_again_after_a_restart_beside_what_serves() -> None:
+    rollout = Rollout()
+    rollout.restore(["v1"], "v2", None, {}, {"v2": "wrong signature"})
+    assert rollout.likely("v2") == "v1"
+    rollout.guess("v1", 0.0)
+    assert rollout.pointed("v2", 1.0) == []
+    assert rollout.refused == {"v2": "wrong signature"}, "known until it has been checked"
+    flip, start = up(rollout, 2.0)
+    assert isinstance(flip, Flip)
+    assert isinstance(start, Start)
+    assert (identity(rollout), start.identity) == ("v1", "v2")
+    assert not rollout.goes_back(start.key)
+
+
+def test_what_a_check_has_refused_is_checked_again_after_a_restart_where_nothing_else_can_serve() -> None:
+    rollout = Rollout()
+    rollout.restore([], "v1", None, {}, {"v1": "answered wrongly"})
+    assert rollout.likely("v1") is None
+    (start,) = rollout.pointed("v1", 1.0)
+    assert isinstance(start, Start)
+
+
+def test_a_rollback_holds_over_a_restart_also_when_something_else_was_on_its_way() -> None:
+    rollout = Rollout()
+    serve(rollout, "v1", 1.0)
+    serve(rollout, "v2", 2.0)
+    rollout.pointed("v3", 3.0)
+    rollout.roll_back("by hand", 4.0)
+    again = Rollout()
+    again.restore(rollout.served, rollout.pointed_at, rollout.held, rollout.sent_back, rollout.refused)
+    again.guess("v1", 5.0)
+    assert again.pointed("v3", 6.0) == []
+    up(again, 7.0)
+    assert identity(again) == "v1"
+    assert again.held == "v1"
+    (start,) = again.pointed("v4", 8.0)
+    assert isinstance(start, Start)
+    assert start.identity == "v4"

@@ -13,12 +13,12 @@ VERSION = Resolved(uri="models:/a@p", name="a", version="1", source="models:/m-1
 
 
 def test_entries_and_memory_are_there_after_a_restart(tmp_path: Path) -> None:
-    history = History(tmp_path, "r", "a")
+    history = History(tmp_path, "r", VERSION.uri, "a")
     history.add("serving", "a/1", "the registry points at it", replaced=None)
-    history.remember(Memory(serving=VERSION))
-    again = History(tmp_path, "r", "a")
+    history.remember(Memory(served=[VERSION]))
+    again = History(tmp_path, "r", VERSION.uri, "a")
     assert [(e["event"], e["version"]) for e in again.last()] == [("serving", "a/1")]
-    assert again.recall().serving == VERSION
+    assert again.recall().served == [VERSION]
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_entries_and_memory_are_there_after_a_restart(tmp_path: Path) -> None:
     ids=["bytes", "deep", "number", "null", "empty", "kind", "half"],
 )
 def test_lines_that_are_no_entries_are_left_out(tmp_path: Path, garbage: bytes) -> None:
-    history = History(tmp_path, "r", "a")
+    history = History(tmp_path, "r", VERSION.uri, "a")
     history.add("serving", "a/1", "first")
     (file,) = (tmp_path / "history").glob("*.jsonl")
     file.write_bytes(file.read_bytes() + garbage)
@@ -36,11 +36,19 @@ def test_lines_that_are_no_entries_are_left_out(tmp_path: Path, garbage: bytes) 
 
 
 @pytest.mark.parametrize(
-    "garbage", [b'{"serving": "\xff"}', b"[" * 100_000, b"5", b""], ids=["bytes", "deep", "number", "empty"]
+    "garbage", [b'{"served": "\xff"}', b"[" * 100_000, b"5", b""], ids=["bytes", "deep", "number", "empty"]
 )
 def test_a_memory_that_cannot_be_read_is_empty(tmp_path: Path, garbage: bytes) -> None:
-    history = History(tmp_path, "r", "a")
-    history.remember(Memory(serving=VERSION))
+    history = History(tmp_path, "r", VERSION.uri, "a")
+    history.remember(Memory(served=[VERSION]))
     (file,) = (tmp_path / "history").glob("*.json")
     file.write_bytes(garbage)
     assert history.recall() == Memory()
+
+
+def test_two_uris_served_by_one_name_have_a_past_each(tmp_path: Path) -> None:
+    production, staging = (History(tmp_path, "r", f"models:/a@{alias}", "a") for alias in ("production", "staging"))
+    staging.add("serving", "a/2", "the registry points at it")
+    staging.remember(Memory(served=[VERSION], held=VERSION))
+    assert production.last() == []
+    assert production.recall() == Memory()
