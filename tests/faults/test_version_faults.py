@@ -45,6 +45,25 @@ def test_a_host_that_cannot_be_started_does_not_cost_the_replicas_that_serve(reg
         assert len(one.processes("role=replica")) == 2
 
 
+def test_a_copy_that_is_damaged_while_it_serves_is_not_loaded_again(registry: str, tmp_path: Path) -> None:
+    with Registry(registry) as moves:
+        moves.point("shifty", "spoiled", "1")
+    with serving(tmp_path, config(registry, "spoiled")) as one:
+        url = f"{one.url('shifty')}/invocations"
+        (copy,) = (tmp_path / "home/models").glob("*/MLmodel")
+        whole = copy.read_bytes()
+        with Load(url, TEXT) as load:
+            load.more()
+            copy.write_text("garbage", encoding="utf-8")
+            os.kill(one.processes("role=host")[0].pid, signal.SIGKILL)
+            one.event("artifacts damaged")
+            until(lambda: one.processes("role=host"), "a new host")
+            until(lambda: len([e for e in one.events if e["event"] == "model loaded"]) == 2, "its load")
+            load.more()
+        assert copy.read_bytes() == whole, "fetched again"
+        assert set(load.statuses) == {200}, load.statuses
+
+
 _DELETE = """
 import sys, warnings
 warnings.filterwarnings("ignore")

@@ -95,6 +95,10 @@ class Store:
         _write(self._version(resolved), msgspec.json.encode(digest))
         return Stored(digest=digest, path=str(target), size_bytes=_size_bytes(target))
 
+    def is_whole(self, stored: Stored) -> bool:
+        """Whether a copy that was found or added before still is what it was, file by file."""
+        return self._verified(stored.digest) is not None
+
     def _verified(self, digest: str) -> Stored | None:
         path = self._home / "models" / digest
         expected = _read(path.with_suffix(".json"), dict[str, str])

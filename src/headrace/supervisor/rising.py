@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.config.tree import Model
+from headrace.core.errors import ModelLoadError
 from headrace.core.lifecycle import State
 from headrace.supervisor.checks import Checker
 from headrace.supervisor.means import Means
@@ -33,6 +34,22 @@ class Surroundings:
     goes_back: Callable[[], bool]
 
 
+async def bring_again(version: Version, means: Means, log: Log) -> str:
+    """The directory of a version that has been loaded before, for another load: verified, fetched again where need be.
+
+    Raises HeadraceError where it is damaged and cannot be had again as it was.
+    """
+    stored = version.stored
+    if stored is None:
+        raise ModelLoadError("it was never fetched")
+    if not await asyncio.to_thread(means.store.is_whole, stored):
+        log.error("artifacts damaged", path=stored.path, reason="files of the cache have changed; fetching them again")
+        again = await means.agent.fetch(version.resolved)
+        if again.digest != stored.digest:
+            raise ModelLoadError(f"the copy in {stored.path} is damaged, and its source holds something else by now")
+    return stored.path
+
+
 async def rise(
     version: Version, workers: Workers, config: Model, means: Means, checker: Checker, around: Surroundings, log: Log
 ) -> None:
@@ -50,7 +67,7 @@ async def rise(
     around.progressed(State.ENVIRONMENT_READY)
     async with means.bring_up:
         around.progressed(State.LOADING)
-        workers.load(stored.path, prepared)
+        workers.load(stored.path, prepared, verified=True)
         await around.until(lambda: workers.load_s is not None)
         around.progressed(State.WARMING)
         await around.until(lambda: bool(workers.ready))

@@ -23,7 +23,7 @@ from headrace.supervisor.checks import Checker, Refused
 from headrace.supervisor.history import History, Memory
 from headrace.supervisor.known import Known, known, resolved_of, with_reasons
 from headrace.supervisor.means import Means
-from headrace.supervisor.rising import Surroundings, rise
+from headrace.supervisor.rising import Surroundings, bring_again, rise
 from headrace.supervisor.versions import Version
 from headrace.supervisor.workers import EndReason, Workers, WorkerSpec, none_ended
 from headrace.telemetry.logs import Log
@@ -343,7 +343,7 @@ class Track:
             risen = version.can_answer
             if risen and version.stored is not None and version.prepared is not None:
                 workers.proven = True
-                workers.load(version.stored.path, version.prepared)
+                workers.load(version.stored.path, version.prepared, verified=False)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     processes = tasks.create_task(workers.run())
@@ -384,7 +384,8 @@ class Track:
         ended = self.ended[version.label] = self.ended.pop(version.label, none_ended())
         for label in [*self.ended][:-_MOST_ENDED]:
             del self.ended[label]
-        return Workers(spec, self._means.room, log, self._workers_changed, ended)
+        means = self._means
+        return Workers(spec, means.room, log, self._workers_changed, ended, lambda: bring_again(version, means, log))
 
     async def _rise(self, key: str, version: Version, workers: Workers, log: Log) -> None:
         around = Surroundings(

@@ -11,11 +11,12 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from headrace.core.errors import HeadraceError
 from headrace.core.messages import WorkerRef
 from headrace.core.restart import RestartPolicy, Restarts
 from headrace.environments.preparing import Prepared
@@ -85,11 +86,18 @@ class _Host:
 class Workers:
     """All processes of one version.
 
-    `on_change` is called whenever `ready` may have changed, and what ended unasked is counted in `ended`.
+    `on_change` is called whenever `ready` may have changed, and what ended unasked is counted in `ended`. `bring` gives
+    the model directory, verified, for each load after the first, or raises HeadraceError.
     """
 
     def __init__(
-        self, spec: WorkerSpec, room: ControlRoom, log: Log, on_change: Callable[[], None], ended: dict[EndReason, int]
+        self,
+        spec: WorkerSpec,
+        room: ControlRoom,
+        log: Log,
+        on_change: Callable[[], None],
+        ended: dict[EndReason, int],
+        bring: Callable[[], Awaitable[str]],
     ) -> None:
         self.spec = spec
         self.facts: dict[str, Any] = {}
@@ -102,6 +110,8 @@ class Workers:
         self.loads = Restarts(RestartPolicy(give_up_after=3))
         self.restarts = Restarts(RestartPolicy(first_s=0.1, most_s=10.0, healthy_s=10.0))
         self._ended = ended
+        self._bring = bring
+        self._verified = False
         self._room = room
         self._log = log
         self._on_change = on_change
@@ -138,9 +148,9 @@ class Workers:
             for r in self._replicas.values()
         ]  # fmt: skip
 
-    def load(self, path: str, prepared: Prepared) -> None:
-        """Say where the model directory is and which environment it runs in: the first host starts now."""
-        self._path, self._prepared = path, prepared
+    def load(self, path: str, prepared: Prepared, *, verified: bool) -> None:
+        """Say where the model directory is (`verified` just now?) and what it runs in: the first host starts now."""
+        self._path, self._prepared, self._verified = path, prepared, verified
         self._wake.set()
 
     async def run(self) -> None:
@@ -212,6 +222,9 @@ class Workers:
         spec = self.spec
         arguments = _arguments(self._room, spec)
         try:
+            if not self._verified:
+                self._path = await self._bring()
+            self._verified = False  # each further load begins with that
             child = await Child.start(
                 [prepared.python, str(_WORKER), arguments, _ROLE],
                 log=self._log,
@@ -219,8 +232,8 @@ class Workers:
                 environ=prepared.environ(spec.environ),
                 directory=self._room.workplace,
             )
-        except OSError as error:
-            reason = f"{prepared.python} cannot be started: {error.strerror}"
+        except (OSError, HeadraceError) as error:
+            reason = str(error) if isinstance(error, HeadraceError) else _not_started(prepared, error)
             if not self.proven:
                 self._fail(reason, "")
                 return
@@ -387,6 +400,10 @@ class Workers:
         await asyncio.gather(*(h.child.stop(_STOP_GRACE_S) for h in list(self._hosts)), return_exceptions=True)
         for task in self._tasks:
             task.cancel()
+
+
+def _not_started(prepared: Prepared, error: OSError) -> str:
+    return f"{prepared.python} cannot be started: {error.strerror}"
 
 
 def _unlink(replica: Replica) -> None:

@@ -45,7 +45,9 @@ def test_what_mlflow_writes_into_a_directory_is_not_content(tmp_path: Path) -> N
 @pytest.mark.parametrize("harm", ["change", "add", "remove"])
 def test_a_copy_that_is_not_what_it_was_is_not_used(tmp_path: Path, harm: str) -> None:
     store = Store(tmp_path, "r")
-    path = Path(store.add(VERSION, writes(MODEL)).path)
+    found = store.add(VERSION, writes(MODEL))
+    assert store.is_whole(found)
+    path = Path(found.path)
     if harm == "change":
         (path / "data/model.bin").write_text("wrong!!", encoding="utf-8")
     elif harm == "add":
@@ -53,6 +55,7 @@ def test_a_copy_that_is_not_what_it_was_is_not_used(tmp_path: Path, harm: str) -
     else:
         (path / "data/model.bin").unlink()
     assert store.find(VERSION) is None
+    assert not store.is_whole(found)
     repaired = store.add(VERSION, writes(MODEL))
     assert Path(repaired.path, "data/model.bin").read_text(encoding="utf-8") == "weights"
     assert store.find(VERSION) == repaired
