@@ -62,12 +62,12 @@ class Window:
         return below_s
 
 
-def window(samples: Iterable[Sample], version: str) -> Window:
-    """Read one version's window out of the gateways' samples (`version` is the pool's label)."""
+def window(samples: Iterable[Sample], model: str, version: str) -> Window:
+    """Read one version's window out of the gateways' samples: as `model` serves it, others may as well."""
     made = Window()
     for name, labels, value in samples:
         by_name = dict(labels)
-        if by_name.get("version") != version:
+        if (by_name.get("model"), by_name.get("version")) != (model, version):
             continue
         if name == "headrace_requests_total":
             made.requests += value

@@ -425,7 +425,7 @@ class Track:
 
     async def _watch_over(self, version: Version, old: Version) -> None:
         """Send the new version back when it does badly; once it is being rolled back, there is nothing to watch."""
-        reason = await bake(self._means.traffic, self.config.rollout, version.label, old.label)
+        reason = await bake(self._means.traffic, self.config.rollout, self.model, version.label, old.label)
         if self.serving is not version or self._rollout.held is not None:
             return
         if reason is None:
