@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
@@ -43,6 +44,7 @@ class Agent:
         # Questions and downloads apart: a download that hangs keeps nobody from asking.
         asking = ThreadPoolExecutor(max_workers=4, thread_name_prefix="asking")
         fetching = ThreadPoolExecutor(max_workers=4, thread_name_prefix="fetching")
+        fetching.submit(self._store.sweep, time.time())
         if self._settings["warm"]:
             asking.submit(self._warm)
         while data := self._channel.recv(65536):

@@ -12,6 +12,7 @@ renamed, so that any number of headrace processes may share one home.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -28,6 +29,8 @@ from headrace.registry.messages import Listed, Stored
 
 T = TypeVar("T")
 
+_INCOMING = "incoming-"
+_SWEPT_AFTER_S = 60.0
 _IGNORED = {"registered_model_meta"}  # MLflow writes it into whatever directory it loads from
 
 
@@ -70,8 +73,10 @@ class Store:
 
         Raises ModelLoadError when what came is no MLflow model; a failed download leaves nothing behind.
         """
-        staging = Path(tempfile.mkdtemp(prefix="incoming-", dir=self._home / "models"))
+        staging = Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self._home / "models"))
+        held = os.open(staging, os.O_RDONLY)
         try:
+            _hold(held)
             source = download(staging)
             for name in _IGNORED:
                 (source / name).unlink(missing_ok=True)
@@ -92,8 +97,25 @@ class Store:
                         raise  # else another process was faster with the same content
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+            os.close(held)
         _write(self._version(resolved), msgspec.json.encode(digest))
         return Stored(digest=digest, path=str(target), size_bytes=_size_bytes(target))
+
+    def sweep(self, now_s: float) -> None:
+        """Remove what processes that were killed had half fetched; what another one is fetching stays.
+
+        `now_s` is Unix time: what was begun within the last minute is left alone.
+        """
+        for staging in (self._home / "models").glob(f"{_INCOMING}*"):
+            with contextlib.suppress(OSError):
+                if now_s - staging.stat().st_mtime < _SWEPT_AFTER_S:
+                    continue
+                held = os.open(staging, os.O_RDONLY)
+                try:
+                    if _hold(held):
+                        shutil.rmtree(staging, ignore_errors=True)
+                finally:
+                    os.close(held)
 
     def is_whole(self, stored: Stored) -> bool:
         """Whether a copy that was found or added before still is what it was, file by file."""
@@ -116,6 +138,15 @@ class Store:
     def _version(self, resolved: Resolved) -> Path:
         parts = (self._registry, resolved.name or "", resolved.version or "", resolved.source)
         return self._home / "versions" / f"{_key(*parts)}.json"
+
+
+def _hold(directory: int) -> bool:
+    """Lock an open directory for as long as it is open; False where another process has, or none can."""
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _key(*parts: str) -> str:

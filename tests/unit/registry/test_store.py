@@ -134,6 +134,24 @@ def test_a_copy_that_links_to_elsewhere_is_not_used(tmp_path: Path) -> None:
     assert store.find(VERSION) is None
 
 
+def test_what_a_killed_process_had_half_fetched_is_swept_and_what_is_being_fetched_is_not(tmp_path: Path) -> None:
+    store = Store(tmp_path, "r")
+    left = tmp_path / "models" / "incoming-left"
+    (left / "model").mkdir(parents=True)
+    soon_s = left.stat().st_mtime + 3600.0
+
+    def download(directory: Path) -> Path:
+        Store(tmp_path, "r").sweep(soon_s)
+        return writes(MODEL)(directory)
+
+    store.sweep(left.stat().st_mtime)
+    assert left.exists(), "it may have been made in this moment"
+    assert store.find(VERSION) is None
+    assert store.add(VERSION, download) == store.find(VERSION)
+    assert not left.exists()
+    assert not list((tmp_path / "models").glob("incoming-*"))
+
+
 def test_the_caches_are_private(tmp_path: Path) -> None:
     Store(tmp_path, "r")
     for name in ("models", "versions", "resolutions"):
