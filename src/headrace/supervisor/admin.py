@@ -80,11 +80,12 @@ def make_app(supervisor: Supervisor) -> Starlette:
                 raise Refused("BODY_TOO_LARGE", "no webhook is so large")
         try:
             supervisor.webhooks.verify(request.headers, body, time.time())
-            name = json.loads(body)["data"]["name"]
+            said = json.loads(body)["data"]["name"]
+            name = said if isinstance(said, str) else None
         except Rejected as error:
             raise Refused("UNAUTHENTICATED", str(error)) from None
-        except (ValueError, KeyError, TypeError):
-            name = None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            name = None  # signed, and about no model that we know of: about all of them, then
         told = [m.name for m in supervisor.models.values() if name is None or m.registered_name in {None, name}]
         for model in told:
             supervisor.models[model].refresh()
