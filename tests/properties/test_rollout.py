@@ -24,13 +24,14 @@ class Rollouts(RuleBasedStateMachine):
         self.stopping: set[str] = set()
         self.ever_ready: set[str] = set()
         self.served = False
+        self.heard = False
         self.refused: dict[object, object] = {}
         self.sent_back: set[object] = set()
 
     def do(self, actions: list[Action]) -> None:
         for action in actions:
             if isinstance(action, Start):
-                assert action.key not in self.running
+                assert self.running.keys() <= {self.rollout.serving}, "nothing starts before what drains has ended"
                 assert self.refused.get(action.identity, self) != self.rollout.registry, "a bad version came back"
                 self.running[action.key] = action.identity
             elif isinstance(action, Stop):
@@ -41,7 +42,9 @@ class Rollouts(RuleBasedStateMachine):
                 assert action.key in self.running
                 assert action.key not in self.stopping
                 assert action.key in self.ever_ready
-                assert self.running[action.key] not in self.sent_back, "what was sent back serves again"
+                identity = self.running[action.key]
+                assert identity not in self.sent_back, "what was sent back serves again"
+                assert self.heard or identity == self.rollout.held, "a guess serves before the registry was asked"
                 self.served = True
 
     @rule(version=VERSIONS)
@@ -56,11 +59,32 @@ class Rollouts(RuleBasedStateMachine):
         if version != self.rollout.pointed_at:
             self.refused.clear()
             self.sent_back.clear()
+        self.heard = True
         self.do(self.rollout.pointed(version, self.now_s))
 
     @rule()
     def registry_unreachable(self) -> None:
+        self.heard = True
         self.do(self.rollout.unreachable(self.now_s))
+
+    @rule(version=VERSIONS, keep=st.booleans())
+    def a_version_comes_to_serve(self, version: str, *, keep: bool) -> None:
+        """The usual course, so that what is rare is tried from every state and not only from the first ones."""
+        self.registry_points(version)
+        for _ in range(20):
+            if self.rollout.candidate is not None:
+                self.candidate_progresses()
+            elif self.stopping:
+                self.stops_end()
+        if not keep:
+            self.time_passes(60)
+            self.stops_end()
+
+    def stops_end(self) -> None:
+        for key in sorted(self.stopping):
+            self.stopping.discard(key)
+            del self.running[key]
+            self.do(self.rollout.ended(key, self.now_s))
 
     @precondition(lambda self: self.rollout.candidate)
     @rule()
@@ -138,7 +162,7 @@ class Rollouts(RuleBasedStateMachine):
         self.running.clear()
         self.stopping.clear()
         self.ever_ready.clear()
-        self.served = False
+        self.served = self.heard = False
         self.refused.clear()  # what was refused is checked again
 
     @rule()
@@ -170,18 +194,17 @@ class Rollouts(RuleBasedStateMachine):
         assert len(extra) <= 1
 
     def teardown(self) -> None:
-        """Left alone, with the registry pointing at a good version, that version serves in the end."""
-        self.do(self.rollout.pointed("last", self.now_s))
-        for _ in range(50):
-            if self.rollout.serving and self.running[self.rollout.serving] == "last":
-                return
-            for key in sorted(self.stopping):
-                self.stopping.discard(key)
-                del self.running[key]
-                self.do(self.rollout.ended(key, self.now_s))
-            if self.rollout.candidate:
-                self.candidate_progresses()
-        raise AssertionError(f"'last' never came to serve: {self.rollout}")
+        """Left alone, with the registry pointing at a good version, that version serves in the end, new or not."""
+        for version in ("last", "v1"):
+            self.registry_points(version)
+            for _ in range(50):
+                if self.rollout.serving and self.running[self.rollout.serving] == version:
+                    break
+                self.stops_end()
+                if self.rollout.candidate:
+                    self.candidate_progresses()
+            else:
+                raise AssertionError(f"{version} never came to serve: {self.rollout}")
 
 
 TestRollouts = Rollouts.TestCase
