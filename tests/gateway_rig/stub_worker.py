@@ -4,9 +4,10 @@
 
 Each body is answered with ``{"predictions": [body]}``, so that a misrouted answer shows. Bodies that begin with ``!``
 are orders: ``!die`` (exit without an answer), ``!hang`` (until killed), ``!wait PATH`` (until that file exists),
-``!status N``, ``!error`` (400 with an error object), ``!big N`` (N bytes), ``!stream N`` (N chunks), ``!flood N`` (N of
-64 KiB), ``!break N`` (a stream that breaks off after N chunks), ``!dribble PATH`` (stream until the file exists),
-``!garbage`` (bytes that are no frame). ``--log`` gets one line a frame: the bodies as JSON.
+``!status N``, ``!error`` (400 with an error object), ``!fail`` (as a model that raises), ``!big N`` (N bytes),
+``!stream N`` (N chunks), ``!flood N`` (N of 64 KiB), ``!break N`` (a stream that breaks off after N chunks),
+``!dribble PATH`` (stream until the file exists), ``!garbage`` (bytes that are no frame). ``--log`` gets one line a
+frame: the bodies as JSON.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ def answer_to(body: bytes) -> wire.Answer:
             return wire.Answer(int(rest), JSON, b'{"status": %d}' % int(rest), 1)
         elif order == "!error":
             return wire.Answer(400, JSON, b'{"error_code": "BAD_REQUEST"}', 0, wire.FLAG_ERROR_OBJECT)
+        elif order == "!fail":
+            return wire.Answer(400, JSON, b'{"error_code": "BAD_REQUEST"}', 1, wire.FLAG_MODEL_ERROR)
         elif order == "!big":
             return wire.Answer(200, b"text/plain", b"x" * int(rest), 1)
     return wire.Answer(200, JSON, b'{"predictions": [%b]}' % (body or b'""'), 1)

@@ -121,6 +121,10 @@ def test_a_shadow_is_sent_a_copy_and_its_answer_is_compared() -> None:
             if name == "headrace_requests_total":
                 routes[dict(pairs).get("version", ""), dict(pairs)["route"]] += int(value)
         assert routes == {("topic/1", "invocations"): 40, ("topic/2", "shadow"): 20, ("topic/2", "invocations"): 0}
+        for _ in range(2):
+            assert client.ask(post(b"!fail")).status == 400
+        wait_until(lambda: sum(shadow_counts(rig).values()) == 21, "the copy of one was compared")
+        assert rig.stats()["headrace_model_errors_total"] == 2, "a shadow's failures are nobody's"
 
 
 def test_a_copy_meets_no_cache_and_joins_no_flight() -> None:

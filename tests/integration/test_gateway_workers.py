@@ -348,6 +348,8 @@ def test_what_waited_is_told_when_there_is_no_new_version(rig: GatewayRig) -> No
         old.kill()
         reply = client.reply()
         assert (reply.status, "stopped by the operator" in str(reply.json()["message"])) == (503, True)
+        told = rig.wait_for(messages.Stats, lambda stats: stats.token == 0)
+        assert counted(told, "headrace_requests_total", "invocations", "503") == 1
         assert rig.wait_for(messages.Drained).pool == "1"
 
 
@@ -461,6 +463,7 @@ def test_a_stream_that_breaks_off_does_not_look_whole(rig: GatewayRig) -> None:
         with contextlib.suppress(ConnectionResetError):
             rest = client.rest()
         assert not rest.endswith(b"0\r\n\r\n")
+    assert rig.stats()["headrace_model_errors_total"] == 1
     gate = str(rig.directory / "never")
     with rig.client() as client:
         client.send(post(b"!dribble %b" % gate.encode(), STREAM))
@@ -469,6 +472,7 @@ def test_a_stream_that_breaks_off_does_not_look_whole(rig: GatewayRig) -> None:
         with contextlib.suppress(ConnectionResetError):
             rest = client.rest()
         assert not rest.endswith(b"0\r\n\r\n")
+    assert rig.stats()["headrace_model_errors_total"] == 2
 
 
 def test_a_client_that_leaves_its_stream_frees_the_worker(rig: GatewayRig) -> None:
@@ -550,6 +554,40 @@ def test_identical_requests_in_the_air_are_computed_once(rig: GatewayRig) -> Non
     assert len(worker.bodies()) == 1
 
 
+def test_a_failure_that_several_waited_for_is_each_ones(rig: GatewayRig) -> None:
+    worker = rig.worker("w1")
+    rig.serve(worker, cache=messages.CacheOptions())
+    with rig.client() as busy, rig.client() as one, rig.client() as two:
+        gate = hold(rig, worker, busy)
+        for client in (one, two):
+            client.send(post(b"!fail"))
+        wait_until(lambda: rig.stats()["headrace_cache_requests_total"] == 3, "both wait")
+        open_gate(gate)
+        assert [one.reply().status, two.reply().status] == [400, 400]
+    assert rig.stats()["headrace_model_errors_total"] == 2
+    assert worker.bodies()[1:] == ["!fail"]
+
+
+def test_an_error_that_several_waited_for_is_each_ones(rig: GatewayRig) -> None:
+    one, two = rig.worker("w1"), rig.worker("w2")
+    rig.serve(one, two, cache=messages.CacheOptions())
+    request, _ = waiting(rig, "never")
+    with rig.client() as first, rig.client() as second:
+        for client in (first, second):
+            client.send(request)
+        wait_until(lambda: rig.stats()["headrace_cache_requests_total"] == 2, "both wait for the same")
+        wait_until(lambda: one.frames() or two.frames(), "a worker has it")
+        holder, other = (one, two) if one.frames() else (two, one)
+        holder.kill()
+        wait_until(other.frames, "the other has it")
+        other.kill()
+        assert [first.reply().status, second.reply().status] == [500, 500]
+    rig.send(messages.AskStats(3))
+    told = rig.wait_for(messages.Stats)
+    assert counted(told, "headrace_requests_total", "500") == 2
+    assert counted(told, "headrace_request_seconds_count") == 2
+
+
 def test_a_flight_that_nobody_waits_for_never_starts(rig: GatewayRig) -> None:
     worker = rig.worker("w1")
     rig.serve(worker, cache=messages.CacheOptions())
@@ -566,14 +604,20 @@ def test_a_flight_that_nobody_waits_for_never_starts(rig: GatewayRig) -> None:
     assert worker.bodies()[1:] == ["other"]
 
 
+def counted(stats: messages.Stats, name: str, *values: str) -> float:
+    return sum(v for of, labels, v in stats.values if of == name and {*values} <= {label for _, label in labels})
+
+
 def test_the_numbers_add_up(rig: GatewayRig) -> None:
     rig.serve(rig.worker("w1"))
     with rig.client() as client:
         for _ in range(5):
             client.ask(post(b"1"))
         client.ask(get("/ping"))
+        client.ask(get("/ping/"))
     rig.send(messages.AskStats(3))
     values = {(name, labels): value for name, labels, value in rig.wait_for(messages.Stats).values}
+    assert values["headrace_requests_total", (("route", "redirect"), ("status", "307"))] == 1
     topic = (("model", "topic"), ("version", "topic/1"))
     assert values["headrace_requests_total", (*topic, ("route", "invocations"), ("status", "200"))] == 5
     assert values["headrace_requests_total", (("route", "health"), ("status", "200"))] == 1

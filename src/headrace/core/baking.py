@@ -73,7 +73,7 @@ def window(samples: Iterable[Sample], model: str, version: str) -> Window:
             made.requests += value
             made.errors += value if by_name.get("status", "").startswith("5") else 0.0
         elif name == "headrace_model_errors_total" and by_name.get("status", "") < "500":
-            made.errors += value  # told as the caller's; the others are among the requests
+            made.errors += value  # told as the caller's, or streams that broke off; the others are among the requests
         elif name == "headrace_request_seconds_bucket":
             le_s = float(by_name["le"])
             made.buckets[le_s] = made.buckets.get(le_s, 0.0) + value

@@ -207,9 +207,11 @@ def _columns(name: str, labels: dict[str, str]) -> Iterator[tuple[int, int]]:
         elif labels["status"] >= "400":
             yield _REJECTED, 1
     elif name == "headrace_model_errors_total" and labels["status"] < "500":
-        # Answers that MLflow's way of telling blames on the caller, with a status of 400; others are counted above.
+        # Answers that MLflow's way of telling blames on the caller, with a status of 400, and streams that broke off;
+        # others are counted above.
         yield _ERRORS, 1
-        yield _REJECTED, -1
+        if labels["status"] >= "400":
+            yield _REJECTED, -1
     elif name == "headrace_cache_requests_total":
         yield _LOOKED_UP, 1
         if labels["result"] != "miss":

@@ -34,6 +34,10 @@ class Canary(Job):
         self._token = asked.token
         self._report = report
 
+    def asked_by(self) -> tuple[()]:
+        """No client: it is not counted."""
+        return ()
+
     def answer(self, answer: Answer, pool: Pool, now_s: float) -> None:  # noqa: ARG002 - a job's signature
         """A worker has answered."""
         self._say(answer.status, "" if answer.status == 200 else _message(bytes(answer.body)), now_s)

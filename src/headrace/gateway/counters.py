@@ -106,10 +106,16 @@ class PoolCounters:
             self.predict.observe(timing.predict_us / 1e6)
             self.serialise.observe(timing.serialise_us / 1e6)
 
-    def was_copy(self, status: int) -> None:
+    def model_failed(self, status: int) -> None:
+        """An answer with this status is an error of the model's own, or a stream that began with it has broken off."""
+        self.model_errors[status] = self.model_errors.get(status, 0) + 1
+
+    def was_copy(self, status: int, *, model_failed: bool = False) -> None:
         """What has just been counted as a client's answer was that to a shadow's copy."""
         self.statuses[status] -= 1
         self.copies[status] = self.copies.get(status, 0) + 1
+        if model_failed:
+            self.model_errors[status] -= 1
 
     def samples(self, model: str, version: str) -> Iterator[Sample]:
         """Yield everything, labelled."""

@@ -9,6 +9,8 @@ from headrace.gateway import answers
 from headrace_worker.wire import FLAG_MODEL_ERROR
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from headrace.core.admission import Charge
     from headrace.gateway.connection import Connection
     from headrace.gateway.flights import Flight
@@ -22,6 +24,10 @@ class Job(Work):
     """What a pool gives to its workers: a client's request, or a flight that several clients wait for."""
 
     __slots__ = ()
+
+    def asked_by(self) -> Sequence[Job]:
+        """Those who are answered when it is, each to be counted."""
+        return (self,)
 
     def answer(self, answer: Answer, pool: Pool, now_s: float) -> None:
         """A worker of `pool` has answered."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from headrace.core.batching import DONE
 from headrace.core.caching import Cache
 from headrace.gateway.exchange import Exchange, Job
+from headrace_worker.wire import FLAG_MODEL_ERROR
 
 if TYPE_CHECKING:
     from headrace.core.messages import CacheOptions
@@ -63,6 +64,10 @@ class Flight(Job):
         self.waiting.remove(exchange)
         return bool(self.waiting)
 
+    def asked_by(self) -> list[Exchange]:
+        """All who wait."""
+        return self.waiting
+
     def late(self, now_s: float) -> list[Exchange]:
         """Take out those whose deadline has passed."""
         if now_s < self.soonest_s:
@@ -79,6 +84,8 @@ class Flight(Job):
             exchange.state = DONE
             if how is COALESCED:
                 pool.count_answer(answer.status, now_s - exchange.arrived_s)
+                if answer.flags & FLAG_MODEL_ERROR:
+                    pool.counters.model_failed(answer.status)
             exchange.answer(answer, pool, now_s, how)
             how = COALESCED
 

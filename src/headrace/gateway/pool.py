@@ -106,7 +106,7 @@ class Pool:
         retry_after_s = self.core.admission.retry_after_s(waiting_rows)
         limit = options.max_rows_per_client
         message = f"This client has {limit} rows waiting already, as many as one may; try again in {retry_after_s} s."
-        self._fail(exchange, "REQUEST_LIMIT_EXCEEDED", message, now_s, retry_after_s=retry_after_s)
+        self.fail(exchange, "REQUEST_LIMIT_EXCEEDED", message, now_s, retry_after_s=retry_after_s)
         return False
 
     def _enqueue(self, job: Job, now_s: float) -> None:
@@ -114,10 +114,10 @@ class Pool:
         core = self.core
         job.rows = estimate_rows(job.head, job.body)
         if not core.offer(job):
-            self.counters.shed += 1
+            self.counters.shed += len(job.asked_by())
             retry_after_s = core.admission.retry_after_s(core.lanes.rows)
             message = f"Model '{self.config.model}' has as much waiting as it may; try again in {retry_after_s} s."
-            self._fail(job, "OVERLOADED", message, now_s, retry_after_s=retry_after_s)
+            self.fail(job, "OVERLOADED", message, now_s, retry_after_s=retry_after_s)
             return
         if not self._flush_due and core.eager:
             # Not at once: what other connections send in the same moment goes into the same frame.
@@ -162,6 +162,14 @@ class Pool:
         if begun:
             self._cancel(exchange, monotonic())
         self._settle()
+
+    def fail(self, job: Job, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:
+        """Answer everybody who waits for a job with an error of the gateway's own."""
+        status = answers.http_status(code)
+        for asked in job.asked_by():
+            self.count_answer(status, now_s - asked.arrived_s)
+        job.state = DONE
+        job.fail(code, message, now_s, retry_after_s=retry_after_s)
 
     def count_answer(self, status: int, latency_s: float) -> None:
         """A client has been answered."""
@@ -309,11 +317,11 @@ class Pool:
         if exchange.state == SENT:
             exchange.state = DONE
             if exchange.reply is None:
-                self._fail(exchange, "INTERNAL_ERROR", "The worker ended a stream that it had not begun.", now_s)
+                self.fail(exchange, "INTERNAL_ERROR", "The worker ended a stream that it had not begun.", now_s)
             elif status == 0:
                 exchange.reply.end(now_s)
             else:
-                exchange.reply.break_off()
+                exchange.reply.break_off(self.counters)
         self._settle()
 
     def lost(self, channel: Channel) -> None:
@@ -329,13 +337,13 @@ class Pool:
                 reply = getattr(job, "reply", None)
                 if reply is not None and job.state == SENT:
                     job.state = DONE
-                    reply.break_off()
+                    reply.break_off(self.counters)
         held, failed = self.core.lost(worker)
         self.counters.lost += 1
         self.counters.retried += held - len(failed)
         self.gateway.report(messages.WorkerLost(worker, held))
         for job in failed:
-            self._fail(
+            self.fail(
                 job,
                 "WORKER_DIED",
                 f"Two workers of model '{self.config.model}' ended while they had this request; it is not tried again.",
@@ -447,7 +455,7 @@ class Pool:
             statuses[status] = statuses.get(status, 0) + 1
             rows += answer.rows
             if answer.flags & FLAG_MODEL_ERROR:
-                counters.model_errors[status] = counters.model_errors.get(status, 0) + 1
+                counters.model_failed(status)
             latency.observe(now_s - job.arrived_s)
             wait.observe(sent_s - job.arrived_s)
             job.answer(answer, self, now_s)
@@ -535,20 +543,14 @@ class Pool:
         self.crew.condemn(frame.worker)
 
     def _too_late(self, jobs: list[Exchange] | list[Job], now_s: float) -> None:
-        self.counters.deadlines += sum(not job.probe for job in jobs)
+        self.counters.deadlines += sum(len(job.asked_by()) for job in jobs)
         for job in jobs:
-            self._fail(
+            self.fail(
                 job,
                 "DEADLINE_EXCEEDED",
                 f"Request processing time exceeded limit: no answer within {now_s - job.arrived_s:.3f} s.",
                 now_s,
             )
-
-    def _fail(self, job: Job, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:
-        if not job.probe:
-            self.count_answer(answers.http_status(code), now_s - job.arrived_s)
-        job.state = DONE
-        job.fail(code, message, now_s, retry_after_s=retry_after_s)
 
     def _retire_worker(self, worker: str) -> None:
         if self.core.retire_worker(worker):

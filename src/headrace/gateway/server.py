@@ -212,7 +212,7 @@ class Gateway:
             current.adopt(jobs)
             return
         for job in jobs:
-            job.fail("TEMPORARILY_UNAVAILABLE", self._why_not(model), now_s, retry_after_s=1)
+            pool.fail(job, "TEMPORARILY_UNAVAILABLE", self._why_not(model), now_s, retry_after_s=1)
 
     def unknown_version(self, exchange: Exchange, wanted: str, there: list[str], now_s: float) -> None:
         """A request asks for a version that does not serve."""
@@ -267,7 +267,7 @@ class Gateway:
         elif want == Want.REDIRECT:
             base = b"http://%b" % request.host if request.host else b""
             extra = b"location: %b%b\r\n" % (base, detail)
-            exchange.reply_with(307, b"", now_s, content_type=None, extra=extra)
+            self._reply(exchange, 307, b"", now_s, content_type=None, extra=extra)
         elif want == Want.MODELS:
             self._reply(exchange, 200, self._list_models(), now_s)
         elif want == Want.WRONG_MODEL or (model not in self._routes and exchange.connection.port.model is None):  # type: ignore[union-attr]
@@ -320,9 +320,18 @@ class Gateway:
             models.append({"name": model, "label": label, "ready": self._is_ready(model)})
         return msgspec.json.encode(models)
 
-    def _reply(self, exchange: Exchange, status: int, body: bytes, now_s: float, *, extra: bytes = b"") -> None:
+    def _reply(
+        self,
+        exchange: Exchange,
+        status: int,
+        body: bytes,
+        now_s: float,
+        *,
+        content_type: bytes | None = answers.JSON,
+        extra: bytes = b"",
+    ) -> None:
         self._count(exchange, status)
-        exchange.reply_with(status, body, now_s, extra=extra)
+        exchange.reply_with(status, body, now_s, content_type=content_type, extra=extra)
 
     def _fail(self, exchange: Exchange, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:
         self._count(exchange, answers.http_status(code))

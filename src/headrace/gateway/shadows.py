@@ -14,6 +14,7 @@ from headrace.core.shadowing import Outcome, Shadowing, compare
 from headrace.gateway import answers
 from headrace.gateway.exchange import Exchange, Job
 from headrace.gateway.flights import HIT
+from headrace_worker.wire import FLAG_MODEL_ERROR
 
 if TYPE_CHECKING:
     from headrace.core import messages
@@ -51,7 +52,7 @@ class Copy(Job):
 
     def answer(self, answer: Answer, pool: Pool, now_s: float) -> None:  # noqa: ARG002 - a job's signature
         """The shadow has answered."""
-        pool.counters.was_copy(answer.status)
+        pool.counters.was_copy(answer.status, model_failed=bool(answer.flags & FLAG_MODEL_ERROR))
         self._shadow.done(self, pool, compare(self._real, (answer.status, answer.body)))
 
     def fail(self, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:  # noqa: ARG002

@@ -13,6 +13,7 @@ from headrace.gateway import answers
 if TYPE_CHECKING:
     from headrace.gateway.channel import Channel
     from headrace.gateway.connection import Connection
+    from headrace.gateway.counters import PoolCounters
     from headrace.gateway.exchange import Exchange
 
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -62,8 +63,9 @@ class StreamReply:
             self._record(connection, now_s)
             connection.end_stream(self._exchange, _LAST_CHUNK if self._chunked else b"", now_s, last=not self._chunked)
 
-    def break_off(self) -> None:
-        """The stream cannot be finished: the client must see that it is not whole."""
+    def break_off(self, counters: PoolCounters) -> None:
+        """The stream cannot be finished: the client must see that it is not whole, and the model has failed."""
+        counters.model_failed(self._status)
         if self._exchange.charge is not None:
             self._exchange.charge.release()
         connection = self._exchange.connection

@@ -52,7 +52,8 @@ GROUPS: dict[str, dict[str, Definition]] = {
         "headrace_model_errors_total": Definition(
             "counter",
             "requests",
-            "Answers that are errors of the model's own, by the status that they are told with (MLflow's is 400).",
+            "Answers that are errors of the model's own, by the status that they are told with (MLflow's is 400; 200: "
+            "a stream that broke off). A shadow's are not counted.",
             (*_VERSION, "status"),
         ),
         "headrace_shed_total": Definition(
