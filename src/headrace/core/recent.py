@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from headrace.core.totals import Sample
 
+_NONE = ""
+"""Stands for the version of requests that no version could take: they are the model's, too."""
 _REQUESTS, _ERRORS, _REJECTED, _HITS, _LOOKED_UP, _QUEUED, _BUCKETS = range(7)
 
 
@@ -92,7 +94,7 @@ class Recent:
 
     def versions(self, model: str) -> list[str]:
         """The versions of a model that had requests, in the order of their first."""
-        return [version for of, version in self._past if of == model]
+        return [version for of, version in self._past if of == model and version != _NONE]
 
     def figures(self, model: str, version: str | None = None, *, steps: int = 5) -> Figures:
         """The last `steps` intervals of one version, or of the whole model."""
@@ -117,9 +119,10 @@ class Recent:
         gone_by[_QUEUED] = now.plain[_QUEUED]
         past = self._past.get(key)
         if past is None:
-            if not any(gone_by) or not self._bounds:
+            untimed = key[1] == _NONE
+            if not any(gone_by) or not (self._bounds or untimed):
                 return
-            past = self._past[key] = _Past(_BUCKETS + len(self._bounds), self._steps)
+            past = self._past[key] = _Past(_BUCKETS + (0 if untimed else len(self._bounds)), self._steps)
         if any(gone_by):
             past.active = self.fed
         below = 0.0
@@ -127,7 +130,7 @@ class Recent:
             up_to = now.buckets.get(bound, 0.0) - was.buckets.get(bound, 0.0)
             gone_by.append(up_to - below)
             below = up_to
-        for ring, value in zip(past.rings, gone_by, strict=True):
+        for ring, value in zip(past.rings, gone_by, strict=False):
             ring[index] = max(0, int(value))
 
     def _pasts(self, model: str, version: str | None) -> list[_Past]:
@@ -141,7 +144,8 @@ class Recent:
         if steps <= 0:
             return Figures()
         over_s = self._time(end) - self._time(end - steps)
-        total = [self._sum([p.rings[i] for p in pasts], end, steps) for i in range(_BUCKETS + len(self._bounds))]
+        width = _BUCKETS + len(self._bounds)
+        total = [self._sum([p.rings[i] for p in pasts if i < len(p.rings)], end, steps) for i in range(width)]
         requests, looked_up = total[_REQUESTS], total[_LOOKED_UP]
         return Figures(
             over_s=over_s,
@@ -183,7 +187,8 @@ def _read(samples: Iterable[Sample]) -> dict[tuple[str, str], _Counted]:
     made: dict[tuple[str, str], _Counted] = {}
     for name, labels, value in samples:
         by_name = dict(labels)
-        model, version = by_name.get("model"), by_name.get("version")
+        model = by_name.get("model")
+        version = by_name.get("version", _NONE if name == "headrace_requests_total" else None)
         if model is None or version is None:
             continue
         one = made.setdefault((model, version), _Counted())

@@ -56,6 +56,17 @@ def test_rates_latency_and_shares_of_known_traffic() -> None:
     assert now.queued == 7
 
 
+def test_what_no_version_could_take_failed_all_the_same() -> None:
+    recent = Recent()
+    recent.feed([], 0.0)
+    refused = (("model", "mood"), ("route", "invocations"), ("status", "503"))
+    recent.feed([("headrace_requests_total", refused, 20)], 2.0)
+    now = recent.figures("mood")
+    assert (now.requests_per_s, now.error_rate, now.p99_s) == (10.0, 1.0, None)
+    assert recent.versions("mood") == []
+    assert sum(recent.rates("mood", steps=1)) == 10.0
+
+
 def test_nothing_happened_is_not_zero_milliseconds() -> None:
     recent = Recent()
     for second in range(4):
