@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +17,13 @@ from rich.text import Text
 from headrace.cli.admin_port import AdminUnreachable, admin_option, call
 
 _WATCH_S = 2.0
+_COLUMNS = ("service", "port", "state", "version", "replicas", "req/s", "p50", "p99", "errors")
+_NAMES = ("service", "version")
 _RIGHT = ("port", "replicas", "req/s", "p50", "p99", "errors")
+_LEFT_OUT_FIRST = ("p50", "replicas", "port")
+_LEAST_NAME = 10
+_LEAST_NOTE = 30
+_UNBOUND = 4096
 
 
 @click.command("status")
@@ -35,7 +42,9 @@ def command(watch: bool, as_json: bool, admin: str) -> None:  # noqa: FBT001 - c
     if as_json:
         click.echo(json.dumps(status))
     else:
-        Console(highlight=False).print(_table(status))
+        # Into a pipe or a file goes a line for each model, however long.
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else _UNBOUND)
+        console.print(table(status, console.width))
     if not all(model["ready"] for model in status["models"]):
         raise SystemExit(1)
 
@@ -48,37 +57,63 @@ def _watch(admin: str, *, as_json: bool) -> None:
             click.echo(json.dumps(status))
             time.sleep(_WATCH_S)
             status = call(admin, "/api/models")
-    with Live(_table(status), console=Console(highlight=False), auto_refresh=False) as live:
+    console = Console(highlight=False)
+    with Live(table(status, console.width), console=console, auto_refresh=False) as live:
         while True:
             time.sleep(_WATCH_S)
-            shown: RenderableType
+            told = ""
             try:
-                shown = _table(status := call(admin, "/api/models"))
+                status = call(admin, "/api/models")
             except AdminUnreachable as error:
-                shown = Group(_table(status), Text(f"\n{error}; trying again", style="red"))
-            live.update(shown, refresh=True)
+                told = f"\n{error}; trying again"
+            if len(status["models"]) >= console.height:
+                status["models"].sort(key=lambda model: model["ready"])  # what is cut off is not what is down
+            live.update(Group(table(status, console.width), Text(told, style="red")), refresh=True)
 
 
-def _table(status: dict[str, Any]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("service", "port", "state", "version", "replicas", "req/s", "p50", "p99", "errors", "note"):
-        table.add_column(column, justify="right" if column in _RIGHT else "left", no_wrap=column != "note")
-    for model in status["models"]:
-        current, now, replicas = model["current"], model["now"], model["replicas"]
-        failing = bool(now["error_rate"])
-        table.add_row(
-            Text(model["name"]),
-            _port(model),
-            Text(model["state"], style="green" if model["ready"] else "red"),
-            Text(current["label"] if current else "-"),
-            f"{replicas['ready']}/{replicas['wanted']}",
-            f"{now['requests_per_s']:,.1f}",
-            _milliseconds(now["p50_ms"]),
-            _milliseconds(now["p99_ms"]),
-            Text("-" if now["error_rate"] is None else f"{now['error_rate']:.1%}", style="red" if failing else ""),
-            Text(_note(model)),
-        )
-    return table
+def table(status: dict[str, Any], width: int) -> RenderableType:
+    """All models, a line each, in `width` characters: names are folded, then columns left out and notes put below."""
+    rows = {model["name"]: _row(model) for model in status["models"]}
+    notes = {model["name"]: _one_line(_note(model)) for model in status["models"]}
+    fixed = [column for column in _COLUMNS if column not in _NAMES]
+    needed = {c: max(len(c), *(len(row[c].plain) for row in rows.values()), 0) + 1 for c in fixed} if rows else {}
+    left = width - 2 * _LEAST_NAME
+    beside = width >= sum(needed.values()) + 2 * _LEAST_NAME + _LEAST_NOTE
+    for column in _LEFT_OUT_FIRST:
+        if sum(needed.values()) > left:
+            needed.pop(column, None)
+    made = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
+    shown = [c for c in _COLUMNS if c in _NAMES or c in needed or not rows]
+    for column in shown:
+        right = "right" if column in _RIGHT else "left"
+        made.add_column(column, justify=right, no_wrap=column not in _NAMES, overflow="fold")  # type: ignore[arg-type]
+    if beside:
+        made.add_column("note", overflow="fold")
+    for name, row in rows.items():
+        made.add_row(*(row[c] for c in shown), *([notes[name]] if beside else []))
+    below = [] if beside else [Text(f"{_one_line(name)}: {note}") for name, note in notes.items() if note]
+    return Group(made, *below)
+
+
+def _row(model: dict[str, Any]) -> dict[str, Text]:
+    current, now, replicas = model["current"], model["now"], model["replicas"]
+    errors = "-" if now["error_rate"] is None else f"{now['error_rate']:.1%}"
+    return {
+        "service": Text(_one_line(model["name"])),
+        "port": Text(_port(model)),
+        "state": Text(model["state"], style="green" if model["ready"] else "red"),
+        "version": Text(_one_line(current["label"]) if current else "-"),
+        "replicas": Text(f"{replicas['ready']}/{replicas['wanted']}"),
+        "req/s": Text(f"{now['requests_per_s']:,.1f}"),
+        "p50": Text(_milliseconds(now["p50_ms"])),
+        "p99": Text(_milliseconds(now["p99_ms"])),
+        "errors": Text(errors, style="red" if now["error_rate"] else ""),
+    }
+
+
+def _one_line(text: str) -> str:
+    """Without what would move a terminal's cursor or change its colours: names and reasons are a model's."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _port(model: dict[str, Any]) -> str:
