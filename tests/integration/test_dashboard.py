@@ -60,6 +60,12 @@ CONTRAST = """() => {
   return [...found];
 }"""
 
+# How wide a page is when every name is longer than the screen.
+LONG_NAMES = """() => {
+  for (const e of document.querySelectorAll("h1, .named, .named a, .key")) e.append("a-model-" + "x".repeat(250));
+  return document.documentElement.scrollWidth;
+}"""
+
 pytestmark = pytest.mark.needs("chromium")
 
 
@@ -199,8 +205,27 @@ def test_readable_by_everyone_and_on_a_phone(one: Serving, open_page: Open, path
     )
     assert page.evaluate(CONTRAST) == []
     assert page.evaluate(ACCESSIBILITY) == []
+    assert page.evaluate(LONG_NAMES) <= 1280
     page.set_viewport_size({"width": 320, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    assert page.evaluate(LONG_NAMES) <= 320
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ('{"predictions": [1.0, 12345678901234567890, NaN]}', ["1.0", "12345678901234567890", "NaN"]),
+        ('{"a":{},"b":[],"c":"x: [1,\\"2\\"]"}', ['"a": {}', '"b": []', '"c": "x: [1,\\"2\\"]"']),
+        ("[[1,2],[3]]", ["  [\n    1,\n    2\n  ]"]),
+        ("Request processing time exceeded limit", ["Request processing time exceeded limit"]),
+        ("{is not JSON: at all}", ["{is not JSON: at all}"]),
+    ],
+)
+def test_an_answer_is_laid_out_and_not_changed(one: Serving, open_page: Open, said: str, shown: list[str]) -> None:
+    page = open_page(f"{one.admin}/models/shifty")
+    made = page.evaluate("text => pretty(text, 'application/json')", said)
+    assert all(part in made for part in shown), made
+    assert "".join(made.split()) == "".join(said.split())
 
 
 def test_rolls_back_after_asking(one: Serving, open_page: Open) -> None:
@@ -230,6 +255,18 @@ def test_rolls_back_after_asking(one: Serving, open_page: Open) -> None:
     # A page that was open in the meantime asks for what is not so any more.
     late = ask_as(one.admin, "POST", "/api/models/shifty/rollback?from=shifty/2")
     assert late.status == 409
+
+
+def test_an_update_that_failed_is_seen_although_the_model_serves(one: Serving, registry: str, open_page: Open) -> None:
+    page = open_page(one.admin)
+    with Registry(registry) as moves:
+        moves.point("shifty", "dashboard", "5")
+        row = page.locator("tbody[data-key=shifty]")
+        expect(row.locator(".pill")).to_have_text("update failed")
+        expect(row.locator(".note .busy")).to_contain_text("signature")
+        expect(page.locator(".facts li").first).to_have_text("1 of 2 models ready, not broken")
+        moves.point("shifty", "dashboard", "1")
+        expect(row.locator(".pill")).to_have_text("serving")
 
 
 def test_what_is_not_there_says_so(one: Serving, open_page: Open) -> None:

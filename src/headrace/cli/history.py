@@ -26,5 +26,6 @@ def command(name: str, as_json: bool, admin: str) -> None:  # noqa: FBT001 - cli
     table = Table("when", "what", "version", "why", box=None, header_style="bold")
     for entry in entries:
         when = dt.datetime.fromtimestamp(entry["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(when, entry["event"], entry["version"], entry["reason"])
+        times = f" ({entry['times']} times)" if "times" in entry else ""
+        table.add_row(when, entry["event"] + times, entry["version"], entry["reason"])
     Console(highlight=False).print(table)

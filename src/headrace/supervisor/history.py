@@ -14,6 +14,7 @@ import msgspec
 from headrace.core.identity import Resolved, safe_name
 
 _MOST_ENTRIES = 1000
+_SAME = ("event", "version", "reason", "alias")
 
 
 class Memory(msgspec.Struct, kw_only=True):
@@ -71,17 +72,27 @@ class History:
                 self._replace(self._entries, b"".join(kept))
 
     def last(self, count: int = 50) -> list[dict[str, Any]]:
-        """The newest entries, oldest first; lines that are none are left out."""
+        """The newest entries, oldest first; lines that are none are left out.
+
+        What failed again and again in the same way is one entry: `at` is the last time, `times` how often, `first_at`
+        since when. It would otherwise push out everything else.
+        """
         try:
-            lines = self._entries.read_bytes().splitlines()[-count:]
+            lines = self._entries.read_bytes().splitlines()
         except OSError:
             return []
-        entries = []
+        entries: list[dict[str, Any]] = []
         for line in lines:
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 msgspec.json.decode(line, type=_Entry)
-                entries.append(msgspec.json.decode(line))
-        return entries
+                entry = msgspec.json.decode(line)
+                before = entries[-1] if entries else {}
+                if entry["event"] != "serving" and all(before.get(key) == entry.get(key) for key in _SAME):
+                    first_at = before.get("first_at", before["at"])
+                    entries[-1] = {**entry, "times": before.get("times", 1) + 1, "first_at": first_at}
+                else:
+                    entries.append(entry)
+        return entries[-count:]
 
     def mark(self) -> tuple[int, int]:
         """Changes whenever `last` would say something else; reads no content."""

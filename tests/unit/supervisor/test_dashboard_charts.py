@@ -18,8 +18,9 @@ def test_a_scale_ends_at_a_round_number(value: float, top: float) -> None:
 def test_a_gap_in_the_values_is_a_gap_in_the_line() -> None:
     series = charts.Series("p50", "first", [1.0, 2.0, None, 4.0], filled=True)
     made = charts.chart("t", [100.0, 102.0, 104.0, 106.0], 106.0, [series], least_top=1.0, word=words.rate)
-    assert made.lines[0].path == "M894 80.0L896 60.0M897 20.0L900 20.0"
-    assert made.lines[0].area.count("Z") == 2
+    assert made.lines[0].path == "M894 80.0L896 60.0"
+    assert made.lines[0].area.count("Z") == 1
+    assert made.lines[0].alone == "M900 20.0h0", "a point by itself is seen as a spot"
     assert made.summary == "p50 4.0, highest 4.0"
     assert json.loads(made.data)["series"] == [["1.0", "2.0", None, "4.0"]]
 

@@ -1,4 +1,4 @@
-"""A model's past survives what happens to its files."""
+"""A model's past survives what happens to its files, and nothing that repeats itself hides what was before."""
 
 from __future__ import annotations
 
@@ -52,3 +52,27 @@ def test_two_uris_served_by_one_name_have_a_past_each(tmp_path: Path) -> None:
     staging.remember(Memory(served=[VERSION], held=VERSION))
     assert production.last() == []
     assert production.recall() == Memory()
+
+
+def test_what_fails_again_and_again_is_one_entry(tmp_path: Path) -> None:
+    history = History(tmp_path, "r", "models:/mood@p", "mood")
+    history.add("serving", "mood/1", "the registry points at it", replaced=None)
+    for _ in range(100):
+        history.add("failed", "mood/2", "it does not load")
+    history.add("failed", "mood/2", "another reason")
+    history.of_alias("dark").add("failed", "mood/2", "another reason")
+    entries = history.last()
+    assert [(e["event"], e["version"], e.get("times", 1)) for e in entries] == [
+        ("serving", "mood/1", 1),
+        ("failed", "mood/2", 100),
+        ("failed", "mood/2", 1),
+        ("failed", "mood/2", 1),
+    ]
+    assert entries[1]["first_at"] <= entries[1]["at"]
+
+
+def test_every_start_is_an_entry(tmp_path: Path) -> None:
+    for _ in range(3):
+        History(tmp_path, "r", "models:/mood@p", "mood").add("serving", "mood/1", "the registry points at it")
+    assert len(History(tmp_path, "r", "models:/mood@p", "mood").last()) == 3
+    assert len(History(tmp_path, "r", "models:/mood@p", "mood").last(2)) == 2

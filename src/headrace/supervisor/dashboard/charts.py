@@ -15,12 +15,16 @@ _LABEL_WIDTH = 9.0  # percent
 
 @dataclass(frozen=True)
 class Line:
-    """One series: `path` is its line, `area` what is below it where that is filled; empty where there is nothing."""
+    """One series: `path` is its line, `area` what is below it where that is filled; empty where there is nothing.
+
+    `alone` are the points with a gap on either side, as spots: a line of one point is not seen.
+    """
 
     name: str
     style: str
     path: str
     area: str
+    alone: str
 
 
 @dataclass(frozen=True)
@@ -116,24 +120,26 @@ def _marks(events: Sequence[tuple[float, str]], now_s: float) -> tuple[Mark, ...
 
 
 def _line(series: Series, xs: Sequence[float], top: float) -> Line:
-    path, area = _paths(xs, series.values, top)
-    return Line(series.name, series.style, path, area if series.filled else "")
+    path, area, alone = _paths(xs, series.values, top)
+    return Line(series.name, series.style, path, area if series.filled else "", alone)
 
 
-def _paths(xs: Sequence[float], values: Sequence[float | None], top: float) -> tuple[str, str]:
+def _paths(xs: Sequence[float], values: Sequence[float | None], top: float) -> tuple[str, str, str]:
     runs: list[list[tuple[float, float]]] = [[]]
     for x, value in zip(xs, values, strict=True):
         if value is None:
             runs.append([])
         else:
             runs[-1].append((x, HEIGHT - HEIGHT * min(value, top) / top))
-    lines, areas = [], []
+    lines, areas, alone = [], [], []
     for run in filter(None, runs):
-        points = run if len(run) > 1 else [(run[0][0] - 3, run[0][1]), run[0]]  # a single point is seen as a dash
-        line = "L".join(f"{x:.0f} {y:.1f}" for x, y in points)
+        if len(run) == 1:
+            alone.append(f"M{run[0][0]:.0f} {run[0][1]:.1f}h0")
+            continue
+        line = "L".join(f"{x:.0f} {y:.1f}" for x, y in run)
         lines.append(f"M{line}")
-        areas.append(f"M{points[0][0]:.0f} {HEIGHT:.0f}L{line}L{points[-1][0]:.0f} {HEIGHT:.0f}Z")
-    return "".join(lines), "".join(areas)
+        areas.append(f"M{run[0][0]:.0f} {HEIGHT:.0f}L{line}L{run[-1][0]:.0f} {HEIGHT:.0f}Z")
+    return "".join(lines), "".join(areas), "".join(alone)
 
 
 def _tick(text: str) -> str:

@@ -36,11 +36,10 @@ Entries = dict[str, list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Condition:
-    """How a model is, in a word; `kind` chooses the mark and the colour: good, busy, bad or idle."""
+    """How a model is, in a word; `kind` chooses the mark and the colour: good, busy or bad."""
 
     word: str
     kind: str
-    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Row:
 def top(supervisor: Supervisor) -> dict[str, Any]:
     """What every page has in its head."""
     models = list(supervisor.models.values())
-    ready = sum(m.ready for m in models)
+    unready = [m for m in models if not m.ready]
     gateways = len(supervisor.gateways.pids)
     return {
         "version": __version__,
@@ -66,7 +65,8 @@ def top(supervisor: Supervisor) -> dict[str, Any]:
         "gateway_restarts": supervisor.gateways.restarts,
         "registry_reached_s": supervisor.agent.reached_s,
         "registry_problems": sum(bool(m.main.registry_problem) for m in models),
-        "ready": ready,
+        "ready": len(models) - len(unready),
+        "unready": unready,
         "models": models,
     }
 
@@ -131,37 +131,42 @@ def one_model(supervisor: Supervisor, model: ServedModel, entries: list[dict[str
 
 def condition(model: ServedModel) -> Condition:
     """How it is, at a glance."""
-    current, candidate = model.current, model.main.candidate
+    current, candidate, main = model.current, model.main.candidate, model.main
+    # What failed is tried again and again: until it comes up, it has failed.
+    failed = bool(main.problem) and (candidate is None or _again(main))
     if model.leaving:
-        return Condition("leaving", "busy", "its alias is gone")
-    if model.ready and candidate is not None:
-        return Condition("updating", "busy", f"{candidate.label} is being brought up")
+        return Condition("leaving", "busy")
+    if model.ready and failed and main.blocked:
+        return Condition("update failed", "busy")
     if model.ready:
-        return Condition("serving", "good")
+        return Condition("updating", "busy") if candidate is not None else Condition("serving", "good")
     if current is not None:
-        return Condition("no worker", "bad", model.why_not())
-    if model.main.problem and candidate is None:
-        return Condition("failed", "bad", model.main.problem)
-    return Condition("starting", "busy", model.why_not())
+        return Condition("no worker", "bad")
+    return Condition("failed", "bad") if failed else Condition("starting", "busy")
 
 
 def note(model: ServedModel) -> str:
     """What an operator should know of a model that is not obvious; empty where there is nothing."""
     main = model.main
     parts = []
-    if main.candidate is not None and main.serving is not None:
+    if main.candidate is not None:
         state = dict(_STEPS).get(main.candidate.life.state, str(main.candidate.life.state).lower())
-        parts.append(f"Bringing up {main.candidate.label}: {state}.")
-    if not model.ready:
-        parts.append(f"{_sentence(model.why_not())}")
+        parts.append(f"Bringing up {main.candidate.label}{' again' if _again(main) else ''}: {state}.")
+    if not model.ready and (model.current is not None or main.candidate is None):
+        parts.append(_sentence(model.why_not()))
     elif main.problem:
-        parts.append(f"{_sentence(main.problem)}")
-    if main.registry_problem and model.ready:
+        parts.append(_sentence(main.problem))
+    if main.registry_problem and (model.ready or main.candidate is not None):
         parts.append(f"The registry cannot be followed: {_sentence(main.registry_problem)}")
     if main.held:
         parts.append("Rolled back: held until the registry points at another version.")
     parts += [f"@{name}: {_sentence(side.problem)}" for name, side in model.sides.items() if side.problem]
     return " ".join(parts)
+
+
+def _again(track: Track) -> bool:
+    """Whether what comes up is what has failed already."""
+    return track.candidate is not None and track.problem.startswith(f"{track.candidate.label}: ")
 
 
 def alias(track: Track) -> str:
