@@ -658,6 +658,9 @@ def test_a_probe_that_no_worker_was_free_for_says_nothing(rig: GatewayRig) -> No
         )
         slow = rig.wait_for(messages.Probed)
         assert (slow.status, slow.asked) == (504, True)
+        # Nobody's work keeps the only worker from the next one but that probe's.
+        next_one = probe(rig, b"x", within_s=0.1)
+        assert (next_one.status, next_one.asked) == (504, True)
 
 
 def test_health_says_that_probes_fail_and_requests_are_answered(rig: GatewayRig) -> None:

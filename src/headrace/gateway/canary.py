@@ -24,7 +24,7 @@ _MOST_CHARACTERS = 300
 class Canary(Job):
     """Waits in the queue and goes to a worker as other requests do, alone; not cached, and counted nowhere."""
 
-    __slots__ = ("_report", "_token")
+    __slots__ = ("_pool", "_report", "_token")
 
     probe: ClassVar[bool] = True
 
@@ -33,6 +33,7 @@ class Canary(Job):
         self.solo = True
         self._token = asked.token
         self._report = report
+        self._pool: Pool | None = None
 
     def asked_by(self) -> tuple[()]:
         """No client: it is not counted."""
@@ -43,11 +44,13 @@ class Canary(Job):
         self._say(answer.status, "" if answer.status == 200 else _message(bytes(answer.body)), now_s)
 
     def fail(self, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:  # noqa: ARG002
-        """Nobody has answered."""
-        self._say(answers.http_status(code), message, now_s, asked=self.sent_s > self.arrived_s)
+        """Nobody has answered. Where only an earlier probe keeps the workers from this one, that says enough."""
+        asked = self.sent_s > self.arrived_s or (self._pool is not None and self._pool.held_by_probes())
+        self._say(answers.http_status(code), message, now_s, asked=asked)
 
     def move(self, pool: Pool) -> None:
         """It stays with the version that it was sent to."""
+        self._pool = pool
 
     def drop(self) -> None:
         """Its version is gone before it was asked."""

@@ -189,6 +189,11 @@ class Pool:
             yield "headrace_cache_entries", labels, desk.entries
             yield "headrace_cache_bytes", labels, desk.size_bytes
 
+    def held_by_probes(self) -> bool:
+        """Whether every worker is at work, and none of them for a client."""
+        frames = self.core.frames()
+        return len(frames) >= len(self.crew) > 0 and all(frame.works[0].probe for frame in frames)
+
     def model_failed(self, answer: Answer, request_id: bytes, now_s: float) -> None:
         """The model has failed on a request: it is told of at most once a second, the others as a number."""
         if now_s - self._failures_told_s < _TELL_FAILURES_S:

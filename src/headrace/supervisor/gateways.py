@@ -82,6 +82,7 @@ class Gateways:
         self._changed = asyncio.Condition()
         self._draining = False
         self._token = 0
+        self._turn = 0
         self._totals = Totals()
 
     @property
@@ -158,7 +159,8 @@ class Gateways:
         able = [s for s in self._slots if s.writer is not None and s.applied >= 0]
         if not able:
             return Probed(token=token, status=503, reason="no gateway is up")
-        slot = able[token % len(able)]
+        self._turn += 1  # the token counts other questions, too: with two gateways it could be odd at every probe
+        slot = able[self._turn % len(able)]
         future: asyncio.Future[Probed] = asyncio.get_running_loop().create_future()
         slot.probes[token] = future
         slot.say(Probe(token=token, pool=pool, body=body, timeout_s=within_s))
