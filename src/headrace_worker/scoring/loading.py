@@ -31,7 +31,7 @@ def load_pyfunc(path: str, options: ScoringOptions) -> Any:
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # a model's code may even call sys.exit while it is imported
-        raise LoadError(f"{path}: {_one_line(error)}") from error
+        raise LoadError(f"it does not load: {_one_line(error)}") from error
     return model
 
 
