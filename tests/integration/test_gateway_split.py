@@ -120,7 +120,7 @@ def test_a_shadow_is_sent_a_copy_and_its_answer_is_compared() -> None:
         for name, pairs, value in rig.wait_for(messages.Stats, lambda s: s.token == 11).values:
             if name == "headrace_requests_total":
                 routes[dict(pairs).get("version", ""), dict(pairs)["route"]] += int(value)
-        assert routes == {("topic/1", "invocations"): 40, ("topic/2", "shadow"): 20, ("topic/2", "invocations"): 0}
+        assert +routes == {("topic/1", "invocations"): 40, ("topic/2", "shadow"): 20}
         for _ in range(2):
             assert client.ask(post(b"!fail")).status == 400
         wait_until(lambda: sum(shadow_counts(rig).values()) == 21, "the copy of one was compared")

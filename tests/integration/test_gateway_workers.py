@@ -620,6 +620,10 @@ def test_the_numbers_add_up(rig: GatewayRig) -> None:
     assert values["headrace_requests_total", (("route", "redirect"), ("status", "307"))] == 1
     topic = (("model", "topic"), ("version", "topic/1"))
     assert values["headrace_requests_total", (*topic, ("route", "invocations"), ("status", "200"))] == 5
+    # What alerts wait for is there before it happens: a rate does not see a series' first value.
+    assert values["headrace_requests_total", (*topic, ("route", "invocations"), ("status", "504"))] == 0
+    nothing_serves = (("model", "topic"), ("route", "invocations"), ("status", "503"))
+    assert values["headrace_requests_total", nothing_serves] == 0
     assert values["headrace_requests_total", (("route", "health"), ("status", "200"))] == 1
     assert values["headrace_request_seconds_count", topic] == values["headrace_queue_wait_seconds_count", topic] == 5
     assert values["headrace_batches_total", topic] == values["headrace_rows_total", topic] == 5

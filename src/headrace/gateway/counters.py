@@ -75,7 +75,8 @@ class PoolCounters:
     )
 
     def __init__(self) -> None:
-        self.statuses: dict[int, int] = {}
+        # A rate does not see a series' first value: what an alert waits for is there, as nothing, from the beginning.
+        self.statuses: dict[int, int] = {200: 0, 500: 0, 503: 0, 504: 0}
         self.copies: dict[int, int] = {}
         self.batches = self.rows = self.predicts = 0
         # What MLflow's way of telling makes of them and what strict errors do: so that a rate sees the first, too.

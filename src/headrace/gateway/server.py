@@ -93,6 +93,8 @@ class Gateway:
         gone = [pool for key, pool in self._pools.items() if key not in wanted]
         self._pools = {key: pool for key, pool in self._pools.items() if key in wanted}
         self._routes = routes
+        for model in routes:
+            self.counters.other.setdefault(("invocations", model, 503), 0)
         self._ready = table.ready
         self._serving = {
             model: self._pools[route.pool]
