@@ -176,3 +176,13 @@ def test_many_that_bring_the_same_content_at_once_all_find_it_whole(tmp_path: Pa
         digests = set(pool.map(add, range(6)))
     assert len(digests) == 1
     assert {p.name for p in (tmp_path / "models").iterdir()} == {*digests, *(f"{d}.json" for d in digests)}
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b'{"name": "\xff"}', b"[]"])
+def test_what_is_damaged_counts_as_not_there(tmp_path: Path, content: bytes) -> None:
+    store = Store(tmp_path, "r")
+    store.remember(VERSION)
+    (kept,) = (tmp_path / "resolutions").iterdir()
+    assert store.last(VERSION.uri) == VERSION
+    kept.write_bytes(content)
+    assert store.last(VERSION.uri) is None
