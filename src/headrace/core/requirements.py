@@ -27,6 +27,7 @@ Form = Literal["files", "paths", "urls", "indexes"]
 
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _HASH = re.compile(r"\s--hash[= ](sha256|sha384|sha512):([0-9a-f]{32,128})(?=\s|$)")
+_OPTION = re.compile(r"\s(--[a-z][a-z-]*)")
 _ARCHIVE = (".whl", ".tar.gz", ".zip")
 _FILE_OPTIONS = {"-r": "-r", "--requirement": "-r", "-c": "-c", "--constraint": "-c"}
 _INDEX_OPTIONS = {
@@ -128,7 +129,7 @@ class _Reader:
             inner = _inside(value, where)
             try:
                 text = self._read(inner)
-            except (OSError, UnicodeDecodeError) as error:
+            except OSError as error:
                 raise RequirementRefused(f"{where}: the model holds no such file that can be read: {error}") from None
             self.add(text, inner, constraint=_FILE_OPTIONS[option] == "-c", depth=depth + 1)
         elif option in _INDEX_OPTIONS:
@@ -148,8 +149,11 @@ class _Reader:
 
     def _package(self, line: str, where: str, *, constraint: bool) -> None:
         hashes = sorted(f"--hash={kind}:{digest}" for kind, digest in _HASH.findall(line))
+        plain = _HASH.sub("", line).strip()
+        if option := _OPTION.search(plain):
+            raise RequirementRefused(f"{where}: a requirement may not hold the option {option[1]}; remove it")
         try:
-            requirement = Requirement(_HASH.sub("", line).strip())
+            requirement = Requirement(plain)
         except InvalidRequirement as error:
             if "://" in line:
                 raise RequirementRefused(f"{where}: an address needs a name: write NAME @ ADDRESS") from None
@@ -168,7 +172,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
     pending, first = "", 0
     for number, line in enumerate([*text.removeprefix("\ufeff").split("\n"), ""], start=1):
         first = first if pending else number
-        if line.rstrip("\r").endswith("\\"):
+        if line.rstrip("\r").endswith("\\") and not line.lstrip().startswith("#"):  # a comment ends with its line
             pending += line.rstrip("\r")[:-1] + " "
             continue
         whole = _COMMENT.sub("", (pending + line).rstrip("\r")).strip()
@@ -192,9 +196,14 @@ def _inside(value: str, where: str) -> str:
     return str(path)
 
 
+def without_secrets(text: str) -> str:
+    """`text` as it may be told: of an address, the user and the password are left out."""
+    return _USER_INFO.sub("***@", text)
+
+
 def _shown(line: str) -> str:
-    """A line as it may stand in a message: short, in quotes, without the password of an address."""
-    text = _USER_INFO.sub("***@", line)
+    """A line as it may stand in a message: short, and in quotes."""
+    text = without_secrets(line)
     return repr(text if len(text) <= 120 else text[:117] + "...")
 
 

