@@ -130,7 +130,7 @@ def test_an_index_that_is_away_says_so(home: Path, wheels: Path, tmp_path: Path)
 
 
 def test_what_does_not_build_says_so(home: Path, wheels: Path, tmp_path: Path) -> None:
-    _, gate = stubborn(wheels)
+    _, gate = stubborn(wheels, says="x" * 200_000 + " the compiler is missing")
     gate.touch()
     with pytest.raises(EnvironmentBuildFailed, match="the compiler is missing"):
         prepare(home, model(tmp_path, "stubborn==1.0"), environ=offline(wheels))
@@ -286,7 +286,7 @@ def test_an_index_that_is_allowed_is_used(home: Path, wheels: Path, tmp_path: Pa
 
 
 def test_a_wheel_of_the_model_can_be_allowed(home: Path, wheels: Path, tmp_path: Path) -> None:
-    folder = model(tmp_path, "wheels/own-2.0-py3-none-any.whl", "-c constraints.txt", "six")
+    folder = model(tmp_path, "wheels/own-2.0-py3-none-any.whl", "-c constraints.txt", "six", name="Müller's model")
     wheel(folder / "wheels", "own", "2.0")
     (folder / "constraints.txt").write_text("six<2\n", encoding="utf-8")
     wheel(wheels, "six", "2.0")

@@ -18,6 +18,7 @@ from headrace.config.load import load_file
 from headrace.config.tree import Config, Model, Registry
 from headrace.core.errors import HeadraceError, UsageError
 from headrace.core.identity import parse_model_uri
+from headrace.core.requirements import without_secrets
 from headrace.environments.preparing import Environments
 from headrace.environments.store import Environment, EnvironmentStore
 from headrace.supervisor.fetching import fetch_models
@@ -185,16 +186,20 @@ def _data(store: EnvironmentStore, one: Environment) -> dict[str, Any]:
         "path": str(store.path(one.digest)),
         "python": one.python,
         "packages": {name: package.version for name, package in sorted(one.packages.items())},
-        "requirements": list(one.spec.requirements.packages),
+        "requirements": _requirements(one),
         "size_bytes": one.size_bytes,
         "built": one.built_s,
         "used": store.used_s(one.digest),
     }
 
 
+def _requirements(one: Environment) -> list[str]:
+    return [without_secrets(line) for line in one.spec.requirements.packages]
+
+
 def _what(one: Environment) -> str:
     """Its first requirements, for people."""
-    packages = one.spec.requirements.packages
+    packages = _requirements(one)
     return ", ".join(packages[:4]) + (f", and {len(packages) - 4} more" if len(packages) > 4 else "")
 
 

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
 from headrace.core.environment import Spec, minor
-from headrace.core.requirements import archive_requirement, requirement_of
+from headrace.core.requirements import archive_requirement, requirement_of, without_secrets
 
 Verdict = Literal["ok", "other patch", "differs", "missing"]
 
@@ -64,12 +64,17 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def compare(spec: Spec, installed: Installed) -> Report:
-    """Compare a recorded environment with an installed one; requirements that do not apply here are left out."""
+    """Compare a recorded environment with an installed one; requirements that do not apply here are left out.
+
+    A constraint asks for nothing, but what is there has to keep it.
+    """
     findings = [] if spec.python is None else [_python(spec.python, installed.python)]
     wanted = spec.requirements
     archives = [line for line in map(archive_requirement, wanted.paths) if line]
     for line in (*wanted.packages, *archives):
         findings += _check(requirement_of(line), installed, frozenset())
+    constraints = [_check(requirement_of(line), installed, frozenset()) for line in wanted.constraints]
+    findings += [finding for one in constraints for finding in one if finding.verdict != "missing"]
     return Report(tuple(dict.fromkeys(findings)))
 
 
@@ -129,7 +134,9 @@ def _of_extra(package: Package, extra: str, installed: Installed) -> list[Requir
 
 def _required(requirement: Requirement) -> str:
     extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
-    return extras + (f"@ {requirement.url}" if requirement.url else str(requirement.specifier) or "any")
+    if requirement.url:
+        return f"{extras}@ {without_secrets(requirement.url)}"
+    return extras + (str(requirement.specifier) or "any")
 
 
 def _address(url: str) -> str:

@@ -28,6 +28,7 @@ _LINES = 20
 _TREE = " \N{MULTIPLICATION SIGN}╰─▶├│⏐"
 _ERRORS = ("error", "\N{MULTIPLICATION SIGN}")
 _REASON_CHARS = 1500
+_LINE_CHARS = 4000  # in JSON at most twelve times as many bytes: less than asyncio's 64 KiB
 
 
 class Surveyed(msgspec.Struct, frozen=True):
@@ -115,7 +116,7 @@ def _install(
             return
     named = {requirement_of(line).name for line in wanted.packages}
     first = [line for line in order.spec.build if requirement_of(line).name not in named]
-    archives = [str(Path(order.model, name)) for name in wanted.paths]
+    archives = [Path(order.model, name).absolute().as_uri() for name in wanted.paths]  # its path may hold a blank
     with tempfile.TemporaryDirectory(dir=path, prefix="headrace-") as folder:
         if first:
             _run(_pip_install(path, order, _file(folder, "build.txt", first), options), environ)
@@ -187,6 +188,7 @@ def _uv() -> str:
 
 
 def _say(line: str) -> None:
+    """Pass a line on, cut where it is absurdly long: the one who reads it has a buffer for one line."""
     if line:
-        sys.stderr.write(json.dumps(line) + "\n")
+        sys.stderr.write(json.dumps(line[:_LINE_CHARS]) + "\n")
         sys.stderr.flush()

@@ -25,7 +25,7 @@ def gather(environment: Environment, model: Path, into: Path, environ: Mapping[s
     `sources` allows it. Takes seconds to minutes, and the network. Raises EnvironmentBuildFailed with pip's words.
     """
     into.mkdir(parents=True, exist_ok=True)
-    local = [str(model / name) for name in environment.spec.requirements.paths]
+    local = [(model / name).absolute().as_uri() for name in environment.spec.requirements.paths]
     named = [
         f"{name} @ {package.url}" if package.url else f"{name}=={package.version}"
         for name, package in sorted(environment.packages.items())

@@ -95,6 +95,17 @@ def test_an_address_is_compared_with_where_the_package_came_from() -> None:
     assert verdicts(wanted, installed(six="1")) == {"six": ("1", "differs")}
 
 
+def test_a_password_is_in_no_report() -> None:
+    (finding,) = compare(spec("six @ git+https://me:secret@a.test/six.git@v1", python=None), installed()).findings
+    assert finding.required == "@ git+https://***@a.test/six.git@v1"
+
+
+def test_what_is_there_has_to_keep_the_constraints() -> None:
+    wanted = Spec(python=None, requirements=parse("six\n-c c.txt", "r", lambda _: "numpy<2\nabsent==1\nscipy>=1"))
+    there = installed(six="1", numpy="2.0", scipy="1.13")
+    assert verdicts(wanted, there) == {"six": ("1", "ok"), "numpy": ("2.0", "differs"), "scipy": ("1.13", "ok")}
+
+
 def test_extras_ask_for_what_they_bring() -> None:
     mlflow = Package("2.9", ("flask", "boto3>=1; extra == 'aws'", "mlflow[aws]; extra == 'all'", "nonsense ==="))
     assert verdicts(spec("mlflow[all]==2.9", python=None), installed(mlflow=mlflow)) == {
