@@ -17,14 +17,18 @@ from headrace.core.errors import InterpreterMissing
 
 _PROBE = (
     "import json, platform, sys; "
-    "print(json.dumps([platform.python_version(), sys.implementation.name, sys.version_info[:2] >= (3, 8)]))"
+    "print(json.dumps("
+    "[platform.python_version(), sys.implementation.name, sys.version_info[:2] >= (3, 8), sys.executable]))"
 )
 _PROBE_S = 20.0
 _VERSION = re.compile(r"(?:cpython-)?(\d+\.\d+)(?:\.\d+)?(?![\w.+])")
 
 
 class Interpreter(msgspec.Struct, frozen=True):
-    """An interpreter that runs: its path, its version, and how it was found (``PATH``, ``pyenv``, ...)."""
+    """An interpreter that runs: its path, its version, and how it was found (``PATH``, ``pyenv``, ...).
+
+    The path is its own and not that of a shim on PATH, which is another interpreter in another directory.
+    """
 
     path: str
     version: str
@@ -68,8 +72,9 @@ def find_interpreter(wanted: str, configured: Iterable[str], environ: Mapping[st
         return fitting[0]
     raise InterpreterMissing(
         f"the model was trained with Python {wanted} and there is no Python {minor(wanted)} on this machine; "
-        f"found: {', '.join(dict.fromkeys(others)) or 'none'}; looked at environments.interpreters, PATH, pyenv "
-        f"and uv. Install one (pyenv install {minor(wanted)}, or uv python install {minor(wanted)}), name it in "
+        f"found: {', '.join(dict.fromkeys(others)) or 'none'}; looked at environments.interpreters, PATH, "
+        f"{_pyenv_directory(environ)} and {uv_directory(environ)}. "
+        f"Install one (pyenv install {minor(wanted)}, or uv python install {minor(wanted)}), name it in "
         "environments.interpreters, or serve the model with environment: local"
     )
 
@@ -82,6 +87,11 @@ def uv_directory(environ: Mapping[str, str]) -> Path:
     return (Path(data) if data else _home(environ) / ".local" / "share") / "uv" / "python"
 
 
+def _pyenv_directory(environ: Mapping[str, str]) -> Path:
+    root = environ.get("PYENV_ROOT")
+    return (Path(root) if root else _home(environ) / ".pyenv") / "versions"
+
+
 def _candidates(wanted: str, configured: list[str], environ: Mapping[str, str]) -> Iterator[_Candidate]:
     for path in configured:
         yield _Candidate(Path(path).expanduser(), "configured", None)
@@ -91,8 +101,7 @@ def _candidates(wanted: str, configured: list[str], environ: Mapping[str, str]) 
         for folder in folders:
             if os.access(folder / name, os.X_OK) and (folder / name).is_file():
                 yield _Candidate(folder / name, "PATH", None)
-    root = environ.get("PYENV_ROOT")
-    yield from _below((Path(root) if root else _home(environ) / ".pyenv") / "versions", "pyenv")
+    yield from _below(_pyenv_directory(environ), "pyenv")
     yield from _below(uv_directory(environ), "uv")
 
 
@@ -118,12 +127,12 @@ def _probe(candidate: _Candidate) -> Interpreter | None:
             timeout=_PROBE_S,
             check=True,
         )
-        version, implementation, usable = json.loads(asked.stdout)
+        version, implementation, usable, path = json.loads(asked.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
     if implementation != "cpython" or not usable:
         return None
-    return Interpreter(str(candidate.path), version, candidate.source)
+    return Interpreter(path or str(candidate.path.absolute()), version, candidate.source)
 
 
 def _home(environ: Mapping[str, str]) -> Path:

@@ -9,10 +9,11 @@ from headrace.core.errors import InterpreterMissing
 from headrace.environments.interpreters import find_interpreter, uv_directory
 
 
-def python(path: Path, version: str, implementation: str = "cpython") -> Path:
-    """A program that says it is this Python."""
+def python(path: Path, version: str, implementation: str = "cpython", itself: Path | None = None) -> Path:
+    """A program that says it is this Python; with `itself` one that runs another, as pyenv's shims do."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'#!/bin/sh\necho \'["{version}", "{implementation}", true]\'\n', encoding="utf-8")
+    said = f'["{version}", "{implementation}", true, "{itself or path}"]'
+    path.write_text(f"#!/bin/sh\necho '{said}'\n", encoding="utf-8")
     path.chmod(0o700)
     return path
 
@@ -48,6 +49,13 @@ def test_the_running_one_comes_before_others(environ: dict[str, str]) -> None:
     assert (found.path, found.source) == (sys.executable, "running")
 
 
+def test_a_shim_is_followed_to_the_interpreter_that_it_runs_here(tmp_path: Path, environ: dict[str, str]) -> None:
+    real = tmp_path / "elsewhere/3.99.2/bin/python3.99"
+    python(tmp_path / "bin/python3.99", "3.99.2", itself=real)
+    found = find_interpreter("3.99.2", [], environ)
+    assert (found.path, found.source) == (str(real), "PATH")
+
+
 @pytest.mark.parametrize("broken", ["fails", "another name", "pypy", "not executable"])
 def test_what_does_not_run_or_is_something_else_is_passed_over(
     tmp_path: Path, environ: dict[str, str], broken: str
@@ -75,7 +83,13 @@ def test_where_there_is_none_the_message_lists_what_there_is(tmp_path: Path, env
     python(tmp_path / "pyenv/versions/3.97.5/bin/python3", "3.97.5")
     with pytest.raises(InterpreterMissing) as caught:
         find_interpreter("3.99.2", [str(tmp_path / "absent")], environ)
-    for part in (f"{tmp_path}/absent (configured, does not run)", "3.98.1 (PATH)", "3.97 (pyenv)", "(running)"):
+    for part in (
+        f"{tmp_path}/absent (configured, does not run)",
+        "3.98.1 (PATH)",
+        "3.97 (pyenv)",
+        "(running)",
+        f"PATH, {tmp_path}/pyenv/versions and {tmp_path}/uv",
+    ):
         assert part in str(caught.value)
 
 
