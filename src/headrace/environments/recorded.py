@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from headrace.core.environment import Spec, minor
 from headrace.core.errors import RequirementRefused
-from headrace.core.requirements import Requirements, parse
+from headrace.core.requirements import Requirements, parse, requirement_of
 
 _MOST_BYTES = 1024 * 1024
+
+# [channel::]name and =version[=build], ==version[=build], a version alone, or a range.
+_CONDA_PACKAGE = re.compile(
+    r"(?:\S+::)?(?P<name>[A-Za-z0-9._-]+)\s*"
+    r"(?:=(?P<fuzzy>[\w.*+!]+)(?:=\S+)?|(?:==\s*|(?<=\s))(?P<exact>[\w.*+!]+)(?:=\S+)?|(?P<range>(?:[<>~]|!=).+))"
+)
+_BUILD_TOOLS = frozenset({"pip", "setuptools", "wheel"})
 
 # MLflow 2.9 records setuptools without a version and imports pkg_resources, which later ones do not have.
 _UNPINNED = {"setuptools": "setuptools<81"}
@@ -30,6 +41,7 @@ def read_spec(model: Path) -> Spec:
         minor(python)  # refuses what is no version
     if (model / "requirements.txt").is_file():
         requirements = parse(_text(model, "requirements.txt"), "requirements.txt", lambda name: _text(model, name))
+        requirements = _constrained(requirements, _conda_constraints(conda))
     elif (lines := _conda_pip(conda)) is not None:
         requirements = parse("\n".join(lines), "conda.yaml", lambda name: _text(model, name))
     else:
@@ -109,6 +121,32 @@ def _conda_python(conda: dict[str, Any]) -> str | None:
         if name.strip() == "python":
             return _version(version.lstrip("="))
     return None
+
+
+def _constrained(requirements: Requirements, more: Iterable[str]) -> Requirements:
+    """`requirements` with these constraints; what it names itself is left to it."""
+    named = {requirement_of(line).name for line in requirements.packages} | _BUILD_TOOLS
+    added = {line for line in more if requirement_of(line).name not in named}
+    return msgspec.structs.replace(requirements, constraints=tuple(sorted({*requirements.constraints, *added})))
+
+
+def _conda_constraints(conda: dict[str, Any]) -> list[str]:
+    """Conda's own packages with a version, in pip's terms: ``=1.5`` of conda is ``==1.5.*``, ``=1.5=build`` too.
+
+    What has no version, or one that pip does not know, constrains nothing: it may be no Python package at all.
+    """
+    found: list[str] = []
+    for line in _strings(conda.get("dependencies")):
+        match = _CONDA_PACKAGE.fullmatch(line.strip())
+        if match is None or match["name"] == "python":
+            continue
+        if match["fuzzy"]:
+            text = f"{match['name']}=={match['fuzzy'].rstrip('*').rstrip('.')}.*"
+        else:
+            text = f"{match['name']}{'==' if match['exact'] else ''}{match['exact'] or match['range']}"
+        with contextlib.suppress(RequirementRefused):
+            found += parse(text, "conda.yaml", _no_file).packages
+    return found
 
 
 def _conda_pip(conda: dict[str, Any]) -> list[str] | None:

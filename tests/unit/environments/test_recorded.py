@@ -53,6 +53,33 @@ def test_packages_of_conda_are_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "constraint"),
+    [
+        ("scikit-learn=1.5.0", "scikit-learn==1.5.0.*"),
+        ("Scikit_Learn=1.5.*", "scikit-learn==1.5.*"),
+        ("scikit-learn==1.5.0", "scikit-learn==1.5.0"),
+        ("scikit-learn=1.5.0=py311h08b2ecb_0", "scikit-learn==1.5.0.*"),
+        ("conda-forge::scikit-learn=1.5", "scikit-learn==1.5.*"),
+        ("scikit-learn 1.5.0", "scikit-learn==1.5.0"),
+        ("scikit-learn >=1.5,<1.6", "scikit-learn<1.6,>=1.5"),
+        ("scikit-learn", None),
+        ("openssl=1.1.1w", None),
+        ("numpy=1.26", None),
+        ("pip<=24", None),
+        ("python=3.12.1", None),
+        ("--index-url=https://a.test", None),
+        ("scikit-learn=1.5; rm -rf /", None),
+    ],
+)
+def test_conda_packages_beside_pips_are_constraints(tmp_path: Path, line: str, constraint: str | None) -> None:
+    model = record(tmp_path, "3.12.1", ["mlflow==3.1.0", "numpy==1.26.4"])
+    conda = f"dependencies:\n- python=3.12.1\n- '{line}'\n- pip:\n  - mlflow==3.1.0\n  - numpy==1.26.4\n"
+    (model / "conda.yaml").write_text(conda, encoding="utf-8")
+    assert read_spec(model).requirements.constraints == ((constraint,) if constraint else ())
+    assert read_spec(model).requirements.special == ()
+
+
+@pytest.mark.parametrize(
     ("file", "text", "says"),
     [
         ("python_env.yaml", "python: 3.12; touch /x\n", "is no Python version"),
