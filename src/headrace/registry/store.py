@@ -23,7 +23,7 @@ from typing import TypeVar
 
 import msgspec
 
-from headrace.core.errors import ModelLoadError
+from headrace.core.errors import ModelLoadError, UsageError
 from headrace.core.identity import Resolved
 from headrace.registry.messages import Listed, Stored
 
@@ -174,8 +174,14 @@ def _size_bytes(root: Path) -> int:
 
 
 def _private_directory(path: Path) -> None:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.chmod(0o700)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be made a private directory ({error.strerror}): name another place in HEADRACE_HOME, or as "
+            "home in the configuration"
+        ) from error
 
 
 def _write(path: Path, data: bytes) -> None:

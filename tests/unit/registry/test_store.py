@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.core.errors import ModelLoadError
+from headrace.core.errors import ModelLoadError, UsageError
 from headrace.core.identity import Resolved
 from headrace.registry.store import Store
 
@@ -186,3 +186,9 @@ def test_what_is_damaged_counts_as_not_there(tmp_path: Path, content: bytes) -> 
     assert store.last(VERSION.uri) == VERSION
     kept.write_bytes(content)
     assert store.last(VERSION.uri) is None
+
+
+def test_a_home_that_cannot_be_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"/home/models cannot be made .*Not a directory.*HEADRACE_HOME"):
+        Store(tmp_path / "home", "r")
