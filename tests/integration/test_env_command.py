@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.environments.store import EnvironmentStore
 from tests.environment_rig import offline, record, wheel
 from tests.integration.serving import HEADRACE
 
@@ -40,9 +41,27 @@ def test_check_build_list_and_prune(tmp_path: Path) -> None:
 
     assert run("list").startswith(f"{digest}  Python {platform.python_version()}")
     (listed,) = json.loads(run("list", "--json"))
+    assert listed["in_use"] is False
+    half_built = tmp_path / "home/envs" / ("0" * 32)
+    half_built.mkdir()
+    assert f"{half_built.name}  not whole: it is being built" in run("list")
     assert listed["packages"] == {"mlflow": "1.0", "numpy": "1.0", "pandas": "1.0"}
 
+    (package,) = (tmp_path / "home/envs" / digest).glob("lib/*/site-packages/numpy-1.0.dist-info")
+    package.rename(package.with_name("away"))  # what pip uninstall would do
+    said = run("check", "-m", uri, code=1)
+    assert f"its own {digest} is built, and differs" in said
+    assert "  numpy: missing (its own: -, required: ==1.0)" in said
+    assert "changed after it was built" in run("list")
+    package.with_name("away").rename(package)
+
     assert "give --max-age-days, --max-mb or --all" in run("prune", code=2)
+    store = EnvironmentStore(tmp_path / "home")
+    store.use(digest)  # as a server would
+    assert "  in use  " in run("list")
+    assert run("prune", "--all", "--dry-run") == run("prune", "--all") == "nothing to remove\n"
+    assert not half_built.exists()
+    store.release(digest)
     assert run("prune", "--max-age-days", "1") == "nothing to remove\n"
     assert run("prune", "--all", "--dry-run").startswith(f"would remove {digest}")
     assert run("prune", "--all").startswith(f"removed {digest}")

@@ -226,6 +226,12 @@ def test_a_full_disk_leaves_nothing(home: Path, wheels: Path, tmp_path: Path) ->
     assert prepare(home, folder, environ=offline(wheels)).built
 
 
+def test_a_place_that_cannot_be_written_to_is_named(home: Path, tmp_path: Path) -> None:
+    home.write_text("", encoding="utf-8")
+    with pytest.raises(EnvironmentBuildFailed, match=r"cannot be prepared: .*Not a directory: '.*/home/envs'"):
+        prepare(home, model(tmp_path), environ={})
+
+
 def test_a_half_built_one_is_not_used(home: Path, wheels: Path, tmp_path: Path) -> None:
     first = prepare(home, model(tmp_path), environ=offline(wheels))
     marker = home / "envs" / str(first.digest) / "headrace.json"
@@ -233,6 +239,17 @@ def test_a_half_built_one_is_not_used(home: Path, wheels: Path, tmp_path: Path) 
     again = prepare(home, model(tmp_path), environ=offline(wheels))
     assert (again.built, again.digest) == (True, first.digest)
     assert marker.exists()
+
+
+def test_one_that_was_changed_is_told_as_it_is_and_refused(home: Path, wheels: Path, tmp_path: Path) -> None:
+    first = prepare(home, model(tmp_path, "six==1.0"), environ=offline(wheels))
+    (package,) = Path(first.python).parent.parent.glob("lib/*/site-packages/six-1.0.dist-info")
+    package.rename(package.with_name("six-1.1.dist-info"))
+    (package.with_name("six-1.1.dist-info") / "METADATA").write_text("Name: six\nVersion: 1.1\n", encoding="utf-8")
+    with pytest.raises(
+        EnvironmentMismatch, match=r"six \(found: 1\.1, .* was changed after it was built: remove /.*, or"
+    ):
+        prepare(home, model(tmp_path, "six==1.0"), environ=offline(wheels))
 
 
 def test_one_whose_interpreter_is_gone_is_built_anew(home: Path, wheels: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
+from headrace.environments.store import EnvironmentStore
 from tests.environment_rig import wheel
 from tests.environment_rig.stubborn import stubborn
 from tests.integration.serving import ask, serving, until
@@ -102,6 +103,28 @@ def test_the_old_version_serves_on_and_the_status_says_why(registry: str, versio
 
 
 @pytest.mark.filterwarnings("ignore")  # as above
+def test_the_report_of_a_version_that_was_refused_is_data(registry: str, versions: Versions, tmp_path: Path) -> None:
+    document = config(registry, versions)
+    document["models"]["pinned"] |= {"environment": "local", "environment_mismatch": "refuse"}
+    with serving(tmp_path, document) as one:
+        one.url("pinned")
+        first = one.status("pinned")["current"]["label"]
+        versions.add("no-such-package==99.0")
+        missing = {"package": "no-such-package", "required": "==99.0", "found": None, "verdict": "missing"}
+        assert one.event("environment differs")["mismatches"] == [missing]
+        one.event("FAILED")
+        status = one.status("pinned")
+        assert (status["current"]["label"], status["failed"]["label"]) == (first, f"{versions.name}/2")
+        assert (status["failed"]["environment"]["mismatches"], status["failed"]["reason"]) == (
+            1, status["problem"].partition(": ")[2]
+        )  # fmt: skip
+        assert missing in status["failed"]["environment"]["report"]
+        versions.add()
+        one.event("serving", version=f"{versions.name}/3")
+        assert one.status("pinned")["failed"] is None
+
+
+@pytest.mark.filterwarnings("ignore")  # as above
 def test_a_build_that_failed_is_tried_again_with_growing_pauses(
     registry: str, versions: Versions, tmp_path: Path
 ) -> None:
@@ -128,4 +151,8 @@ def test_a_build_that_failed_is_tried_again_with_growing_pauses(
         until(lambda: list((tmp_path / "home/envs").glob("*/headrace.json")), "the environment to be built")
         one.event("FAILED", again_in_s=3.2)
         assert "late" not in one.status("pinned")["problem"]
+        # Nobody uses it any more, though the server that built it goes on: it may be pruned.
+        store = EnvironmentStore(tmp_path / "home")
+        (built,) = store.all()
+        until(lambda: not store.in_use(built.digest), "the failed version to let go of its environment")
         assert ask(url, HAPPY).headers["headrace-model"] == first

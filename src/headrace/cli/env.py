@@ -53,11 +53,15 @@ def list_(file: Path | None, as_json: bool) -> None:  # noqa: FBT001
         _print_json([_data(store, one) for one in found])
         return
     for one in found:
-        age = _ago(time.time() - store.used_s(one.digest))
+        used = "in use" if store.in_use(one.digest) else f"used {_ago(time.time() - store.used_s(one.digest))}"
+        changed = "; changed after it was built" if one.changed else ""
         size = f"{one.size_bytes / _MB:,.0f} MB"
         packages = f"{len(one.packages)} packages"
-        click.echo(f"{one.digest}  Python {one.python:<8} {packages:>13}  {size:>9}  used {age}  {_what(one)}")
-    if not found:
+        click.echo(f"{one.digest}  Python {one.python:<8} {packages:>13}  {size:>9}  {used}  {_what(one)}{changed}")
+    unfinished = store.unfinished()
+    for digest in unfinished:
+        click.echo(f"{digest}  not whole: it is being built, or the one who built it was killed; prune removes it then")
+    if not found and not unfinished:
         click.echo(f"no environments in {store.root}")
 
 
@@ -101,7 +105,8 @@ def build(uris: tuple[str, ...], file: Path | None, log_level: str) -> None:
 def check(uris: tuple[str, ...], file: Path | None, as_json: bool) -> None:  # noqa: FBT001
     """Compare what models require with the running environment and with their own; builds nothing.
 
-    Exit code 1 when a model would not run as it was trained: it has no environment yet, and the running one differs.
+    Exit code 1 when a model would not run as it was trained: the running environment differs, and its own is not built
+    yet, or was changed since.
     """
     config = _config(uris, file)
     log = make_log("auto", "warning")
@@ -112,17 +117,19 @@ def check(uris: tuple[str, ...], file: Path | None, as_json: bool) -> None:  # n
         _print_json({label: one.describe() for label, one in examined.items()})
     else:
         for label, one in examined.items():
-            own = f"{one.digest} is {'built' if one.own else 'not built yet'}" if one.digest else "cannot be built"
+            built = "not built yet" if one.own is None else "built, and differs" if one.own.mismatches else "built"
+            own = f"{one.digest} is {built}" if one.digest else "cannot be built"
             click.echo(f"{label}: the running environment {'fits' if one.fits else 'differs'}; its own {own}")
-            for finding in one.running.findings:
-                if finding.verdict != "ok":
-                    click.echo(
-                        f"  {finding.package}: {finding.verdict} (running: {finding.found or '-'}, "
-                        f"required: {finding.required})"
-                    )
+            for where, report in (("running", one.running), ("its own", one.own)):
+                for finding in report.findings if report else ():
+                    if finding.verdict != "ok":
+                        click.echo(
+                            f"  {finding.package}: {finding.verdict} ({where}: {finding.found or '-'}, "
+                            f"required: {finding.required})"
+                        )
             if one.problem:
                 click.echo(f"  {one.problem}")
-    if not all(one.fits or one.own for one in examined.values()):
+    if not all(one.as_trained for one in examined.values()):
         raise SystemExit(1)
 
 
@@ -189,7 +196,9 @@ def _data(store: EnvironmentStore, one: Environment) -> dict[str, Any]:
         "requirements": _requirements(one),
         "size_bytes": one.size_bytes,
         "built": one.built_s,
+        "changed": one.changed,
         "used": store.used_s(one.digest),
+        "in_use": store.in_use(one.digest),
     }
 
 

@@ -22,7 +22,7 @@ from headrace.core.requirements import requirement_of
 from headrace.environments import survey
 from headrace.environments.indexes import uv_environ, uv_options
 from headrace.environments.interpreters import Interpreter, find_interpreter
-from headrace.environments.store import Environment, EnvironmentStore, size_bytes
+from headrace.environments.store import Environment, EnvironmentStore, installed_names, size_bytes
 
 _LINES = 20
 _TREE = " \N{MULTIPLICATION SIGN}╰─▶├│⏐"
@@ -79,6 +79,7 @@ def build(order: Order, environ: Mapping[str, str]) -> Environment:
                 built_s=time.time(),
                 took_s=time.monotonic() - started_s,
                 size_bytes=size_bytes(path),
+                installed_names=installed_names(path),
             )
             store.complete(environment)
         except OSError as error:

@@ -15,7 +15,7 @@ import msgspec
 
 from headrace.config import tree
 from headrace.core.environment import Spec, digest, minor
-from headrace.core.errors import EnvironmentMismatch, RequirementRefused
+from headrace.core.errors import EnvironmentBuildFailed, EnvironmentMismatch, RequirementRefused
 from headrace.core.mismatch import Report, compare, lacks
 from headrace.environments import running
 from headrace.environments.builder import order_build
@@ -31,7 +31,8 @@ _FOREIGN = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE", "COND
 class Prepared:
     """The environment of one version: `python` is its interpreter, `digest` None for the running one.
 
-    `built` says whether it was built for this, and not found; `took_s` is what preparing took.
+    `built` says whether it was built for this, and not found, `changed` whether somebody has installed or removed
+    something since it was built; `took_s` is what preparing took.
     """
 
     policy: tree.EnvironmentPolicy
@@ -39,6 +40,7 @@ class Prepared:
     report: Report
     digest: str | None = None
     built: bool = False
+    changed: bool = False
     took_s: float = 0.0
 
     def environ(self, environ: Mapping[str, str]) -> dict[str, str]:
@@ -60,11 +62,25 @@ class Prepared:
             "python": self.python,
             "digest": self.digest,
             "built": self.built,
+            "changed": self.changed,
             "prepared_in_s": round(self.took_s, 4),
             "report": [msgspec.structs.asdict(f) for f in self.report.findings],
             "mismatches": len(self.report.mismatches),
             "problem": self.report.problem,
         }
+
+
+class MismatchRefused(EnvironmentMismatch):
+    """An environment is there and is not what the model asks for; `prepared` has the report, and is to be released."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        folder = Path(prepared.python).parent.parent
+        changed = f"; it was changed after it was built: remove {folder} to have it built anew, or"
+        super().__init__(
+            f"the environment is not the one that the model was trained in: {prepared.report.line()}"
+            f"{changed if prepared.changed else ';'} accept that with environment_mismatch: warn"
+        )
+        self.prepared = prepared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +92,11 @@ class Examined:
     digest: str | None = None
     own: Report | None = None
     problem: str | None = None
+
+    @property
+    def as_trained(self) -> bool:
+        """Whether there is an environment for the model in which it would run as it was trained."""
+        return self.fits or (self.own is not None and not self.own.mismatches)
 
     def describe(self) -> dict[str, Any]:
         """All of it as data."""
@@ -100,25 +121,26 @@ class Environments:
     async def prepare(
         self, model: Path, policy: tree.EnvironmentPolicy, mismatch: tree.MismatchPolicy | None, log: Log
     ) -> Prepared:
-        """Make an environment ready for the model in this directory, and keep it until this process ends.
+        """Make an environment ready for the model in this directory, and keep it until it is released.
 
         Takes milliseconds when it is the running one or was built before: no tool is run, no network used. Raises
-        RequirementRefused, InterpreterMissing, EnvironmentBuildFailed, or EnvironmentMismatch where the report is not
-        empty and `mismatch` (None: `warn` under local, `refuse` otherwise) refuses that. Cancelling ends a build.
+        RequirementRefused, InterpreterMissing, EnvironmentBuildFailed, EnvironmentMismatch where it lacks what a worker
+        needs, or MismatchRefused where the report is not empty and `mismatch` (None: `warn` under local, `refuse`
+        otherwise) refuses that. Cancelling ends a build.
         """
         started_s = time.monotonic()
         prepared = await asyncio.to_thread(self._here, model, policy)
         if prepared is None:
-            prepared = await self._built(model, policy, log)
+            try:
+                prepared = await self._built(model, policy, log)
+            except OSError as error:  # a full disk, a directory that may not be written to
+                raise EnvironmentBuildFailed(f"the environment cannot be prepared: {error}") from error
         prepared = replace(prepared, took_s=time.monotonic() - started_s)
         if prepared.report.mismatches or prepared.report.problem:
             findings = [msgspec.structs.asdict(f) for f in prepared.report.mismatches]
-            if (mismatch or ("warn" if policy == "local" else "refuse")) == "refuse":
-                raise EnvironmentMismatch(
-                    f"the environment is not the one that the model was trained in: {prepared.report.line()}; "
-                    "accept that with environment_mismatch: warn"
-                )
             log.warning("environment differs", mismatches=findings, problem=prepared.report.problem)
+            if (mismatch or ("warn" if policy == "local" else "refuse")) == "refuse":
+                raise MismatchRefused(prepared)
         log.info(
             "environment ready",
             policy=policy,
@@ -127,6 +149,11 @@ class Environments:
             took_s=round(prepared.took_s, 3),
         )
         return prepared
+
+    def release(self, prepared: Prepared) -> None:
+        """Let go of what `prepare` has given, when its last process has ended: then it may be removed."""
+        if prepared.digest is not None:
+            self.store.release(prepared.digest)
 
     def examine(self, model: Path) -> Examined:
         """Compare a model's requirements with what is there; builds nothing, and may block on the disk."""
@@ -168,8 +195,20 @@ class Environments:
         return here if not report.mismatches and not lacks(running.installed()) else None
 
     async def _built(self, model: Path, policy: tree.EnvironmentPolicy, log: Log) -> Prepared:
-        spec, found = await asyncio.to_thread(self._find, model)
-        name, built = self.spec_digest(spec), found is None
+        spec = await asyncio.to_thread(self._read, model)
+        name = self.spec_digest(spec)
+        await asyncio.to_thread(self.store.use, name)
+        try:
+            return await self._find_or_build(model, spec, name, policy, log)
+        except BaseException:
+            self.store.release(name)
+            raise
+
+    async def _find_or_build(
+        self, model: Path, spec: Spec, name: str, policy: tree.EnvironmentPolicy, log: Log
+    ) -> Prepared:
+        found = await asyncio.to_thread(self.store.find, name)
+        built = found is None
         if found is None:
             log.info("building environment", environment=name, python=spec.python, packages=_packages(spec))
             try:
@@ -179,20 +218,33 @@ class Environments:
             found = await asyncio.to_thread(self._whole, name)
             log.info("environment built", environment=name, took_s=round(found.took_s, 2), packages=len(found.packages))
             await asyncio.to_thread(self._collect_garbage, log)
+        if found.changed:
+            log.warning("environment was changed after it was built", path=str(self.store.path(name)))
         missing = lacks(found.installed())
         if missing:
+            advice = (
+                f"something was removed from {self.store.path(name)}: remove that directory to have it built anew"
+                if found.changed
+                else f"the model's requirements should name {', '.join(missing)} (nothing is added silently)"
+            )
             raise EnvironmentMismatch(
                 f"the model's environment has no {', no '.join(missing)}, without which no pyfunc model can be served: "
-                f"the model's requirements should name {', '.join(missing)} (nothing is added silently)"
+                + advice
             )
         python = str(self.store.python(name))
-        return Prepared(policy=policy, python=python, report=compare(spec, found.installed()), digest=name, built=built)
+        return Prepared(
+            policy=policy,
+            python=python,
+            report=compare(spec, found.installed()),
+            digest=name,
+            built=built,
+            changed=found.changed,
+        )
 
-    def _find(self, model: Path) -> tuple[Spec, Environment | None]:
+    def _read(self, model: Path) -> Spec:
         spec = read_spec(model)
         spec.refuse_special(self._settings.allow)
-        self.store.use(self.spec_digest(spec))
-        return spec, self.store.find(self.spec_digest(spec))
+        return spec
 
     def _whole(self, name: str) -> Environment:
         found = self.store.find(name)

@@ -3,7 +3,7 @@
     home/envs/<digest>/                 a virtual environment, private (0700)
     home/envs/<digest>/headrace.json    what is in it; written last, so that one without it is half-built and never used
     home/envs/<digest>.lock             locked by the one that builds or removes it
-    home/envs/<digest>.use              locked, shared, by every process that uses it; its time is that of the last use
+    home/envs/<digest>.use              locked, shared, by each process that uses it; its time is that of its last use
 
 Locks are the kernel's (flock): they end with their process, however it ends.
 """
@@ -24,13 +24,14 @@ import msgspec
 
 from headrace.core.environment import Spec
 from headrace.core.mismatch import Installed, Package
+from headrace.environments import survey
 
 _MARKER = "headrace.json"
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a whole environment: what was asked for, what is in it, and what it cost."""
+    """What is known of a whole environment: what was asked for, what is in it now, and what it cost."""
 
     digest: str
     spec: Spec
@@ -41,6 +42,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     built_s: float
     took_s: float
     size_bytes: int
+    installed_names: tuple[str, ...] = ()  # the directories that tell what is installed, when it was built
+    changed: bool = False  # somebody installed or removed something since; `packages` is what there is now
 
     def installed(self) -> Installed:
         """Its content, to be compared with a model's requirements."""
@@ -56,7 +59,7 @@ class EnvironmentStore:
     def __init__(self, home: Path, prebuilt: Path | None = None) -> None:
         self.root = home / "envs"
         self._prebuilt = prebuilt
-        self._uses: dict[str, int] = {}
+        self._uses: dict[str, list[int]] = {}  # a locked file for each use
 
     def path(self, digest: str) -> Path:
         """Where the environment with this digest is built, if it is none of the prebuilt ones."""
@@ -75,12 +78,33 @@ class EnvironmentStore:
         return found or (_read(self._prebuilt / digest) if self._prebuilt is not None else None)
 
     def use(self, digest: str) -> None:
-        """Keep an environment from being removed until this process ends, and note that it was used now."""
+        """Keep an environment from being removed until `release` was called as often, or this process ends."""
         self._prepare()
-        if digest not in self._uses:
-            self._uses[digest] = os.open(self._lock(digest, "use"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._uses[digest], fcntl.LOCK_SH)
-        os.utime(self._uses[digest])
+        fd = os.open(self._lock(digest, "use"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        os.utime(fd)
+        self._uses.setdefault(digest, []).append(fd)
+
+    def release(self, digest: str) -> None:
+        """Take one `use` back, and note that it ended now. Waits for nothing: an event loop may call it."""
+        fd = self._uses[digest].pop()
+        with contextlib.suppress(OSError):
+            os.utime(fd)
+        os.close(fd)
+
+    def in_use(self, digest: str) -> bool:
+        """Whether a process uses an environment now, this one or another."""
+        try:
+            fd = os.open(self._lock(digest, "use"), os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
 
     @contextlib.contextmanager
     def building(self, digest: str) -> Iterator[Path]:
@@ -122,7 +146,9 @@ class EnvironmentStore:
         return [d for d in self._digests() if self.path(d).is_dir() and self.find(d) is None]
 
     def used_s(self, digest: str) -> float:
-        """When an environment was last used, on the clock of `time.time`; 0 for one that never was."""
+        """When an environment was last used, on the clock of `time.time`: now for one in use, 0 for one never used."""
+        if self.in_use(digest):
+            return time.time()
         try:
             return self._lock(digest, "use").stat().st_mtime
         except OSError:
@@ -145,13 +171,15 @@ class EnvironmentStore:
     def prune(self, *, max_age_s: float | None, max_bytes: int | None, dry_run: bool = False) -> list[Environment]:
         """Remove what was not used for `max_age_s`, then the longest unused until at most `max_bytes` are left.
 
-        None is no limit. What is in use stays. Returns what was removed (or would be); half-built ones go silently.
+        None is no limit. What is in use stays, and counts first. Returns what was removed (or would be); half-built
+        ones go silently.
         """
         removed, kept_bytes, now_s = [], 0, time.time()
         for environment in self.all():
-            too_old = max_age_s is not None and now_s - self.used_s(environment.digest) > max_age_s
+            digest = environment.digest
+            too_old = max_age_s is not None and now_s - self.used_s(digest) > max_age_s
             too_much = max_bytes is not None and kept_bytes + environment.size_bytes > max_bytes
-            if (too_old or too_much) and (dry_run or self.remove(environment.digest)):
+            if (too_old or too_much) and (not self.in_use(digest) if dry_run else self.remove(digest)):
                 removed.append(environment)
             else:
                 kept_bytes += environment.size_bytes
@@ -193,7 +221,26 @@ def _read(folder: Path) -> Environment | None:
         found = msgspec.json.decode((folder / _MARKER).read_bytes(), type=Environment)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return found if os.access(folder / "bin" / "python", os.X_OK) else None
+    if not os.access(folder / "bin" / "python", os.X_OK):
+        return None
+    return found if installed_names(folder) == found.installed_names else _surveyed(folder, found)
+
+
+def _surveyed(folder: Path, environment: Environment) -> Environment:
+    """An environment that is not any more what was built, with what there is."""
+    there = survey.packages([str(path) for path in _site_packages(folder)])
+    packages = msgspec.convert(there, dict[str, Package])
+    return msgspec.structs.replace(environment, packages=packages, changed=True)
+
+
+def installed_names(folder: Path) -> tuple[str, ...]:
+    """The names of the directories that say what is installed in an environment, and in which version."""
+    names = [entry.name for path in _site_packages(folder) for entry in os.scandir(path)]
+    return tuple(sorted(name for name in names if name.endswith((".dist-info", ".egg-info"))))
+
+
+def _site_packages(folder: Path) -> list[Path]:
+    return sorted(folder.glob("lib/python*/site-packages"))
 
 
 def size_bytes(folder: Path) -> int:

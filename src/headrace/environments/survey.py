@@ -43,10 +43,13 @@ def package(distribution: metadata.Distribution) -> dict[str, Any]:
     }
 
 
-def packages() -> dict[str, Any]:
-    """Every distribution by its normalised name; of two with one name the first on the path, as imports do."""
+def packages(path: list[str] | None = None) -> dict[str, Any]:
+    """Every distribution by its normalised name; of two with one name the first on the path, as imports do.
+
+    `path` is where another interpreter looks; None: where this one does.
+    """
     found: dict[str, Any] = {}
-    for distribution in metadata.distributions():
+    for distribution in metadata.distributions() if path is None else metadata.distributions(path=path):
         name = distribution.metadata["Name"]
         if name:
             found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), package(distribution))

@@ -11,6 +11,7 @@ from typing import Any
 from headrace.config.tree import Model
 from headrace.core.errors import ModelLoadError
 from headrace.core.lifecycle import State
+from headrace.environments.preparing import MismatchRefused
 from headrace.supervisor.checks import Checker
 from headrace.supervisor.means import Means
 from headrace.supervisor.versions import Version
@@ -61,9 +62,13 @@ async def rise(
         version.resolved
     )
     around.progressed(State.FETCHED)
-    prepared = version.prepared = await means.environments.prepare(
-        Path(stored.path), config.environment, config.environment_mismatch, log
-    )
+    try:
+        prepared = version.prepared = await means.environments.prepare(
+            Path(stored.path), config.environment, config.environment_mismatch, log
+        )
+    except MismatchRefused as error:
+        version.prepared = error.prepared  # to be told as data
+        raise
     around.progressed(State.ENVIRONMENT_READY)
     async with means.bring_up:
         around.progressed(State.LOADING)

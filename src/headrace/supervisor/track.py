@@ -61,6 +61,7 @@ class Track:
         self.config = config
         self.versions: dict[str, Version] = {}
         self.problem = ""
+        self.failed: dict[str, Any] | None = None
         self.registry_problem = ""
         self.registry_lost_s: float | None = None
         self.rollbacks = 0
@@ -300,7 +301,7 @@ class Track:
 
     def _flip(self, action: Flip) -> None:
         version, old = self.versions[action.key], self.versions.get(action.old or "")
-        self.problem = ""
+        self.problem, self.failed = "", None
         if not version.has_served:
             version.has_served = True
             self.outcomes["succeeded"] += 1
@@ -332,7 +333,15 @@ class Track:
         self._do(self._rollout.ended(key, time.time()))
 
     async def _live(self, key: str, version: Version) -> None:
-        """A version's life, from its resolution to the end of its last process.
+        """A version's life, from its resolution to the end of its last process, and of its use of an environment."""
+        try:
+            await self._bring_up(key, version)
+        finally:
+            if version.prepared is not None:
+                self._means.environments.release(version.prepared)
+
+    async def _bring_up(self, key: str, version: Version) -> None:
+        """Have a version's processes run until they end, and say why they did.
 
         One that serves is never given up: should its processes end for a reason of ours, they are started again.
         """
@@ -404,8 +413,10 @@ class Track:
         if key not in self._rollout.slots or self._rollout.slots[key].life.over or key == self._rollout.serving:
             return
         self.problem = f"{version.label}: {reason}"
+        environment = version.prepared.describe() if version.prepared else None
         kept = self.serving.label if self.serving else None
         identity, now_s = self._rollout.slots[key].identity, time.time()
+        self.failed = {"label": version.label, "reason": reason, "at": now_s, "environment": environment}
         actions = self._rollout.failed(key, reason, now_s, for_good=for_good)
         again_in_s = self._rollout.retry_in_s(identity, now_s)
         self._log.error(
@@ -491,6 +502,7 @@ class Track:
         return {
             "uri": self.uri.text,
             "problem": self.problem or None,
+            "failed": self.failed,
             "registry_problem": self.registry_problem or None,
             "registry_lost": self.registry_lost_s,
             "held": self.held,

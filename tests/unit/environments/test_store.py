@@ -1,15 +1,36 @@
 """The store of environments: what counts as whole, what is in use, and what may be removed."""
 
+import os
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from headrace.core.environment import Spec
+from headrace.core.mismatch import Package
 from headrace.core.requirements import Requirements
-from headrace.environments.store import Environment, EnvironmentStore
+from headrace.environments.store import Environment, EnvironmentStore, installed_names
+
+# Another process that uses an environment until its input ends.
+USES = """
+import pathlib, sys
+from headrace.environments.store import EnvironmentStore
+EnvironmentStore(pathlib.Path(sys.argv[1])).use(sys.argv[2])
+print("used", flush=True)
+sys.stdin.read()
+"""
 
 A, B, C = ("a" * 32, "b" * 32, "c" * 32)
+
+
+def install(store: EnvironmentStore, digest: str, name: str, version: str) -> Path:
+    """Put into an environment what says that this is installed."""
+    folder = store.path(digest) / "lib/python3.12/site-packages" / f"{name}-{version}.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
+    return folder
 
 
 def whole(store: EnvironmentStore, digest: str, size_bytes: int = 1000) -> Environment:
@@ -17,9 +38,11 @@ def whole(store: EnvironmentStore, digest: str, size_bytes: int = 1000) -> Envir
     python = store.path(digest) / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
+    install(store, digest, "six", "1.0")
     environment = Environment(
         digest=digest, spec=Spec(python="3.12", requirements=Requirements()), python="3.12.1", interpreter="python",
-        markers={}, packages={}, built_s=0.0, took_s=0.0, size_bytes=size_bytes,
+        markers={}, packages={"six": Package("1.0")}, built_s=0.0, took_s=0.0, size_bytes=size_bytes,
+        installed_names=installed_names(store.path(digest)),
     )  # fmt: skip
     store.complete(environment)
     return environment
@@ -42,3 +65,95 @@ def test_a_marker_that_says_nothing_counts_as_none(store: EnvironmentStore, cont
     assert store.unfinished() == [A]
     with store.building(A) as path:
         assert not path.exists()
+
+
+def test_what_somebody_has_changed_is_told_as_it_is(store: EnvironmentStore) -> None:
+    environment = whole(store, A)
+    assert store.find(A) == environment
+    six = store.path(A) / "lib/python3.12/site-packages/six-1.0.dist-info"
+    six.rename(store.root / "away")
+    install(store, A, "six", "1.1")
+    install(store, A, "Other_Package", "2.0")
+    found = store.find(A)
+    assert found is not None
+    assert found.changed
+    assert found.packages == {"six": Package("1.1"), "other-package": Package("2.0")}
+
+
+@pytest.fixture
+def used_elsewhere(tmp_path: Path) -> Iterator[Callable[[str], Callable[[], None]]]:
+    """Has another process use an environment; gives what ends that process."""
+    users = []
+
+    def use(digest: str) -> Callable[[], None]:
+        command = [sys.executable, "-c", USES, str(tmp_path), digest]
+        user = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        users.append(user)
+        assert user.stdout is not None
+        assert user.stdout.readline() == b"used\n"
+
+        def end() -> None:
+            user.kill()
+            user.wait()
+
+        return end
+
+    yield use
+    for user in users:
+        with user:
+            user.kill()
+
+
+def used_ago(store: EnvironmentStore, digest: str, seconds: float) -> None:
+    """Have it look as if it was last used so long ago."""
+    path = store.root / f"{digest}.use"
+    path.touch()
+    then_s = path.stat().st_mtime - seconds
+    os.utime(path, (then_s, then_s))
+
+
+def test_what_was_used_as_often_as_released_may_be_removed(store: EnvironmentStore) -> None:
+    whole(store, A)
+    other = EnvironmentStore(store.root.parent)
+    store.use(A)
+    store.use(A)
+    store.release(A)
+    assert store.in_use(A)
+    assert not store.remove(A)
+    assert not other.remove(A)
+    used_ago(store, A, 9000)
+    store.release(A)
+    assert not store.in_use(A)
+    assert store.used_s(A) > (store.path(A) / "headrace.json").stat().st_mtime - 1, "its last use has just ended"
+    assert other.remove(A)
+    assert store.all() == []
+
+
+def test_pruning_by_age_spares_what_a_process_uses_however_long_it_has(
+    store: EnvironmentStore, used_elsewhere: Callable[[str], Callable[[], None]]
+) -> None:
+    whole(store, A)
+    end = used_elsewhere(A)
+    used_ago(store, A, 9000)
+    for dry_run in (True, False):
+        assert store.prune(max_age_s=800, max_bytes=None, dry_run=dry_run) == []
+    end()
+    for dry_run in (True, False):
+        assert [e.digest for e in store.prune(max_age_s=800, max_bytes=None, dry_run=dry_run)] == [A]
+    assert not store.path(A).exists()
+
+
+def test_what_is_in_use_counts_first_when_there_is_too_much(
+    store: EnvironmentStore, used_elsewhere: Callable[[str], Callable[[], None]]
+) -> None:
+    for digest, ago_s in ((A, 900), (B, 600), (C, 300)):
+        whole(store, digest)
+        used_ago(store, digest, ago_s)
+    used_elsewhere(A)
+    used_ago(store, A, 900)
+    assert [e.digest for e in store.all()] == [A, C, B]
+    for dry_run in (True, False):
+        assert [e.digest for e in store.prune(max_age_s=None, max_bytes=2000, dry_run=dry_run)] == [B]
+    for dry_run in (True, False):
+        assert [e.digest for e in store.prune(max_age_s=None, max_bytes=0, dry_run=dry_run)] == [C]
+    assert [e.digest for e in store.all()] == [A]
