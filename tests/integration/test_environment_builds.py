@@ -61,6 +61,7 @@ def left(home: Path) -> list[str]:
     return sorted(p.name for p in (home / "envs").iterdir() if p.suffix not in {".lock", ".use"})
 
 
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel ends no tools of a dead builder")
 Builders = Callable[[], list[psutil.Process]]
 
 
@@ -195,13 +196,21 @@ def test_a_build_that_ends_half_way_leaves_nothing(
     assert builders() == []
 
 
-def test_a_builder_ends_with_the_one_who_ordered(home: Path, wheels: Path, tmp_path: Path, builders: Builders) -> None:
+@pytest.mark.parametrize("builder_too", [False, pytest.param(True, marks=linux_only)])
+def test_a_builder_and_its_tools_end_with_the_one_who_ordered(
+    home: Path, wheels: Path, tmp_path: Path, builders: Builders, *, builder_too: bool
+) -> None:
     started, _ = stubborn(wheels)
     folder = model(tmp_path, "stubborn==1.0")
     command = [sys.executable, "-c", PREPARE, str(home), str(folder)]
     with subprocess.Popen(command, env=apart(wheels)) as orderer:
         until(started.exists, "the build to start")
         family = builders()
+        if builder_too:
+            orderer.send_signal(signal.SIGSTOP)  # it cannot end what its builder ran
+            for process in family:
+                if "headrace.environments" in " ".join(process.cmdline()):
+                    process.kill()
         orderer.send_signal(signal.SIGKILL)
     _, alive = psutil.wait_procs(family, timeout=30)
     assert alive == []

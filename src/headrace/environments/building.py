@@ -153,12 +153,14 @@ def _survey(python: Path) -> Surveyed:
 def _run(command: Sequence[str], environ: Mapping[str, str]) -> None:
     """Run a tool, pass its lines on; raises EnvironmentBuildFailed with the last of them when it fails.
 
-    It runs in the root directory, where no project's settings are found.
+    It runs in the root directory, where no project's settings are found, and inherits what is to be inherited: the
+    builder's leash.
     """
     last: deque[str] = deque(maxlen=_LINES)
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(environ), cwd="/"
-    ) as process:
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(environ), cwd="/",
+        close_fds=False,
+    ) as process:  # fmt: skip
         assert process.stdout is not None  # noqa: S101 - PIPE was asked for
         for raw in process.stdout:
             line = raw.decode(errors="replace").rstrip()
