@@ -15,11 +15,12 @@ import msgspec
 
 from headrace.config import tree
 from headrace.core.environment import Spec, digest, minor
-from headrace.core.errors import EnvironmentBuildFailed, EnvironmentMismatch, RequirementRefused
+from headrace.core.errors import EnvironmentBuildFailed, EnvironmentMismatch, InterpreterMissing, RequirementRefused
 from headrace.core.mismatch import Report, compare, lacks
 from headrace.environments import running
 from headrace.environments.builder import order_build
 from headrace.environments.building import Order
+from headrace.environments.interpreters import find_interpreter
 from headrace.environments.recorded import read_spec
 from headrace.environments.store import Environment, EnvironmentStore
 from headrace.telemetry.logs import Log
@@ -85,7 +86,10 @@ class MismatchRefused(EnvironmentMismatch):
 
 @dataclass(frozen=True, kw_only=True)
 class Examined:
-    """A model's requirements beside the running environment and its own: `own` None where that is not built."""
+    """A model's requirements beside the running environment and its own: `own` None where that is not built.
+
+    `problem` says why it cannot be built either, if that is known.
+    """
 
     running: Report
     fits: bool
@@ -156,7 +160,10 @@ class Environments:
             self.store.release(prepared.digest)
 
     def examine(self, model: Path) -> Examined:
-        """Compare a model's requirements with what is there; builds nothing, and may block on the disk."""
+        """Compare a model's requirements with what is there; builds nothing.
+
+        May block on the disk, and for as long as interpreters take that are asked for their versions.
+        """
         try:
             spec = read_spec(model)
         except RequirementRefused as error:
@@ -168,11 +175,18 @@ class Environments:
         except RequirementRefused as error:
             return Examined(running=report, fits=fits, problem=str(error))
         own = self.store.find(self.spec_digest(spec))
+        problem = None
+        if own is None and not self._settings.download_interpreters:
+            try:
+                find_interpreter(_version(spec), self._settings.interpreters, self._environ)
+            except InterpreterMissing as error:
+                problem = str(error)
         return Examined(
             running=report,
             fits=fits,
             digest=self.spec_digest(spec),
             own=compare(spec, own.installed()) if own else None,
+            problem=problem,
         )
 
     def spec_digest(self, spec: Spec) -> str:
