@@ -121,7 +121,8 @@ def serve(
             pass
     elif busy_s:
         time.sleep(busy_s)
-    peer.sendall(wire.encode_answers(frame.batch_id, answers, wire.Timing(1, int(busy_s * 1e6), 1, 1)))
+    notes = b'{"unmergeable": "for a reason", "mergeable": false}' if b"!unmergeable" in bodies else b""
+    peer.sendall(wire.encode_answers(frame.batch_id, answers, wire.Timing(1, int(busy_s * 1e6), 1, 1), notes))
     return []
 
 

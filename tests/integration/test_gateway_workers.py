@@ -154,6 +154,20 @@ def test_a_pool_that_may_not_be_merged_gets_one_request_a_frame(rig: GatewayRig)
     assert worker.frames()[1:] == [["1"], ["2"], ["3"]]
 
 
+def test_a_pool_whose_worker_will_not_merge_any_more_gets_one_request_a_frame(rig: GatewayRig) -> None:
+    worker = rig.worker("w1")
+    rig.serve(worker)
+    with rig.client() as busy, rig.client() as client:
+        busy.send(post(b"!unmergeable"))
+        busy.reply()
+        gate = hold(rig, worker, busy)
+        client.send(post(b"1") + post(b"2"))
+        wait_until(lambda: rig.stats()["headrace_queued_requests"] == 2, "all wait")
+        open_gate(gate)
+        assert [client.reply().status for _ in range(2)] == [200] * 2
+    assert worker.frames()[-2:] == [["1"], ["2"]]
+
+
 def test_a_client_that_is_gone_never_reaches_a_worker(rig: GatewayRig) -> None:
     worker = rig.worker("w1")
     rig.serve(worker)

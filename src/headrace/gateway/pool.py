@@ -58,6 +58,7 @@ class Pool:
         self.in_hand: tuple[Frame[Job], Timing] | None = None
         self._shared: SharedCache | None = None
         self._looking = 0
+        self._found_unmergeable = False
         self._failures_told_s = -NEVER_S
         self._failures_untold = 0
         self._retired = False
@@ -212,7 +213,7 @@ class Pool:
         """Make the pool what the newest table says. Returns the connections that are being made."""
         self.config = config
         core = self.core
-        core.mergeable = config.mergeable
+        core.mergeable = config.mergeable and not self._found_unmergeable
         if route is not None:
             self.route = route
             self.strict = route.errors == "strict"
@@ -573,11 +574,14 @@ class Pool:
             self.gateway.drained(self)
 
     def _note(self, notes: bytes) -> None:
-        """Pass on the hazards that a worker names in a frame's notes."""
+        """Heed what a worker says in a frame's notes: hazards that it met, and that it will not merge requests."""
         try:
             said = json.loads(notes)
         except ValueError:
             return
+        if isinstance(said, dict) and said.get("mergeable") is False:
+            self._found_unmergeable = True
+            self.core.mergeable = False
         counts = said.get("hazards", said) if isinstance(said, dict) else {}
         if isinstance(counts, dict):
             self.gateway.hazards(self.config.key, {str(k): v for k, v in counts.items() if type(v) is int})

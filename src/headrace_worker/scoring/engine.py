@@ -25,6 +25,9 @@ MAX_KNOWN_ANSWERS = 4096
 
 MAX_KNOWN_CHARACTERS = 256
 
+CHECK_NS = 50_000_000
+"""After this long no further request of a call is checked: a slow model is got to know over several calls."""
+
 _PLAIN = frozenset((str, int, float, bool, type(None)))
 
 
@@ -132,11 +135,31 @@ class Engine:
         else:
             self._split(shares, table.items, answers)
         clock.lap("serialise")
+        if not self._are_as_alone(shares, answers, clock):
+            return False
         columns = [column for column in table.columns if not self._evidence.is_trusted(column.kind)]
         if is_flat and columns:
             self._settle_values(shares, columns[0], answers, clock)
         elif columns:
             self._settle_parts(shares, columns, answers, clock)
+        return True
+
+    def _are_as_alone(self, shares: list[Share], answers: list[Any], clock: Clock) -> bool:
+        """Compare as many of the merged answers as are owed with those of the requests alone; False: one differs."""
+        shape = shares[0].kind.shape
+        count = self._evidence.owed(shape)
+        if not count:
+            return True
+        until_ns = time.perf_counter_ns() + CHECK_NS
+        for share in shares[-count:]:
+            merged_answer = answers[share.place]
+            self._alone(share, answers, clock)
+            if answers[share.place] != merged_answer:
+                self._evidence.refuse("the answer to a request depends on the other rows of the call")
+                return False
+            self._evidence.checked(shape)
+            if time.perf_counter_ns() >= until_ns:
+                break
         return True
 
     def _split_scalars(self, shares: list[Share], items: list[Any], answers: list[Any]) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 ENOUGH = 64
 """Doubts about one type that were settled in its favour, after which no further ones are raised."""
 
+CHECKS = 64
+"""Requests of a kind that are scored alone, too, before a merged call of it is believed."""
+
 MAX_KINDS = 1024
 """Kinds of requests that are remembered; clients can make up any number, and further ones are not merged."""
 
@@ -24,6 +27,8 @@ class Evidence:
         self.unmergeable = unmergeable
         self.news: str | None = None
         self._exact: dict[Any, int | None] = {}
+        self._checked: Counter[Any] = Counter()
+        self._calls: Counter[Any] = Counter()
         self._inexact: set[Any] = set()
         self._confirmed: set[Any] = set()
         self._times: Counter[Any] = Counter()
@@ -50,6 +55,8 @@ class Evidence:
                 got = "no list of rows" if rows_out is None else rows_out
                 self.news = f"{shape[0]}: {rows_in} rows were answered with {got}"
             self._exact.pop(shape, None)
+            self._checked.pop(shape, None)
+            self._calls.pop(shape, None)
             return False
         known = self._exact.get(shape, rows_in)
         if shape in self._exact or len(self._exact) < MAX_KINDS:
@@ -60,6 +67,24 @@ class Evidence:
     def is_exact(self, shape: Any) -> bool:
         """Whether no call of this kind was answered with another number of rows."""
         return shape not in self._inexact
+
+    def owed(self, shape: Any) -> int:
+        """How many requests of a merged call, which has just been made, are to be scored alone, too.
+
+        Right numbers of rows are not yet right answers: a model may rank its rows, or do arithmetic that adds up in
+        another order where there are more of them. So the first `CHECKS` requests are compared with their answers
+        alone, and then one in each of the 64th, 128th, 256th... calls.
+        """
+        left = CHECKS - self._checked[shape]
+        if left > 0:
+            return left
+        self._calls[shape] += 1
+        calls = self._calls[shape]
+        return int(calls >= CHECKS and calls & (calls - 1) == 0)
+
+    def checked(self, shape: Any) -> None:
+        """A request of a merged call was answered as it is alone."""
+        self._checked[shape] += 1
 
     def refuse(self, reason: str) -> None:
         """Never merge anything of this model again."""

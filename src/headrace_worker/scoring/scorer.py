@@ -253,7 +253,9 @@ class Scorer:
             return b""
         notes: dict[str, Any] = {}
         if self.evidence.news is not None:
+            _logger.warning("such requests are scored one by one from now on: %s", self.evidence.news)
             notes["unmergeable"], self.evidence.news = self.evidence.news, None
+            notes["mergeable"] = self.evidence.unmergeable is None
         if self._hazards:
             notes["hazards"] = dict(self._hazards)
             self._hazards.clear()

@@ -1,6 +1,7 @@
 """Which requests share a predict call, and what happens when that goes wrong."""
 
 import json
+import time
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from mlflow.types import ColSpec, ParamSpec, Schema
 
-from headrace_worker import wire
-from tests.unit.worker.models import NUMBER, TEXT, ask, ask_for_notes, error, load, predictions, texts
+from headrace_worker import scoring, wire
+from headrace_worker.scoring.evidence import CHECKS
+from tests.unit.worker.models import NUMBER, TEXT, Impl, ask, ask_for_notes, error, load, predictions, texts
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -20,10 +22,17 @@ def upper(data: Any, _params: Any) -> Any:
     return [text.upper() for text in data["text"]]
 
 
-def test_a_batch_of_the_usual_requests_is_one_call() -> None:
-    scorer, impl = load(upper, TEXT)
-    ask(scorer, texts("first"))  # one alone shows that the model answers row by row
+def trusted(predict: Any, inputs: Schema | None, *requests: Any, **options: Any) -> tuple[scoring.Scorer, Impl]:
+    """A scorer that has seen enough of `requests`, alone and together, to merge such without a further look."""
+    scorer, impl = load(predict, inputs, **options)
+    for _ in range(2):
+        ask(scorer, *(requests * (CHECKS + 1)))
     impl.calls.clear()
+    return scorer, impl
+
+
+def test_a_batch_of_the_usual_requests_is_one_call() -> None:
+    scorer, impl = trusted(upper, TEXT, texts("first"))
     answers = ask(scorer, texts("a"), texts("b", "c"), texts("d"))
     assert [predictions(a) for a in answers] == [["A"], ["B", "C"], ["D"]]
     assert [a.rows for a in answers] == [1, 2, 1]
@@ -31,10 +40,10 @@ def test_a_batch_of_the_usual_requests_is_one_call() -> None:
 
 
 def test_a_call_holds_at_most_max_rows_but_no_request_is_cut() -> None:
-    scorer, impl = load(upper, TEXT, max_rows=3)
+    scorer, impl = trusted(upper, TEXT, texts("first"), max_rows=3)
     answers = ask(scorer, *[texts(c) for c in "abcdefg"], texts(*"hijkl"))
     assert [predictions(a) for a in answers] == [[c.upper()] for c in "abcdefg"] + [list("HIJKL")]
-    assert [len(call) for call in impl.calls] == [1, 3, 3, 5]
+    assert [len(call) for call in impl.calls] == [3, 3, 1, 5]
 
 
 def test_nothing_is_merged_where_max_rows_is_one() -> None:
@@ -48,7 +57,7 @@ def test_a_model_that_answers_once_per_column_is_found_out_and_never_merged_agai
     scorer, impl = load(lambda data, _: ["one"] * len(data.columns), TEXT)
     answers, notes = ask_for_notes(scorer, texts("a"), texts("b"), texts("c"))
     assert [predictions(a) for a in answers] == [["one"]] * 3
-    assert notes == {"unmergeable": "instances: 2 rows were answered with 1"}
+    assert notes == {"unmergeable": "instances: 2 rows were answered with 1", "mergeable": True}
     impl.calls.clear()
     _, notes = ask_for_notes(scorer, texts("a"), texts("b"))
     assert notes == {}
@@ -82,9 +91,64 @@ def test_a_kind_of_request_that_is_not_answered_by_rows_does_not_spoil_another()
     answers, notes = ask_for_notes(scorer, table, texts("a"), table, texts("b"))
     assert [predictions(a) for a in answers] == [["a", "b"], ["a"], ["a", "b"], ["b"]]
     assert notes["unmergeable"] == "dataframe_split: 1 rows were answered with 2"
+    ask(scorer, *[texts("c")] * CHECKS)
     impl.calls.clear()
     ask(scorer, texts("a"), texts("b"), texts("c"))
     assert len(impl.calls) == 1
+
+
+COLUMNS = Schema([ColSpec("double", name) for name in "abcd"])
+ROWS = [[i / 7, i / 3, 1 / (i + 1), 0.1] for i in range(100)]
+TABLES = [{"dataframe_split": {"columns": list("abcd"), "data": [row]}} for row in ROWS]
+WEIGHTS = np.array([0.1, 0.7, -1.3, 2.9])
+
+
+@pytest.mark.parametrize(
+    "predict",
+    [
+        lambda data, _: data["a"].rank().tolist(),
+        lambda data, _: (data["b"] / data["b"].sum()).tolist(),
+        lambda data, _: data["c"].to_numpy() - data["c"].mean(),
+        lambda data, _: [len(data)] * len(data),
+        lambda data, _: [len(data) // 20] * len(data),  # small companies are no company to it
+        lambda data, _: data.to_numpy() @ WEIGHTS,  # BLAS adds up in another order where there are more rows
+        lambda data, _: pd.DataFrame({"y": data.to_numpy() @ WEIGHTS, "z": 0}),
+    ],
+)
+def test_a_model_whose_answers_depend_on_their_company_is_found_out_without_an_example(predict: Any) -> None:
+    alone, _ = load(predict, COLUMNS, max_rows=1)
+    scorer, _ = load(predict, COLUMNS)
+    wanted = [answer.body for answer in ask(alone, *TABLES)]
+    for _ in range(3):
+        assert [answer.body for answer in ask(scorer, *TABLES)] == wanted
+
+
+def test_a_model_that_comes_to_depend_on_the_company_is_found_out_later(caplog: pytest.LogCaptureFixture) -> None:
+    is_moody = False
+    scorer, _ = load(lambda data, _: [len(data) if is_moody else 0] * len(data), NUMBER)
+    requests = [{"inputs": [float(i)]} for i in range(100)]
+    ask(scorer, *requests)
+    is_moody = True
+    notes: dict[str, Any] = {}
+    for _ in range(2 * CHECKS):
+        notes = notes or ask_for_notes(scorer, *requests[:2])[1]
+    assert notes["mergeable"] is False
+    assert "depends on the other rows" in notes["unmergeable"]
+    assert "depends on the other rows" in caplog.text
+    assert [predictions(answer) for answer in ask(scorer, *requests[:2])] == [[1], [1]]
+
+
+def test_checking_costs_a_slow_model_little_time_in_a_call() -> None:
+    def slow(data: Any, _params: Any) -> Any:
+        time.sleep(0.02)
+        return [0] * len(data)
+
+    scorer, impl = load(slow, NUMBER)
+    requests = [{"inputs": [float(i)]} for i in range(50)]
+    ask(scorer, requests[0])
+    impl.calls.clear()
+    ask(scorer, *requests)
+    assert len(impl.calls) <= 4
 
 
 def test_an_answer_without_rows_is_never_merged() -> None:
@@ -133,9 +197,10 @@ def test_an_mlflow_exception_keeps_its_status_and_names_the_request_alone() -> N
 
 
 def test_requests_with_different_params_never_share_a_call() -> None:
-    scorer, impl = load(lambda data, params: [params["k"]] * len(data), NUMBER, params=[ParamSpec("k", "long", 7)])
-    ask(scorer, {"inputs": [0.5]})
-    impl.calls.clear()
+    known = {"inputs": [0.5]}
+    scorer, impl = trusted(
+        lambda data, params: [params["k"]] * len(data), NUMBER, known, params=[ParamSpec("k", "long", 7)]
+    )
     requests: list[Any] = [{"inputs": [1.5], "params": {"k": k}} for k in (5, 6, 5, 6)] + [{"inputs": [2.5]}]
     answers = ask(scorer, *requests)
     assert [predictions(a) for a in answers] == [[5], [6], [5], [6], [7]]
@@ -212,11 +277,8 @@ def test_a_neighbour_does_not_change_the_type_of_an_answer(make: Any, first: int
 
 
 def test_a_type_that_is_confirmed_once_costs_no_further_calls() -> None:
-    scorer, impl = load(lambda data, _: np.floor(data["x"].to_numpy()), NUMBER)
     requests = [{"inputs": [float(i)]} for i in range(4)]
-    ask(scorer, *requests)
-    ask(scorer, *requests)
-    impl.calls.clear()
+    scorer, impl = trusted(lambda data, _: np.floor(data["x"].to_numpy()), NUMBER, *requests)
     ask(scorer, *requests)
     assert [len(call) for call in impl.calls] == [4]
 
@@ -278,9 +340,7 @@ def test_an_answer_that_only_resembles_an_array_breaks_nothing(raw: Any) -> None
 
 
 def test_a_long_request_is_read_like_a_short_one() -> None:
-    scorer, impl = load(upper, TEXT)
-    ask(scorer, texts("first"))
-    impl.calls.clear()
+    scorer, impl = trusted(upper, TEXT, texts("first"))
     long = ["x" * n for n in (400, 600, 4000, 5000, 100_000)]
     answers = ask(scorer, *[texts(text) for text in long])
     assert [predictions(a) for a in answers] == [[text.upper()] for text in long]
