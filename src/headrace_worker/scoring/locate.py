@@ -35,6 +35,7 @@ _WORDS = {
     plans.STRING: "string",
 }
 _BOUNDS = {plans.INTEGER: 2**31, plans.LONG: 2**63}
+_BITS = {plans.INTEGER: 32, plans.LONG: 64}
 
 
 class Finding(NamedTuple):
@@ -126,6 +127,8 @@ def _judge(letter: str, value: Any, *, through_numpy: bool) -> tuple[str, str] |
     """(hazard or empty, message) for one element, None if it is all right."""
     refused = ("", f"expected {_WORDS[letter]}, got {show(value)}")
     if isinstance(value, (list, dict)):
+        if letter == plans.BOOLEAN and not (through_numpy and isinstance(value, list)):
+            return TEXT_AS_BOOLEAN, f"expected boolean, got {show(value)}, and whatever is not empty counts as true"
         return None if through_numpy and isinstance(value, list) else refused
     if letter == plans.STRING:
         return (NULL_AS_TEXT, 'null would become the text "None"') if value is None and through_numpy else None
@@ -135,16 +138,19 @@ def _judge(letter: str, value: Any, *, through_numpy: bool) -> tuple[str, str] |
         return (NULL_AS_BOOLEAN, "expected boolean, got null, which counts as false") if value is None else None
     if letter in (plans.DOUBLE, plans.FLOAT):
         return refused if isinstance(value, str) and not _reads_as(float, value) else None
-    if isinstance(value, float):
-        if math.isnan(value) or math.isinf(value):
-            return refused
-        return None if value.is_integer() else (TRUNCATED, f"expected {_WORDS[letter]}, got {show(value)}")
-    if isinstance(value, int):
-        if -_BOUNDS[letter] <= value < _BOUNDS[letter]:
-            return None
-        wraps = not through_numpy and letter == plans.INTEGER and -(2**63) <= value < 2**63
-        return (WRAPPED, f"{show(value)} does not fit an integer of 32 bits") if wraps else refused
-    return None if isinstance(value, str) and _reads_as(int, value) else refused
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return refused
+    if isinstance(value, float) and not value.is_integer():
+        return TRUNCATED, f"expected {_WORDS[letter]}, got {show(value)}"
+    if isinstance(value, str) and not _reads_as(int, value):
+        return refused
+    if -_BOUNDS[letter] <= int(value) < _BOUNDS[letter]:
+        return None
+    # pandas casts what fits 64 bits, with or without a sign, and any float; from a text it takes no liberties.
+    is_cast = isinstance(value, float) or (isinstance(value, int) and -(2**63) <= value < 2**64)
+    if is_cast and not through_numpy:
+        return WRAPPED, f"{show(value)} does not fit an integer of {_BITS[letter]} bits"
+    return refused
 
 
 def _reads_as(kind: type[float | int], text: str) -> bool:

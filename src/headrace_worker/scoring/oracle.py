@@ -93,6 +93,8 @@ class Oracle:
         self.error_class: type[Exception] = MlflowException
         self.model = model
         self.input_schema = model.metadata.get_input_schema()
+        get_params = getattr(model.metadata, "get_params_schema", None)
+        self.params_schema = get_params() if get_params is not None else None
         types = getattr(scoring_server, "CONTENT_TYPES", [media.CSV, media.JSON])
         self.content_types: tuple[str, ...] = tuple(types)
         self.protocol_change: str = getattr(scoring_server, "SCORING_PROTOCOL_CHANGE_INFO", "")

@@ -45,7 +45,11 @@ class Tables:
             pairs = zip(schema.input_names(), schema.pandas_types())
             dtypes = {name: dtype for name, dtype in pairs if name not in self._dates}
         try:
-            frame = pd.read_csv(io.StringIO(body.decode("utf-8")), dtype=dtypes)
+            text = body.decode("utf-8")
+        except UnicodeDecodeError:
+            return None  # MLflow has words for that
+        try:
+            frame = pd.read_csv(io.StringIO(text), dtype=dtypes)
             for name in self._dates:
                 if name in frame.columns:
                     frame[name] = pd.to_datetime(frame[name])

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from headrace_worker import wire
-from headrace_worker.scoring import locate
+from headrace_worker.scoring import locate, misfit, shapes
 from headrace_worker.scoring.refusal import JSON, TEXT, Refusal
 
 if TYPE_CHECKING:
@@ -83,6 +83,9 @@ class Teller:
         if raised is None or self._is_callers(call):
             return self._tell_caller(failed, request)
         status = _status(raised) if isinstance(raised, self._oracle.error_class) else 500
+        lacking = misfit.incomplete(request, self._oracle.input_schema) if type(request) is dict else None
+        if status >= 500 and lacking is not None:
+            return _located(lacking, call.rows)
         if status >= 500:
             _logger.error("the model failed", exc_info=raised)
             message = f"The model failed on this input ({type(raised).__name__})."
@@ -111,16 +114,30 @@ class Teller:
         found = locate.missing(request, self._plan)
         if found is None:
             found = next((f for f in locate.findings(request, self._plan) if not f.hazard), None)
+        if found is None:
+            found = self._odd_param(failed, request) or misfit.misfit(request, self._oracle.input_schema)
         if found is not None:
-            message = f"{found.path}: {found.message}"
-            return _own(400, "INVALID_PARAMETER_VALUE", message, path=found.path, rows=failed.call.rows)
+            return _located(found, failed.call.rows)
         code = str(getattr(failed.error, "error_code", "BAD_REQUEST"))
         return _own(400, code, _without_input(failed), rows=failed.call.rows)
+
+    def _odd_param(self, failed: CallFailed, request: dict[str, Any]) -> locate.Finding | None:
+        """The param that MLflow names; those of the LLM form lie at the top of the body."""
+        names = _refused_params(str(getattr(failed.error, "message", "")))
+        schema = self._oracle.params_schema
+        if not shapes.LLM_KEYS.isdisjoint(request):
+            return misfit.odd_param(names, request, schema, "")
+        params = request.get("params")
+        return misfit.odd_param(names, params, schema, "params.") if isinstance(params, dict) else None
 
 
 def _own(status: int, code: str, message: str, *, rows: int = 0, path: str = "", flags: int = 0) -> wire.Answer:
     more = {"path": path} if path else {}
     return wire.Answer(status, JSON, error_body(code, message, **more), rows, wire.FLAG_ERROR_OBJECT | flags)
+
+
+def _located(found: locate.Finding, rows: int) -> wire.Answer:
+    return _own(400, "INVALID_PARAMETER_VALUE", f"{found.path}: {found.message}", path=found.path, rows=rows)
 
 
 def _status(error: Any) -> int:
@@ -138,13 +155,16 @@ def _about_syntax(error: BaseException | None) -> str:
     return "The body cannot be parsed as what its Content-Type says."
 
 
+def _refused_params(text: str) -> list[str]:
+    return sorted(set(re.findall(r"\('(\w{1,64})', ", text))) if "Invalid parameters found" in text else []
+
+
 def _without_input(failed: CallFailed) -> str:
     """What can be said about a refused input without repeating it."""
     text = str(getattr(failed.error, "message", ""))
     if "exactly one of the input fields" in text:
         return "The body must have exactly one of dataframe_split, dataframe_records, instances and inputs."
-    if "Invalid parameters found" in text:
-        names = sorted(set(re.findall(r"\('(\w{1,64})', ", text)))
+    if names := _refused_params(text):
         return f"params: {', '.join(names)[:MAX_MESSAGE]} does not fit the model's params schema."
     if "Parameters must be a dictionary" in text:
         return "params: expected an object."
