@@ -1,5 +1,6 @@
 """Every recorded request to /invocations, in process: alone, in company, and in company with errors."""
 
+import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,21 @@ def test_a_success_never_becomes_a_server_error(label: str) -> None:
             (answer,) = corpus.score(scorer, [corpus.request_body(record)], corpus.request_head(record))
             if record["status"] < 500:
                 assert answer.status < 500, record["id"]
+
+
+@pytest.mark.parametrize(
+    ("label", "request_", "message"),
+    [
+        ("typed_pydantic", {"inputs": [{"name": "a", "size": 1}, {"name": "a", "size": "x"}]}, "inputs[1].size: "),
+        ("typed_pydantic", {"inputs": [{"name": "a"}]}, "inputs[0].size: "),
+        ("typed_pydantic", {"inputs": 5}, "inputs: "),
+        ("typed_list", {"inputs": ["a", 7]}, "inputs[1]: "),
+        ("typed_list", {"instances": ["a"]}, 'The body must have "inputs"'),
+    ],
+)
+def test_strict_errors_find_what_does_not_fit_a_type_hint(label: str, request_: Any, message: str) -> None:
+    (answer,) = corpus.score(corpus.scorer(label, errors="strict"), [json.dumps(request_).encode()])
+    told = json.loads(answer.body)
+    assert answer.status == 400
+    assert told["message"].startswith(message)
+    assert told.get("path", "") == (message.removesuffix(": ") if message.startswith("inputs") else "")

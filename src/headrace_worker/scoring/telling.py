@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from headrace_worker import wire
-from headrace_worker.scoring import locate, misfit, shapes
+from headrace_worker.scoring import hints, locate, misfit, shapes
 from headrace_worker.scoring.refusal import JSON, TEXT, Refusal
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Teller:
     def _tell_strictly(self, failed: CallFailed, request: Any) -> wire.Answer:
         call = failed.call
         raised: Any = call.raised
-        if raised is None or self._is_callers(call):
+        if raised is None or self.is_callers(call):
             return self._tell_caller(failed, request)
         status = _status(raised) if isinstance(raised, self._oracle.error_class) else 500
         lacking = misfit.incomplete(request, self._oracle.input_schema) if type(request) is dict else None
@@ -92,12 +92,15 @@ class Teller:
             return _own(500, "MODEL_ERROR", message, rows=call.rows, flags=wire.FLAG_MODEL_ERROR)
         if self._oracle.is_type_hint or not call.is_table:
             # Raised while MLflow checks the input against a type hint or a chat schema; the text repeats the input.
+            found = hints.misfit(self._oracle.model, call.data) if self._oracle.is_type_hint else None
+            if found is not None:
+                return _located(found, call.rows)
             return _own(
                 status, str(raised.error_code), "The input does not fit what the model accepts.", rows=call.rows
             )
         return _own(status, str(raised.error_code), call.message[:MAX_MESSAGE], rows=call.rows)
 
-    def _is_callers(self, call: Call) -> bool:
+    def is_callers(self, call: Call) -> bool:
         """Whether what the model call raised came from checking the input, before the model itself ran."""
         try:
             self._oracle.check(call)
@@ -166,6 +169,8 @@ def _without_input(failed: CallFailed) -> str:
         return "The body must have exactly one of dataframe_split, dataframe_records, instances and inputs."
     if names := _refused_params(text):
         return f"params: {', '.join(names)[:MAX_MESSAGE]} does not fit the model's params schema."
+    if "valid type hint" in text:
+        return 'The body must have "inputs", for the model is made with a type hint.'
     if "Parameters must be a dictionary" in text:
         return "params: expected an object."
     return "The input does not fit the model's signature."

@@ -277,6 +277,9 @@ def test_csv_dates_and_csv_tensors_reach_the_model() -> None:
     scorer, impl = load(rows, Schema([TensorSpec(dtype("float64"), (-1, 2))]))
     assert predictions(ask(scorer, b"a,b\n1.5,2\n3,4\n", head=csv)[0]) == [0, 1]
     assert impl.calls[0].tolist() == [[1.5, 2], [3, 4]]
+    (answer,) = ask(scorer, b"a\n1.5\n", head=csv)
+    assert error(answer)["error_code"] == "BAD_REQUEST"
+    assert "TensorSpec only supports" in error(answer)["message"]  # MLflow's words for any CSV body
 
 
 def test_an_exception_that_cannot_be_sent_still_makes_a_json_answer() -> None:
