@@ -142,6 +142,14 @@ class Oracle:
             self.enforce(call.data)
         _enforce_params_schema(call.params, call.metadata.get_params_schema())
 
+    def validate(self, data: Any, params: Any) -> None:
+        """Raise what `predict_stream` raises before the model runs; nothing where this MLflow has no such function."""
+        import mlflow.pyfunc
+
+        validate: Any = getattr(mlflow.pyfunc, "_validate_prediction_input", None)
+        if validate is not None:
+            validate(data, params, self.input_schema, self.params_schema)
+
     def score(self, data: Any) -> Call:
         """Predict a table that was parsed here; raises CallFailed with MLflow's words for what went wrong."""
         call = Call(self.model)

@@ -282,6 +282,9 @@ class Scorer:
         try:
             whole = inflate(bytes(body), read.codings, self.options.max_inflated_bytes)
             request = self._parse(whole)
+            misfit = self._misfit(whole)
+            if misfit is not None:
+                return self._by_reference(media.JSON, whole, request, misfit)
             data, params = self.oracle.parse_json(whole)
         except Refusal as refusal:
             return telling.tell_refusal(refusal, strict=self.options.strict)
@@ -289,6 +292,15 @@ class Scorer:
             return self._teller.tell(CallFailed(Call(self.model), error), request)
         chunks = stream_chunks(self.model, data, params)
         return events(chunks, lambda c: self.encoder.encode(c, wrapped=False), strict=self.options.strict)
+
+    def _misfit(self, body: bytes) -> Exception | None:
+        """What checking the input of `body` raises; once a stream has begun there is no status left to say it with."""
+        data, params = self.oracle.parse_json(body)  # for this alone: a check may change its argument
+        try:
+            self.oracle.validate(data, params)
+        except Exception as error:  # noqa: BLE001 - MLflow's checks raise whatever pandas raises
+            return error
+        return None
 
     def warm_up(self) -> dict[str, Any]:
         """Score the model's own example once and see whether its rows can be merged (warmup.py)."""

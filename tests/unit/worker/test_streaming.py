@@ -53,6 +53,24 @@ def test_a_stream_that_breaks_off_ends_with_an_error_event(raised: BaseException
     assert (type(raised).__name__ in told["message"]) == (errors == "mlflow")
 
 
+@pytest.mark.parametrize("errors", ["mlflow", "strict"])
+def test_what_does_not_fit_the_signature_is_answered_before_a_stream_begins(errors: str) -> None:
+    called = []
+
+    def chunks(data: Any, _params: Any) -> Any:
+        called.append(data)
+        yield 1
+
+    scorer, _ = load(chunks, TEXT, streamable=True, errors=errors)
+    answer = scorer.stream(HEAD, memoryview(b'{"inputs": {"other": ["a"]}}'))
+    assert isinstance(answer, wire.Answer)
+    assert (answer.status, error(answer)["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    plain = scorer.score([wire.head(b"application/json")], b"\0", [memoryview(b'{"inputs": {"other": ["a"]}}')])[0][0]
+    assert answer == plain
+    assert called == []
+    assert events(scorer.stream(HEAD, BODY))[-1] == b"data: [DONE]\n\n"
+
+
 def test_closing_a_stream_closes_the_models_generator() -> None:
     closed = []
 
