@@ -76,7 +76,7 @@ def command(
         raise UsageError(
             "give either -m MODEL_URI for one model, or --config FILE for many (see headrace serve --help)"
         )
-    config = load_file(file) if file else _one_model(model_uri or "", port, host, timeout, workers, admin_port)
+    config = load_file(file) if file else configured(model_uri or "", port, host, timeout, workers, admin_port)
     if no_conda or env_manager:
         config = _with_environment(config, "local" if no_conda or env_manager == "local" else "exact")
     asked = {key: value for key, value in (("format", log_format), ("level", log_level)) if value is not None}
@@ -105,7 +105,8 @@ def command(
         raise SystemExit(runner.run(supervisor.run(settled)))
 
 
-def _one_model(uri: str, port: int, host: str, timeout_s: float, workers: int, admin_port: int | None) -> Config:
+def configured(uri: str, port: int, host: str, timeout_s: float, workers: int, admin_port: int | None) -> Config:
+    """The configuration that serves one model as the options say; `admin_port` None: the usual one."""
     name = served_name(parse_model_uri(uri))
     model = Model(
         uri=uri,
