@@ -25,6 +25,7 @@ FEWER_ROWS = "fewer_rows"
 """The hazards: what MLflow answers with 200 although something was lost (docs: coming-from-mlflow)."""
 
 MAX_SHOWN = 40
+_MAX_RANK = 64
 
 _WORDS = {
     plans.DOUBLE: "double",
@@ -47,18 +48,22 @@ class Finding(NamedTuple):
 
 
 def findings(request: dict[str, Any], plan: plans.Plan) -> Iterator[Finding]:
-    """Every element of `request` that is refused or hazardous under a signature of plain columns, in order."""
-    if plan.kind != plans.COLUMNS or not shapes.LLM_KEYS.isdisjoint(request):
+    """Every element of `request` that is refused or hazardous under plain columns or tensors, in order."""
+    if plan.kind not in {plans.COLUMNS, plans.TENSORS} or not shapes.LLM_KEYS.isdisjoint(request):
         return
     given = [name for name in shapes.FORMATS if name in request]
     if len(given) != 1:
         return
-    through_numpy = given[0] in (shapes.INSTANCES, shapes.INPUTS)
-    for path, letter, value in _elements(given[0], request[given[0]], plan):
-        if letter is not None:
-            found = _judge(letter, value, through_numpy=through_numpy)
+    name, tensors = given[0], plan.kind == plans.TENSORS
+    through_numpy = name in (shapes.INSTANCES, shapes.INPUTS)
+    for path, letter, value in _elements(name, request[name], plan):
+        if letter is None:
+            continue
+        for place, leaf in _leaves(path, value) if tensors else ((path, value),):
+            # A tensor of texts is made by NumPy in every format.
+            found = _judge(letter, leaf, through_numpy=through_numpy or (tensors and letter == plans.STRING))
             if found is not None:
-                yield Finding(path, *found)
+                yield Finding(place, *found)
 
 
 def missing(request: dict[str, Any], plan: plans.Plan) -> Finding | None:
@@ -117,9 +122,20 @@ def _elements(name: str, value: Any, plan: plans.Plan) -> Iterator[tuple[str, st
                 yield f"{name}[{r}]", plan.positional[0], row
 
 
+def _leaves(path: str, value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """The scalars in nested lists, each with its path; deeper than NumPy goes, lists are told as they are."""
+    if isinstance(value, list) and depth < _MAX_RANK:
+        for i, element in enumerate(value):
+            yield from _leaves(f"{path}[{i}]", element, depth + 1)
+    else:
+        yield path, value
+
+
 def _by_position(columns: Any, plan: plans.Plan) -> list[str | None]:
     if plan.by_name:
         return [plan.named.get(c) if isinstance(c, str) else None for c in columns] if isinstance(columns, list) else []
+    if plan.kind == plans.TENSORS and len(plan.positional) == 1:
+        return list(plan.positional) * (len(columns) if isinstance(columns, list) else 1)
     return list(plan.positional)
 
 

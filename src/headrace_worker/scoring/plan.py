@@ -38,7 +38,7 @@ class Plan:
     @property
     def has_hazards(self) -> bool:
         """Whether MLflow may take a value for such an input although it loses something (locate.py)."""
-        return self.kind == COLUMNS and not {INTEGER, LONG, BOOLEAN, STRING}.isdisjoint(self.positional)
+        return self.kind in {COLUMNS, TENSORS} and not {INTEGER, LONG, BOOLEAN, STRING}.isdisjoint(self.positional)
 
     @property
     def by_name(self) -> bool:

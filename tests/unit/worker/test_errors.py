@@ -65,6 +65,43 @@ def test_a_hazard_is_counted_by_default_and_refused_under_strict(request_: Any, 
     assert impl.calls == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "request_", "hazard", "path"),
+    [
+        ("int64", {"inputs": [[1, 1.7]]}, "truncated", "inputs[0][1]"),
+        ("int32", {"instances": [[1, 2], [1, 1.7]]}, "truncated", "instances[1][1]"),
+        (
+            "int32",
+            {"dataframe_split": {"columns": ["a", "b"], "data": [[1, 3e9]]}},
+            "wrapped",
+            "dataframe_split.data[0][1]",
+        ),
+        ("bool", {"inputs": [[True, "false"]]}, "text_as_boolean", "inputs[0][1]"),
+        ("bool", {"inputs": [[True, None]]}, "null_as_boolean", "inputs[0][1]"),
+        ("str", {"inputs": [["a", None]]}, "null_as_text", "inputs[0][1]"),
+    ],
+)
+def test_tensors_have_the_same_hazards(kind: str, request_: Any, hazard: str, path: str) -> None:
+    inputs = Schema([TensorSpec(dtype(kind), (-1, 2))])
+    lax, _ = load(rows, inputs)
+    (answer,), notes = ask_for_notes(lax, request_)
+    assert (answer.status, answer.flags & wire.FLAG_HAZARD) == (200, wire.FLAG_HAZARD)
+    assert notes["hazards"] == {hazard: 1}
+    strict, impl = load(rows, inputs, errors="strict")
+    (answer,) = ask(strict, request_)
+    assert (answer.status, error(answer).get("path")) == (400, path)
+    assert impl.calls == []
+
+
+def test_a_named_tensor_has_the_same_hazards() -> None:
+    inputs = Schema([TensorSpec(dtype("float32"), (-1, 2), "a"), TensorSpec(dtype("int64"), (-1,), "b")])
+    strict, _ = load(lambda data, _: list(range(len(data["a"]))), inputs, errors="strict")
+    fine = {"inputs": {"a": [[1, 2.5]], "b": [1.0]}}
+    answers = ask(strict, {"inputs": {"a": [[1, 2.5]], "b": [1.5]}}, {"instances": [{"a": [1, 2], "b": 1.5}]}, fine)
+    assert [a.status for a in answers] == [400, 400, 200]
+    assert [error(a)["path"] for a in answers[:2]] == ["inputs.b[0]", "instances[0].b"]
+
+
 def test_what_loses_nothing_is_no_hazard() -> None:
     strict, _ = load(rows, MIXED, errors="strict")
     requests = [split(d=["1.5", None], i=["7", 2.0], b=[1, 0], s=[None, 5]), {"inputs": {"d": [1], "s": [5]}}]
@@ -173,10 +210,11 @@ def test_strict_errors_find_their_way_in_nested_types(row: Any, message: str) ->
     ("request_", "message"),
     [
         ({"inputs": [[[1, 2], [3, 4]], [[1, 2], [3]]]}, "inputs[1][1]: expected 2 elements, got 1"),
-        ({"inputs": [[[1, 2], [3, "x"]]]}, 'inputs[0][1][1]: expected a number, got "x"'),
+        ({"inputs": [[[1, 2], [3, "x"]]]}, 'inputs[0][1][1]: expected float, got "x"'),
         ({"inputs": [1, 2]}, "inputs[0]: expected a list of 2, got 1"),
         ({"inputs": {"a": 1}}, "inputs: expected a list, for the model's inputs have no names, got an object"),
         ({"inputs": 5}, "inputs: expected a list, got 5"),
+        (b'{"inputs": ' + b"[" * 400 + b"1.5" + b"]" * 400 + b"}", "inputs[0]: expected 2 elements, got 1"),
     ],
 )
 def test_strict_errors_find_their_way_in_a_tensor(request_: Any, message: str) -> None:
