@@ -26,7 +26,21 @@ PARAMS = ["s", "i", "l", "f", "d", "b", "dt", "opt", "ls", "ld", "obj", "tempera
 
 TEXTS = st.one_of(
     st.sampled_from(
-        ["good day", "bad film", "7", "1.5", "false", "", "NA", "2024-02-29", "aGk=", "a\0", "é\u4f60\U0001f600"]
+        [
+            "good day",
+            "bad film",
+            "7",
+            "1.5",
+            "false",
+            "",
+            "NA",
+            "2024-02-29",
+            "aGk=",
+            "a\0",
+            "é\u4f60\U0001f600",
+            "\ud800",
+            " 7 ",
+        ]
     ),
     st.text(max_size=8),
 )
@@ -168,6 +182,10 @@ def bodies(draw: st.DrawFn, label: str) -> bytes:
         return data[:at] + draw(st.binary(max_size=3)) + data[at + draw(st.integers(0, 3)) :]
     if damage == 1:
         return data[: draw(st.integers(0, len(data)))]
+    if damage == 2:
+        return data.decode().encode(draw(st.sampled_from(["utf-16", "utf-16-le", "utf-32-be", "utf-8-sig"])))
+    if damage == 3:  # the last of two equal keys wins
+        return b'{"inputs": [1], ' + data[1:] if data.startswith(b'{"') else data
     return data
 
 
