@@ -117,6 +117,8 @@ def test_a_moved_alias_is_followed(registry: str, tmp_path: Path) -> None:
         ("models:/mood/Staging", "Staging"),
         ("models:/mood/Nonsense", "is no stage"),
         ("no/such/directory", "no such directory"),
+        ("runs:/0123456789abcdef0123456789abcdef/model", "there is no such run at sqlite:///"),
+        ("model:/mood/1", "Could not find a registered artifact repository"),
     ],
 )
 def test_a_uri_that_leads_nowhere_is_one_line_and_exit_code_2(
@@ -126,7 +128,7 @@ def test_a_uri_that_leads_nowhere_is_one_line_and_exit_code_2(
         assert one.wait() == 2
     lines = [line for line in one.other_lines if line]
     assert len(lines) == 1, lines
-    assert lines[0].startswith("headrace: ")
+    assert lines[0].startswith(f"headrace: {tmp_path / 'headrace.yaml'}: models.lost.uri: ")
     assert says in lines[0]
 
 
@@ -159,7 +161,8 @@ def test_a_busy_port_is_named_with_its_path_in_the_file(tmp_path: Path) -> None:
         (["-m", "models:/a/1", "--config", "x.yaml"], "give either"),
         (["--config", "absent.yaml"], "absent.yaml: no such file"),
         (["-m", "models:/a"], "is not a model URI"),
-        (["-m", "models:/a/1", "-p", "0", "--admin-port", "0"], "has no database file; check registry.tracking_uri"),
+        (["-m", "models:/a/1", "-p", "0", "--admin-port", "0"], "has no database file; check MLFLOW_TRACKING_URI"),
+        (["--config", "home.yaml"], "home.yaml: the cache directory /dev/null cannot be used: Not a directory; "),
     ],
 )
 def test_a_wrong_command_is_one_line_and_exit_code_2(
@@ -167,6 +170,7 @@ def test_a_wrong_command_is_one_line_and_exit_code_2(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/absent.db")
     monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
+    (tmp_path / "home.yaml").write_text("{home: /dev/null, admin: {port: 0}, models: {a: {uri: x, port: 0}}}")
     code, text = run_to_its_end(tmp_path, *arguments, "--log-level", "error")
     assert code == 2
     assert says in text

@@ -86,13 +86,10 @@ def command(
     try:
         supervisor.bind()
     except ConfigError as error:
-        if file is None and admin_port is None and error.path == "admin.port":
-            supervisor = Supervisor(_with_admin(config, 0), logger)
-            supervisor.bind()
-        elif file is None:
-            raise UsageError(str(error).partition(": ")[2]) from None
-        else:
-            raise ConfigError(f"{file}: {error.path}", str(error).removeprefix(f"{error.path}: ")) from None
+        if file is not None or admin_port is not None or error.path != "admin.port":
+            raise _told_where(error, file) from None
+        supervisor = Supervisor(_with_admin(config, 0), logger)
+        supervisor.bind()
 
     def settled() -> None:
         for name, model in supervisor.models.items():
@@ -102,7 +99,18 @@ def command(
         show(supervisor)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        raise SystemExit(runner.run(supervisor.run(settled)))
+        try:
+            code = runner.run(supervisor.run(settled))
+        except UsageError as error:
+            raise _told_where(error, file) from None
+    raise SystemExit(code)
+
+
+def _told_where(error: UsageError, file: Path | None) -> UsageError:
+    """The error with the file that it is in; without a path where the command line is the whole configuration."""
+    if file is not None:
+        return UsageError(f"{file}: {error}")
+    return UsageError(str(error).removeprefix(f"{error.path}: ")) if isinstance(error, ConfigError) else error
 
 
 def configured(uri: str, port: int, host: str, timeout_s: float, workers: int, admin_port: int | None) -> Config:

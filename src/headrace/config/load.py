@@ -6,7 +6,7 @@ import difflib
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,7 +21,8 @@ T = TypeVar("T")
 M = TypeVar("M", bound=tree.Model)
 
 _UNKNOWN = re.compile(r"unknown field `([^`]+)`")
-_AT = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+_AT = re.compile(r" - at (?:`(?P<key>key)` in )?`\$(?P<path>[^`]*)`$")
+_NOT_AN_OPTION = re.compile(r"Invalid enum value (?P<value>.*)")
 
 
 def load_file(path: Path) -> tree.Config:
@@ -35,7 +36,7 @@ def load_file(path: Path) -> tree.Config:
     try:
         document = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader that refuses duplicate keys
     except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{path}: not valid YAML: {_located_in_text(error)}") from None
     try:
         return _anchored(parse(document), path.absolute().parent)
     except ConfigError as error:
@@ -60,7 +61,9 @@ def parse(document: object) -> tree.Config:
             wildcard = _convert(entry, tree.Wildcard, f"models.{WILDCARD}")
             _check_uri(f"models.{WILDCARD}", wildcard)
             continue
-        if not isinstance(name, str) or not valid_name(name):
+        if not isinstance(name, str):
+            raise ConfigError(f"models.{name}", f"expected str, got {_kind(name)}: write the name in quotes")
+        if not valid_name(name):
             raise ConfigError(
                 f"models.{name}",
                 "a model's name may hold letters, digits, '.', '_' and '-' (it becomes part of a URL)",
@@ -171,7 +174,7 @@ def _convert(value: object, kind: type[T], path: str) -> T:
     try:
         return msgspec.convert(value, kind, dec_hook=_beyond_yaml)
     except msgspec.ValidationError as error:
-        raise _located(str(error), kind, path) from None
+        raise _located(str(error), value, kind, path) from None
 
 
 def _beyond_yaml(kind: type[Any], value: object) -> object:
@@ -181,33 +184,72 @@ def _beyond_yaml(kind: type[Any], value: object) -> object:
     raise TypeError(f"Expected `{kind.__name__}`, got `{_kind(value)}`")
 
 
-def _located(message: str, kind: type[Any], path: str) -> ConfigError:
-    """Turn msgspec's message into ours: the whole path, and the nearest key that exists."""
+def _located(message: str, value: object, kind: type[Any], path: str) -> ConfigError:
+    """Turn msgspec's message into ours: the whole path, and what may stand there instead."""
     at = _AT.search(message)
     inner = at["path"] if at else ""
     problem = message[: at.start()] if at else message
+    if inner.endswith("[...]"):
+        inner = _entry(inner.removesuffix("[...]"), value, kind)
     where = (path + inner).lstrip(".")
     unknown = _UNKNOWN.search(problem)
     if unknown:
-        known = _fields_at(kind, inner)
+        known = [field.name for field in msgspec.structs.fields(_section(_type_at(kind, inner)))]
         near = difflib.get_close_matches(unknown[1], known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "known here: " + ", ".join(known)
         return ConfigError(f"{where}.{unknown[1]}".lstrip("."), f"unknown key; {hint}")
     missing = re.search(r"missing required field `([^`]+)`", problem)
     if missing:
         return ConfigError(f"{where}.{missing[1]}".lstrip("."), "is required")
+    if other := _NOT_AN_OPTION.fullmatch(problem):
+        return ConfigError(where, f"{other['value']} is none of: {', '.join(sorted(_options(_type_at(kind, inner))))}")
     problem = problem[0].lower() + problem[1:].replace("`", "")
+    if at and at["key"]:
+        problem = f"a key of it: {problem}"
     return ConfigError(where, problem.replace("object", "a mapping"))
 
 
-def _fields_at(kind: type[Any], inner: str) -> list[str]:
-    for part in [p for p in inner.split(".") if p]:
-        found = next((f for f in msgspec.structs.fields(kind) if f.name == part), None)
-        if found is None:
-            return []
-        options = [found.type, *getattr(found.type, "__args__", ())]
-        kind = next((o for o in options if isinstance(o, type) and issubclass(o, msgspec.Struct)), tree.Section)
-    return [f.name for f in msgspec.structs.fields(kind)]
+def _type_at(kind: Any, inner: str) -> Any:
+    """The type of what stands at a path below `kind`, such as ``.batch.max_rows`` or ``.allow[1]``."""
+    for part in re.findall(r"[^.\[\]]+", inner):
+        if part.isdigit():
+            continue  # an item of a list: its type is among the list's arguments
+        kind = next((f.type for f in msgspec.structs.fields(_section(kind)) if f.name == part), tree.Section)
+    return kind
+
+
+def _section(kind: Any) -> type[tree.Section]:
+    return next(
+        (o for o in (kind, *get_args(kind)) if isinstance(o, type) and issubclass(o, tree.Section)), tree.Section
+    )
+
+
+def _options(kind: Any) -> set[str]:
+    """The words that a type allows, wherever in it they stand."""
+    if get_origin(kind) is Literal:
+        return set(get_args(kind))
+    return set().union(*map(_options, get_args(kind)))
+
+
+def _entry(inner: str, value: Any, kind: type[Any]) -> str:
+    """The path of the entry of a mapping that is wrong: msgspec says only which mapping."""
+    for part in inner.strip(".").split("."):
+        value = value[part]
+    for key, one in value.items():
+        try:
+            msgspec.convert({key: one}, _type_at(kind, inner), dec_hook=_beyond_yaml)
+        except msgspec.ValidationError:
+            return f"{inner}.{key}"
+    return inner
+
+
+def _located_in_text(error: yaml.YAMLError) -> str:
+    """What is wrong with a text and in which line of it, in one line."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return " ".join(str(error).split())
+    mark = error.problem_mark
+    parts = (error.context, error.problem)
+    return f"line {mark.line + 1}, column {mark.column + 1}: {', '.join(' '.join(p.split()) for p in parts if p)}"
 
 
 def _problem(error: ConfigError) -> str:
@@ -224,6 +266,8 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue  # what it brings may be replaced by what stands beside it: that is what it is for
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, (str, int, float)) and key in seen:
                 raise yaml.constructor.ConstructorError(

@@ -14,6 +14,9 @@ from headrace.core.errors import UsageError
 
 Kind = Literal["version", "alias", "stage", "latest", "logged_model", "run", "path"]
 
+# MLflow's stages by their names in lower case; a URI may spell them in any case.
+STAGES = {"none": "None", "staging": "Staging", "production": "Production", "archived": "Archived"}
+
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 
 
@@ -80,7 +83,14 @@ def parse_model_uri(text: str) -> ModelUri:
         raise _bad_uri(text)
     if selector.isdigit():
         return ModelUri(text, "version", unquote(name), selector)
-    return ModelUri(text, "latest" if selector.lower() == "latest" else "stage", unquote(name), selector)
+    if selector.lower() == "latest":
+        return ModelUri(text, "latest", unquote(name), selector)
+    if selector.lower() not in STAGES:
+        raise UsageError(
+            f"{text}: {selector!r} is no stage; stages are Staging, Production, Archived and None "
+            f"(for an alias write models:/{name}@{selector})"
+        )
+    return ModelUri(text, "stage", unquote(name), selector)
 
 
 def served_name(uri: ModelUri) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from headrace.core.errors import ModelNotFound, RegistryError, UsageError
-from headrace.core.identity import ModelUri, Resolved, parse_model_uri
+from headrace.core.identity import STAGES, ModelUri, Resolved, parse_model_uri
 from headrace.registry.messages import Listed
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 _PAGE = 100
-_STAGES = {"none": "None", "staging": "Staging", "production": "Production", "archived": "Archived"}
 
 
 class Resolver:
@@ -39,6 +38,7 @@ class Resolver:
         if registry_uri:
             mlflow.set_registry_uri(registry_uri)
         self.uri = mlflow.get_registry_uri()
+        self._tracking_uri = mlflow.get_tracking_uri()
         self._client: MlflowClient | None = None
         self._kept: dict[str, tuple[int, Resolved]] = {}
         self._aliased: dict[str, str] = {}
@@ -47,11 +47,11 @@ class Resolver:
     def resolve(self, text: str) -> Resolved:
         """What `text` points at now. Raises ModelNotFound, UsageError, or RegistryError when it cannot be asked."""
         uri = parse_model_uri(text)
-        if uri.kind in {"path", "run"}:
-            return Resolved(uri=text, name=None, version=None, source=text)
         from mlflow.exceptions import MlflowException
 
         try:
+            if uri.kind in {"path", "run"}:
+                return self._place(uri)
             if uri.kind == "logged_model":
                 model = self._ask().get_logged_model(uri.selector)
                 return Resolved(uri=text, name=None, version=None, source=text, run_id=model.source_run_id)
@@ -107,6 +107,28 @@ class Resolver:
         except Exception as error:
             raise RegistryError(f"the artifacts of {resolved.uri} could not be fetched: {_line(error)}") from error
 
+    def _place(self, uri: ModelUri) -> Resolved:
+        """Artifacts outside of the registry: that MLflow knows the run, or the kind of store, can be said at once."""
+        from mlflow.exceptions import MlflowException
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        if uri.kind == "path":
+            try:
+                get_artifact_repository(uri.text)
+            except MlflowException as error:
+                raise ModelNotFound(f"{uri.text}: {_line(error)}") from error
+            except ImportError:
+                pass  # a package is missing: fetching says so, and is tried again
+            return Resolved(uri=uri.text, name=None, version=None, source=uri.text)
+        run_id = uri.selector.partition("/")[0]
+        try:
+            self._ask().get_run(run_id)
+        except MlflowException as error:
+            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                raise
+            raise ModelNotFound(f"{uri.text}: there is no such run at {_public(self._tracking_uri)}") from error
+        return Resolved(uri=uri.text, name=None, version=None, source=uri.text, run_id=run_id)
+
     def _ask(self) -> MlflowClient:
         if self._client is None:
             _require_database(self.uri)  # here: a model in a directory needs no registry
@@ -138,12 +160,7 @@ class Resolver:
         elif uri.kind == "version":
             found = client.get_model_version(name, uri.selector)
         else:
-            stage = None if uri.kind == "latest" else _STAGES.get(uri.selector.lower())
-            if uri.kind == "stage" and stage is None:
-                raise UsageError(
-                    f"{uri.text}: {uri.selector!r} is no stage; stages are Staging, Production, Archived and None "
-                    f"(for an alias write models:/{name}@{uri.selector})"
-                )
+            stage = STAGES[uri.selector.lower()] if uri.kind == "stage" else None
             versions = client.get_latest_versions(name, stages=[stage] if stage else None)
             if not versions:
                 raise ModelNotFound(f"{uri.text}: the model {name!r} has no version {self._known(name, uri)}")
@@ -185,7 +202,9 @@ def _require_database(uri: str) -> None:
     if uri.startswith("sqlite:"):
         path = urlsplit(uri).path.removeprefix("/")
         if path and path != ":memory:" and not Path(path).exists():
-            raise UsageError(f"the registry {uri} has no database file; check registry.tracking_uri")
+            raise UsageError(
+                f"the registry {uri} has no database file; check MLFLOW_TRACKING_URI or registry.tracking_uri"
+            )
         try:
             import sqlalchemy  # noqa: F401
         except ImportError:

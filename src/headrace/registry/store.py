@@ -35,13 +35,22 @@ _IGNORED = {"registered_model_meta"}  # MLflow writes it into whatever directory
 
 
 class Store:
-    """The caches below one home directory, for one registry (`registry` is its URI, part of every key)."""
+    """The caches below one home directory, for one registry (`registry` is its URI, part of every key).
+
+    Raises UsageError where there cannot be such a directory.
+    """
 
     def __init__(self, home: Path, registry: str) -> None:
         self._home = home
         self._registry = registry
-        for name in ("models", "versions", "resolutions"):
-            _private_directory(home / name)
+        try:
+            for name in ("models", "versions", "resolutions"):
+                _private_directory(home / name)
+        except OSError as error:
+            raise UsageError(
+                f"the cache directory {home} cannot be used: {error.strerror}; set home in the file, or HEADRACE_HOME, "
+                f"to a directory that can be written"
+            ) from None
 
     def remember(self, resolved: Resolved) -> None:
         """Keep what a URI points at, for the next start; where the disk is full, the last answer stays."""

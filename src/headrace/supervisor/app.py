@@ -111,7 +111,8 @@ class Supervisor:
     async def run(self, on_settled: Callable[[], None] | None = None) -> int:
         """Serve until `stop` or a signal; returns the exit code. Every child has ended when this returns.
 
-        `on_settled` is called once every model serves or has failed. Raises UsageError for a URI that leads nowhere.
+        `on_settled` is called once every model serves or has failed. Raises ConfigError with the path of a URI that
+        leads nowhere, and UsageError for a registry or a cache directory that cannot be used.
         """
         _become_subreaper()
         room = ControlRoom()

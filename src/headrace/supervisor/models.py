@@ -7,7 +7,7 @@ from typing import Any
 
 from headrace.config.traffic import PIN_HEADER, other_aliases, shadow_of
 from headrace.config.tree import Model, Queue
-from headrace.core.errors import HeadraceError
+from headrace.core.errors import ConfigError, HeadraceError, ModelNotFound
 from headrace.core.identity import Resolved
 from headrace.core.messages import BatchOptions, CacheOptions, Pool, QueueOptions, Route, Sampling, Shadow, Share, Split
 from headrace.core.tallies import Tallies
@@ -120,7 +120,7 @@ class ServedModel:
         return self.main.roll_back(reason)
 
     async def run(self) -> None:
-        """Follow the registry until cancelled; raises UsageError for a URI that leads nowhere."""
+        """Follow the registry until cancelled; raises ConfigError with the path of a URI that leads nowhere."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.main.run())
@@ -128,6 +128,8 @@ class ServedModel:
                     tasks.create_task(self.canary.run(lambda: self.current))
                 for alias, track in self.sides.items():
                     tasks.create_task(self._follow_side(alias, track))
+        except* ModelNotFound as group:
+            raise ConfigError(f"models.{self.name}.uri", str(group.exceptions[0])) from None
         except* HeadraceError as group:
             raise group.exceptions[0] from None
 

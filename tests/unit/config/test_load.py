@@ -60,6 +60,32 @@ def test_defaults_hold_where_nothing_is_said() -> None:
         ({**GOOD, "gateway": {"port": 5001}}, "models.topic.port", "already used by gateway.port"),
         ({**GOOD, "admin": {"port": 5001}}, "models.topic.port", "already used by admin.port"),
         ({"models": {"a": {"uri": "models:/a/1"}}}, "models.a.port", "set gateway.port"),
+        (
+            {"models": {"a": {"uri": "models:/a/Nonsense"}}},
+            "models.a.uri",
+            "'Nonsense' is no stage; stages are Staging",
+        ),
+        ({"models": {5: {"uri": "models:/a/1"}}}, "models.5", "got int: write the name in quotes"),
+        (
+            {"models": {"a": {"uri": "models:/a/1", "environment": "extact"}}},
+            "models.a.environment",
+            "'extact' is none of: compatible, exact, local",
+        ),
+        (
+            {**GOOD, "log": {"format": 5}},
+            "log.format",
+            "expected str, got int",
+        ),
+        (
+            {"models": {"a": {"uri": "models:/a/1", "env": {"A": "1", "B_2": 2}}}},
+            "models.a.env.B_2",
+            "expected str, got int",
+        ),
+        (
+            {**GOOD, "environments": {"allow": ["files", "disks"]}},
+            "environments.allow[1]",
+            "'disks' is none of: files, indexes, paths, urls",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_path(document: object, path: str, says: str) -> None:
@@ -86,6 +112,8 @@ def test_port_zero_may_stand_twice_since_each_gets_a_free_one() -> None:
         ("models: {a: {uri: 'models:/a/1', port: 1}\n", "not valid YAML"),
         ("models:\n  a: {uri: 'models:/a/1', port: 1}\n  a: {uri: 'models:/a/2', port: 2}\n", "stands twice"),
         ("models: {a: {uri: 'models:/a/1', port: x}}\n", "models.a.port"),
+        ("models:\n\ta: 1\n", "line 2, column 1"),
+        ("models: {a: !!python/name:os.system ''}\n", "line 1, column 13"),
     ],
 )
 def test_a_file_is_named_in_its_errors(tmp_path: Path, text: str, says: str) -> None:
@@ -96,6 +124,21 @@ def test_a_file_is_named_in_its_errors(tmp_path: Path, text: str, says: str) -> 
     assert str(file) in str(caught.value)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_entries_may_share_what_an_anchor_names(tmp_path: Path) -> None:
+    file = tmp_path / "headrace.yaml"
+    file.write_text(
+        """
+        gateway: {port: 0}
+        models:
+          a: &a {uri: "models:/a/1", replicas: 2}
+          b: {<<: *a, uri: "models:/b/1"}
+        """,
+        encoding="utf-8",
+    )
+    models = load_file(file).models
+    assert [(m.uri, m.replicas) for m in models.values()] == [("models:/a/1", 2), ("models:/b/1", 2)]
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
