@@ -199,6 +199,9 @@ def test_the_shared_port(rig: GatewayRig) -> None:
         b"GARBAGE\r\n\r\n",
         b"GET /ping HTTP/1.1\r\nConnection: close\r\n\r\n",
         b"GET /ping HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        b"GET /invocations/ HTTP/1.1\r\nHost: a/b\r\n\r\n",
+        b"GET /ping HTTP/1.1\r\nHost: a b\r\n\r\n",
+        b"GET /ping HTTP/1.0\r\nHost: a:b\r\n\r\n",
         b"GET /ping HTTP/2.0\r\nHost: a\r\n\r\n",
         b"GET /ping\r\n\r\n",
         post(b"a", "Content-Length: 1"),
@@ -221,6 +224,11 @@ def test_malformed_requests_get_400_after_the_answers_before_them(client: RawCli
     assert (reply.status, reply.headers["connection"]) == (400, "close")
     assert reply.json()["error_code"] == "BAD_REQUEST"
     assert client.closed()
+
+
+@pytest.mark.parametrize("host", ["", "a", "A-1.b_c:80", "a:", "127.0.0.1:5001", "[::1]:5001", "%7Ea"])
+def test_every_form_of_host_is_taken(client: RawClient, host: str) -> None:
+    assert client.ask(b"GET /ping HTTP/1.1\r\nHost: %b\r\n\r\n" % host.encode()).status == 200
 
 
 def test_a_request_cannot_be_smuggled_through_the_memory_of_heads(client: RawClient) -> None:

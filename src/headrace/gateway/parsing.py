@@ -4,9 +4,10 @@ A `RequestReader` is fed what a client sent, in any pieces, and calls its sink i
 `on_head` once for a request that asked for ``100 Continue``, `on_request` once for each whole request, and at most
 once, last, `on_refused`. After that, and after a request that ends the connection, it ignores what it is fed.
 
-Refused beyond what llhttp refuses: HTTP versions other than 1.0 and 1.1, a missing or second Host in HTTP/1.1
-(RFC 9112 3.2), any Transfer-Encoding but ``chunked`` and any at all in HTTP/1.0 (RFC 9112 6.1), heads and bodies
-that are too large. ``Upgrade`` is ignored, as RFC 9110 7.8 allows: the request, body and all, is answered as HTTP/1.1.
+Refused beyond what llhttp refuses: HTTP versions other than 1.0 and 1.1, a missing or second Host in HTTP/1.1 and one
+that is no host (RFC 9112 3.2), any Transfer-Encoding but ``chunked`` and any at all in HTTP/1.0 (RFC 9112 6.1), heads
+and bodies that are too large. ``Upgrade`` is ignored, as RFC 9110 7.8 allows: the request, body and all, is answered as
+HTTP/1.1.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ STOPPED = 3
 _EVENT_STREAM = b"text/event-stream"
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}) (/[^\s\x00-\x1f\x7f-\xff]*) HTTP/1\.[01]\r\n")
 _ID = re.compile(rb"[\x21-\x7e]{1,128}")
-_NO_TIMEOUT = b""
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")  # RFC 9110 7.2, RFC 3986 3.2.2
 _NONE_WATCHED: dict[bytes, bytes] = {}
 
 _KNOWN = (
@@ -304,6 +305,8 @@ class RequestReader:
             problem = "An HTTP/1.1 request needs exactly one Host header."
         elif self._hosts > 1:
             problem = "A request may have only one Host header."
+        elif self._hosts and not _HOST.fullmatch(self._fields[b"host"]):
+            problem = "The Host header must be a name or an address, with or without a port."
         elif coding is not None and (version == "1.0" or coding.lower() != b"chunked"):
             problem = "Transfer-Encoding may only be 'chunked', and only in HTTP/1.1."
         if problem:
