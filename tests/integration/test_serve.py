@@ -1,5 +1,7 @@
 """`headrace serve`, the real thing: real processes, a real sqlite registry, real HTTP."""
 
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -50,6 +52,9 @@ def test_two_models_on_their_ports_and_on_the_shared_one(registry: str, tmp_path
         assert one.stop() == 0
     assert "mood/1 on http://" in one.output
     assert "curl http://127.0.0.1:" in one.output
+    look = next(shlex.split(line) for line in one.output.splitlines() if " ui " in line)
+    assert shutil.which(look[0]), "what a newcomer pastes must be found, whatever is on the path"
+    assert look[1:] == ["ui", "--backend-store-uri", registry, "--port", look[-1]]
     assert one.other_lines == []
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from headrace.supervisor.app import Supervisor
     from headrace.supervisor.models import ServedModel
 
+_MLFLOW_PORT = 5000
 _MOST_EXAMPLE_BYTES = 400
 _NO_EXAMPLE = '{"inputs": []}'
 
@@ -42,7 +46,7 @@ def show(supervisor: Supervisor, console: Console | None = None) -> None:
     registry = supervisor.config.registry.tracking_uri
     if registry:
         console.print("[dim]# see the registry[/]")
-        console.print(_look(registry), markup=False)
+        console.print(_look(registry, _free_port(supervisor)), markup=False)
     console.print("\n[dim]Ctrl-C finishes what is in flight and stops everything.[/]")
 
 
@@ -56,7 +60,17 @@ def _example(model: ServedModel) -> str:
     return body if example is not None and len(body) <= _MOST_EXAMPLE_BYTES else _NO_EXAMPLE
 
 
-def _look(registry: str) -> str:
+def _look(registry: str, port: int) -> str:
     if registry.startswith(("http://", "https://")):
         return f"# open {registry}"
-    return f"mlflow ui --backend-store-uri {shlex.quote(registry)} --port 5000"
+    # The environment is seldom activated where this is pasted.
+    beside = Path(sys.executable).with_name("mlflow")
+    program = "mlflow" if shutil.which("mlflow") or not beside.exists() else str(beside)
+    return f"{shlex.quote(program)} ui --backend-store-uri {shlex.quote(registry)} --port {port}"
+
+
+def _free_port(supervisor: Supervisor) -> int:
+    """MLflow's usual port, or the first behind it that we do not listen on ourselves."""
+    addresses = (supervisor.admin_address, *map(supervisor.address, (None, *supervisor.models)))
+    ours = {address[1] for address in addresses if address}
+    return next(port for port in range(_MLFLOW_PORT, _MLFLOW_PORT + len(ours) + 1) if port not in ours)
