@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import pickle
 import signal
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
 from headrace.client import (
+    AsyncClient,
     BadRequest,
     BreakerPolicy,
     BudgetPolicy,
@@ -169,11 +171,11 @@ def test_a_server_that_does_not_answer_is_given_up_at_the_deadline(echo: str) ->
 
 
 def test_the_server_drops_what_nobody_waits_for(client_server: Serving, tmp_path: Path) -> None:
-    runs = tmp_path / "runs"
+    runs, begun = tmp_path / "runs", tmp_path / "begun"
     with connect(client_server.url("echo")) as client:
-        busy = threading.Thread(target=client.predict, args=(["sleep:1.5"],))
+        busy = threading.Thread(target=client.predict, args=([f"count:{begun}", "sleep:2"],))
         busy.start()
-        until(lambda: client_server.processes("role=replica"), "the worker")
+        until(begun.exists, "the worker to be busy")
         with pytest.raises(DeadlineExceeded):
             client.predict([f"count:{runs}", "sleep:0"], deadline_s=0.2)
         busy.join()
@@ -293,6 +295,71 @@ def test_threads_share_a_client(echo: str) -> None:
         for thread in threads:
             thread.join()
         assert answers == {n: [[f"{n}-{i}"] for i in range(10)] for n in range(8)}
+
+
+def test_closing_ends_the_calls_of_other_threads(echo: str) -> None:
+    with Proxy(echo, always=HELD) as proxy:
+        client = connect(proxy.url)
+        errors: list[BaseException] = []
+
+        def ask(call: Callable[[], object]) -> None:
+            try:
+                call()
+            except BaseException as error:  # noqa: BLE001 - what else comes is what this is about
+                errors.append(error)
+
+        calls: list[Callable[[], object]] = [
+            lambda: client.predict(["a"]),
+            lambda: client.predict(["a", "b", "c"], max_rows=1),
+            lambda: next(client.stream(["a"])),
+        ]
+        threads = [threading.Thread(target=ask, args=(call,)) for call in calls]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(proxy.seen) == 5, "every call's requests")
+        client.close()
+        for thread in threads:
+            thread.join(60)
+        assert [(type(error), "closed" in str(error)) for error in errors] == [(Unavailable, True)] * 3
+
+
+def test_a_stream_outlives_nothing_of_its_client(echo: str) -> None:
+    stream = connect(echo).stream(["a b"])
+    gc.collect()
+    assert list(stream) == ["a", "b"], "a stream keeps its client"
+    client = connect(echo)
+    stream = client.stream(["a b"])
+    assert next(stream) == "a"
+    client.close()
+    with pytest.raises(Unavailable, match="closed"):
+        next(stream)
+    stream.close()
+
+
+def test_a_client_that_nobody_closed_leaves_no_thread(echo: str) -> None:
+    def loops() -> int:
+        return sum(thread.name == "headrace-client" for thread in threading.enumerate())
+
+    before = loops()
+    for _ in range(3):
+        assert connect(echo).predict(["a"]) == ["a"]
+    gc.collect()
+    until(lambda: loops() <= before, "the threads' ends")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a connection whose loop has ended
+def test_a_client_says_that_it_belongs_to_another_event_loop(echo: str) -> None:
+    async def make() -> AsyncClient:
+        client = await aconnect(echo)
+        assert await client.predict(["a"]) == ["a"]
+        return client
+
+    client = asyncio.run(make())
+    with pytest.raises(Unavailable, match="another event loop") as raised:
+        asyncio.run(client.predict(["a"]))
+    assert raised.value.tries == 0
+    del client, raised
+    gc.collect()
 
 
 def test_a_forked_child_uses_the_client_too(echo: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -101,7 +102,7 @@ class Client:
         """Return the pieces of a streamed answer as they come; a model that does not stream gives its answer in one."""
         options = self._options.but(override)
         model, loop = self._here()
-        return Stream(make_stream(model, payload_for(model, data, params, form), options), loop)
+        return Stream(make_stream(model, payload_for(model, data, params, form), options), loop, self)
 
     def close(self) -> None:
         """Close the connections, or let go of the model. Calls of other threads end with Unavailable.
@@ -117,9 +118,7 @@ class Client:
         if not isinstance(model, Remote):
             model.close()
         if loop is not None and self._pid == os.getpid():
-            if isinstance(model, Remote):
-                loop.run(model.close())
-            loop.close()
+            loop.close(model.close if isinstance(model, Remote) else None)
 
     def __enter__(self) -> Self:
         return self
@@ -129,6 +128,8 @@ class Client:
 
     def _here(self) -> tuple[Remote | LocalModel, LoopThread]:
         """The model and the loop of this process; the loop starts with the first call."""
+        if self._pid != os.getpid():
+            self._lock = threading.Lock()  # another thread of the parent may have held it
         with self._lock:
             if self._closed:
                 raise Unavailable("the client is closed")
@@ -138,6 +139,11 @@ class Client:
                 self._loop = None
                 if self._make_remote is not None:
                     self._model = self._make_remote()
+                elif not isinstance(self._model, Remote):
+                    self._model.forked()
             if self._loop is None:
                 self._loop = LoopThread()
+                # For clients that nobody closes: without it each would leave a thread behind.
+                last = self._model.close if isinstance(self._model, Remote) else None
+                weakref.finalize(self, self._loop.close, last, wait=False).atexit = False
             return self._model, self._loop

@@ -78,6 +78,10 @@ class LocalModel:
             raise self._error(_reply(started))
         return self._chunks(started)
 
+    def forked(self) -> None:
+        """Take note that this is a child process: who held the lock in the parent is not here to give it up."""
+        self._lock = threading.Lock()
+
     def close(self) -> None:
         """Let go of the model and of what was downloaded for it. May be called twice."""
         self.closed = True

@@ -84,6 +84,7 @@ class Remote:
         self._budget = Budget(options.budget, time.monotonic()) if options.budget else None
         self._latencies = Latencies(options.hedge_policy or HedgePolicy())
         self._http: httpx.AsyncClient | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._forms = Forms()
 
@@ -270,9 +271,13 @@ class Remote:
         """The pool of connections, made at the first request."""
         if self._closed:
             raise Unavailable("the client is closed")
+        loop = asyncio.get_running_loop()
+        if self._http is not None and self._loop is not loop:
+            raise Unavailable("the client belongs to another event loop; make one in this loop with aconnect")
         if self._http is None:
             import httpx
 
+            self._loop = loop
             self._http = httpx.AsyncClient(
                 # Reading the certificates takes longer than many predictions.
                 verify=self._verify if any(url.startswith("https") for url in self.urls) else False,

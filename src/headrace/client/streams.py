@@ -147,9 +147,10 @@ class AsyncStream:
 class Stream:
     """`AsyncStream` for a blocking client: ``for piece in client.stream(...)``. Not for several threads at once."""
 
-    def __init__(self, stream: AsyncStream, loop: LoopThread) -> None:
+    def __init__(self, stream: AsyncStream, loop: LoopThread, client: object) -> None:
         self._stream = stream
         self._loop = loop
+        self._client = client  # it ends its loop when nobody holds it any more
 
     def __iter__(self) -> Self:
         """Itself."""
@@ -164,7 +165,8 @@ class Stream:
 
     def close(self) -> None:
         """Let go of the connection. May be called twice."""
-        self._loop.run(self._stream.aclose())
+        with contextlib.suppress(Unavailable):  # its client is closed, and the connection with it
+            self._loop.run(self._stream.aclose())
 
     def __enter__(self) -> Self:
         return self
