@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 
 from tests.client_rig.fixtures import client_registry, client_server  # noqa: F401 - fixtures of the client's tests
+
+# How long an example takes says what else the machine does.
+settings.register_profile("any machine", parent=settings(), deadline=None)
+settings.load_profile("any machine")
 
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 
