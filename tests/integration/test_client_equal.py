@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -73,6 +74,12 @@ def where(request: pytest.FixtureRequest) -> dict[str, Client]:
         (np.array(["2024-01-01"], dtype="datetime64[D]"), ["2024-01-01"]),
         (pd.Series(["a", "b"], index=[7, 9]), ["a", "b"]),
         (pd.Series([1, None], dtype="Int64"), [1, None]),
+        (pd.Series(["a", None], dtype="str"), ["a", None]),
+        (pd.Series(["a", math.nan], dtype=object), ["a", None]),
+        (pd.Categorical(["a", None]), ["a", None]),
+        (pd.array([True, None], dtype="boolean"), [True, None]),
+        (np.ma.masked_array([1, 2], mask=[False, True]), [1, None]),
+        (pa.table({"a": [1, 2]}), [{"a": 1}, {"a": 2}]),
         ({"a": [1, 2], "b": ["x", "y"]}, {"a": [1, 2], "b": ["x", "y"]}),
         ({"a": np.array([1.5])}, {"a": [1.5]}),
         ([{"a": 1, "b": "x"}, {"a": 2, "b": "y"}], [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]),
@@ -194,6 +201,7 @@ def test_errors_are_the_same(
         (np.array([1j]), "complex128"),
         (pd.DataFrame({"d": pd.to_timedelta([1])}), "timedelta64"),
         (object(), "not understood"),
+        (pd.MultiIndex.from_tuples([(1, 2)]), "more than one level"),
     ],
 )
 def test_what_cannot_be_sent_is_said_before_it_is_sent(where: dict[str, Client], data: Any, says: str) -> None:

@@ -104,7 +104,9 @@ def _sort(data: Any, form: Form | None) -> tuple[str, int | None, Cut]:
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(data, pandas.DataFrame):
         return _frame(data, form)
-    if pandas is not None and isinstance(data, (pandas.Series, pandas.Index)):
+    if pandas is not None and isinstance(data, (pandas.Series, pandas.Index, pandas.api.extensions.ExtensionArray)):
+        if getattr(data, "nlevels", 1) > 1 and isinstance(data, pandas.Index):
+            raise BadRequest("an index of more than one level cannot be sent; give its to_frame()")
         array = data.array if isinstance(data, pandas.Index) else data
         return form or "inputs", len(data), lambda a, b: plain.column(pandas.Series(array[a:b]))
     if isinstance(data, Table):
@@ -112,6 +114,8 @@ def _sort(data: Any, form: Form | None) -> tuple[str, int | None, Cut]:
     if isinstance(data, Mapping):
         return _columns(data, form)
     if not isinstance(data, (list, tuple)) and hasattr(data, "__array__"):
+        if hasattr(data, "to_pandas"):  # tables of Arrow and Polars: as an array they would lose their columns
+            return _sort(_as_pandas(data), form)
         data = _as_array(data)
         if data.ndim == 0:
             return form or "inputs", None, lambda _a, _b: plain.array(data.reshape(1))[0]
@@ -132,13 +136,22 @@ def _as_array(data: Any) -> Any:
     numpy = sys.modules.get("numpy")
     if numpy is None:
         raise BadRequest(f"an input of type {type(data).__name__} needs NumPy")
-    return numpy.asarray(data)
+    return numpy.asanyarray(data)  # a masked array stays one
+
+
+def _as_pandas(data: Any) -> Any:
+    try:
+        return data.to_pandas()
+    except ImportError as error:
+        raise BadRequest(f"an input of type {type(data).__name__} needs pandas: {error}") from error
 
 
 def _columns(data: Mapping[Any, Any], form: Form | None) -> tuple[str, int | None, Cut]:
     lengths = {len(v) if _has_rows(v) else None for v in data.values()}
     rows = lengths.pop() if len(lengths) == 1 else None
     names = [str(name) for name in data]
+    if len(set(names)) < len(names):
+        raise BadRequest(f"two columns have the same name as text: {', '.join(map(repr, data))}")
 
     def columnwise(start: int, stop: int) -> dict[str, Any]:
         if rows is None:
@@ -187,7 +200,7 @@ def _frame(frame: Any, form: Form | None) -> tuple[str, int | None, Cut]:
 
 
 def _has_rows(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, range)):
         return True
     return not isinstance(value, _SCALARS) and hasattr(value, "__array__") and getattr(value, "ndim", 1) > 0
 
@@ -196,7 +209,7 @@ def _column(value: Any) -> Any:
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(value, (pandas.Series, pandas.Index)):
         return plain.column(value)
-    return value
+    return list(value) if isinstance(value, range) else value
 
 
 def _holds_bytes(values: Any) -> bool:

@@ -87,6 +87,10 @@ def scalar(value: Any) -> Any:
 
 def array(value: Any) -> Any:
     """A NumPy array as nested lists; raises BadRequest for complex numbers, durations and structures."""
+    if isinstance(value, sys.modules["numpy"].ma.MaskedArray):
+        if value.dtype.kind not in "iubfUO":
+            raise BadRequest(f"a masked array of {value.dtype} cannot be sent; fill it first")
+        return value.tolist()  # what is masked becomes None
     kind = value.dtype.kind
     if kind in "iubUO":
         return value.tolist()
@@ -103,7 +107,7 @@ def array(value: Any) -> Any:
 
 
 def column(series: Any) -> list[Any]:
-    """A pandas Series or Index as a list: missing values of the nullable types become None, NaN stays NaN."""
+    """A pandas Series or Index as a list: missing texts, and those of nullable types, become None, NaN stays NaN."""
     dtype = series.dtype
     if getattr(dtype, "tz", None) is not None:
         stripped = series.tz_convert(None) if hasattr(series, "tz_convert") and not hasattr(series, "dt") else None
@@ -113,4 +117,8 @@ def column(series: Any) -> list[Any]:
         return listed
     if getattr(dtype, "kind", "") == "m":
         raise BadRequest("a column of durations cannot be sent: JSON has no form for them")
-    return list(series.tolist())
+    values = list(series.tolist())
+    if any(isinstance(value, str) for value in values):
+        # Among texts NaN is what pandas calls missing; NumPy would make the text 'nan' of it.
+        return [None if isinstance(value, float) and value != value else value for value in values]  # noqa: PLR0124
+    return values
