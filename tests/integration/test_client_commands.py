@@ -111,9 +111,32 @@ def test_check_says_what_is_wrong(client_server: Serving) -> None:
         assert (done.returncode, "no answer in time" in done.stdout) == (1, True)
 
 
+def test_a_page_is_no_model_server(client_server: Serving) -> None:
+    page = Fault(status=200, headers="content-type: text/html\r\n", body=b"<html>Sign in</html>")
+    with Proxy(client_server.url("echo"), always=page) as proxy:
+        done = run("check", proxy.url)
+        assert done.returncode == 1
+        assert [line.split()[:2] for line in done.stdout.splitlines()[1:-1]] == [
+            ["✓", "alive"], ["✗", "ready"], ["✗", "version"], ["✗", "predicts"],
+        ]  # fmt: skip
+        assert run("check", "--quick", proxy.url).returncode == 1
+        told = run("check", "--admin", proxy.url)
+        assert (told.returncode, "as an admin port does" in told.stdout) == (1, True)
+        proxy.always = Fault(status=200, body=b"[" * 100_000)
+        assert "✗ predicts" in run("check", proxy.url).stdout
+
+
+def test_check_waits_for_the_admin_port_too(client_server: Serving) -> None:
+    not_yet = Fault(status=503, body=b'{"ready": false, "waiting_for": {"echo": "it is being loaded"}}')
+    with Proxy(client_server.admin, [not_yet] * 2) as proxy:
+        assert run("check", "--admin", proxy.url, "--wait", "60").returncode == 0
+        assert len(proxy.seen) == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["check", "http://a b"], "has a blank"),
         (["check", "--admin", "localhost:5100"], "is not an address"),
         (["check", "localhost:5001"], "is not an address"),
         (["check", "http://x", "--data", "{"], "--data is not JSON"),
@@ -170,6 +193,25 @@ def test_predict_texts_and_lines(client_server: Serving) -> None:
     gone = run("predict", "-a", nobody(), "a", "--deadline", "0.5")
     assert gone.returncode == 1
     assert "no connection" in gone.stderr
+
+
+def test_predict_says_what_is_wrong_with_the_standard_streams(client_server: Serving) -> None:
+    def shell(line: str) -> subprocess.CompletedProcess[str]:
+        command = f'set -o pipefail; p() {{ "{HEADRACE}" predict -a {client_server.url("echo")} "$@"; }}; {line}'
+        return subprocess.run(["/bin/bash", "-c", command], capture_output=True, text=True, check=False, timeout=110)
+
+    for line, code, says in [
+        (r"printf 'a\n\xff\n' | p", 2, "the standard input is not UTF-8"),
+        ("p <&-", 2, "nothing to predict"),
+        ("p a >&-", 1, "the standard output is closed"),
+        ("p a >/dev/full", 1, "the standard output: No space left on device"),
+    ]:
+        done = shell(line)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1), done.stderr
+        assert says in done.stderr
+    enough = shell("seq 20000 | p | head -1")
+    assert (enough.stdout, enough.stderr) == ("1\n", "")
+    assert shell(r"""p -i <(:) ; printf '\xef\xbb\xbfa\r\n\n\xe2\x80\xa8' | p""").stdout == "a\n\n\u2028\n"
 
 
 def test_predict_with_a_model_in_the_commands_own_process(client_registry: str) -> None:
@@ -242,6 +284,7 @@ def test_rows_that_cannot_be_predicted_are_named_and_the_rest_is_kept(client_ser
     done = run(*command)
     assert done.returncode == 1
     assert "2 of 6 rows were not answered (rows 2 to 3)" in done.stderr
+    assert "begin again with --restart" in done.stderr
     assert not output.exists()
     other = run(*command, "--params", '{"a": 1}')
     assert (other.returncode, "differs in: params" in other.stderr) == (2, True)

@@ -8,6 +8,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -88,8 +90,7 @@ def test_a_csv_comes_out_as_it_went_in(tmp_path: Path, rows: list[tuple[str, str
     for number in (0, 1):
         kinds = {type(row[number]) for chunk in chunks for row in chunk.inputs.rows} - {type(None)}
         assert len(kinds) <= 1, "one type for a whole column"
-    numbered = ((c.records, list(range(c.start, c.stop))) for c in source.chunks(size))
-    write(out, source.columns, numbered)
+    write(out, source, lambda: ((c.records, list(range(c.start, c.stop))) for c in source.chunks(size)))
     with out.open(encoding="utf-8", newline="") as file:
         assert list(csv.reader(file)) == [
             ["a", "b", "prediction"],
@@ -118,6 +119,79 @@ def test_a_column_has_the_narrowest_type_of_all_of_its_cells(
     path.write_text("c,d\n" + "".join(f"{cell},x\n" for cell in cells), encoding="utf-8")
     (chunk,) = open_source(path, "c").chunks(10)
     assert chunk.inputs == typed
+
+
+def written(source: Path, out: Path, predictions: list[Any]) -> Path:
+    opened = open_source(source, None)
+    write(out, opened, lambda: ((c.records, predictions[c.start : c.stop]) for c in opened.chunks(2)))
+    return out
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+def test_only_a_line_end_ends_a_line(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "in.txt"
+    path.write_bytes(f"\ufeffa\u2028b\n\nc\x0cd\x85e{end}".encode())
+    (chunk,) = open_source(path, None).chunks(10)
+    assert chunk.inputs == ["a\u2028b", "", "c\x0cd\x85e"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    for name, text in (("in.jsonl", '{"a": 1}\n'), ("in.csv", "a\n1\n")):
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+        assert open_source(tmp_path / name, None).columns == ("a",)
+
+
+def test_a_long_cell_is_read_and_a_doubled_name_refused(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text(f"a,b\n1,{'x' * 300_000}\n", encoding="utf-8")
+    (chunk,) = open_source(path, "b").chunks(10)
+    assert len(chunk.inputs[0]) == 300_000
+    path.write_text("a,b,a\n1,2,3\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="more than one column is named 'a'"):
+        open_source(path, None)
+    pq.write_table(pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]), tmp_path / "in.parquet")
+    with pytest.raises(UsageError, match="more than one column is named 'a'"):
+        open_source(tmp_path / "in.parquet", None)
+
+
+def test_nothing_of_uneven_rows_and_answers_is_lost(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    rows: list[dict[str, Any]] = [{"a": 1}, {"b": "x", "prediction": 7}, {"c": 1.5}]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    answers: list[Any] = [{"p": 1}, {"q": "y"}, {"p": 2, "q": "\ud800"}]
+    lines = written(source, tmp_path / "out.jsonl", answers).read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {**row, "prediction_": answer} for row, answer in zip(rows, answers, strict=True)
+    ]
+
+    def cells_of(answers: list[Any]) -> list[list[str]]:
+        return list(csv.reader(written(source, tmp_path / "out.csv", answers).read_text(encoding="utf-8").splitlines()))
+
+    cells = cells_of(answers)
+    assert cells[0] == ["a", "b", "prediction", "c", "prediction.p", "prediction.q"]
+    assert [row[4:] for row in cells[1:]] == [["1", ""], ["", "y"], ["2", "\\ud800"]]
+    assert [row[-1] for row in cells_of([{"p": 1}, "x", 2])] == ["prediction_", '{"p": 1}', "x", "2"]
+    table = pq.read_table(written(source, tmp_path / "out.parquet", [1, 2, 3]))
+    assert table.column_names == ["a", "b", "prediction", "c", "prediction_"]
+    assert table.column("c").to_pylist() == [None, None, 1.5]
+    for unfit in (["a", 1, {}], ["\ud800", "", ""]):
+        with pytest.raises(UsageError, match="the column 'prediction_' cannot be written as Parquet"):
+            written(source, tmp_path / "unfit.parquet", unfit)
+
+
+def test_columns_of_parquet_keep_their_types(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "i": pa.array([1, None], pa.int8()),
+            "d": pa.array(["x", "y"]).dictionary_encode(),
+            "t": pa.array([0, 1], pa.timestamp("ms", "Europe/Berlin")),
+            "none": pa.array([None, None], pa.float32()),
+        }
+    )
+    pq.write_table(table, tmp_path / "in.parquet")
+    found = pq.read_table(written(tmp_path / "in.parquet", tmp_path / "out.parquet", ["a", "b"]))
+    assert found.drop_columns(["prediction"]).schema.remove_metadata() == table.schema
+    assert found.drop_columns(["prediction"]).to_pylist() == table.to_pylist()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
@@ -153,7 +227,7 @@ def test_a_journal_belongs_to_one_job_and_one_process(tmp_path: Path) -> None:
         Journal(path, {"model": "b", "params": None})
 
 
-@pytest.mark.parametrize("data", ["text", b"x", 1, None, {1}, object()])
+@pytest.mark.parametrize("data", ["text", b"x", 1, None, {1}, object(), {1: ["a"], "1": ["b"]}])
 def test_what_is_no_input_is_refused(data: Any) -> None:
     with pytest.raises(BadRequest):
         prepare(data).whole()
@@ -167,6 +241,7 @@ def test_what_is_no_input_is_refused(data: Any) -> None:
         ({"prompt": ["hi"]}, None, {"inputs": {"prompt": ["hi"]}}),
         ({"x": [b"a"]}, None, {"dataframe_split": {"columns": ["x"], "data": [["YQ=="]]}}),
         ({"x": 1}, None, {"inputs": {"x": 1}}),
+        ({"x": range(2)}, None, {"inputs": {"x": [0, 1]}}),
         (["a"], {"p": 1}, {"inputs": ["a"], "params": {"p": 1}}),
         ([], None, {"inputs": []}),
     ],

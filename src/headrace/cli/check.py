@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from headrace.client.addresses import check_address
+from headrace.client.addresses import check_address, without_credentials
 from headrace.client.checking import Finding, Report, Wanted, check, check_all, expand, wait_ready
 from headrace.client.errors import BadRequest
 from headrace.config import environment
@@ -46,13 +46,15 @@ def command(
     try:
         addresses = [check_address(url) for url in urls]
         wanted = Wanted(_body(data), check_address(admin) if admin else None, timeout, quick)
+        local = "" if addresses else wanted.admin or check_address(environment.admin_url(os.environ))
     except BadRequest as error:
         raise UsageError(str(error)) from None
     tell = (lambda _: None) if as_json else _show
     if not addresses:
-        local = wanted.admin or environment.admin_url(os.environ)
         if not as_json:
-            click.secho(local, bold=True)
+            click.secho(without_credentials(local), bold=True)
+        if wait_s:
+            wait_ready([local], wait_s, timeout, "/readyz")
         raise SystemExit(_conclude([check_all(local, timeout, tell)], as_json=as_json))
     if wait_s:
         wait_ready(addresses, wait_s, timeout)
@@ -61,7 +63,7 @@ def command(
     reports: list[Report] = []
     for address in addresses:
         if not as_json:
-            click.secho(address, bold=True)
+            click.secho(without_credentials(address), bold=True)
         reports.append(check(address, wanted, tell))
     raise SystemExit(_conclude(reports, as_json=as_json))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import click
 
 from headrace.client import Client, connect
-from headrace.client.errors import BadRequest, ClientError
+from headrace.client.errors import BadRequest, ClientError, PartialFailure
 from headrace.client.files import job
 from headrace.client.files.journal import Journal
 from headrace.client.files.reading import Source, format_of, lines, open_source
@@ -89,11 +91,19 @@ def command(
             with Journal(beside, about) as journal:
                 tell(journal.rows())
                 job.fill(journal, inputs, predict, chunk_rows=chunk_rows, parallel=parallel, tell=tell)
-                write(output, inputs.columns, job.done(journal, inputs, chunk_rows))
+                write(output, inputs, lambda: job.done(journal, inputs, chunk_rows))
                 journal.remove()
+    except PartialFailure as error:
+        raise HeadraceError(
+            f"{error}; nothing is written: correct these rows, and begin again with --restart"
+        ) from None
     except ClientError as error:
         again = "; what is done is kept, run it again to go on" if output is not None else ""
         raise HeadraceError(f"{error}{again}") from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # who reads has seen enough
+            raise
+        raise HeadraceError(f"{output or 'the standard output'}: {error.strerror or error}") from None
 
 
 def _client(addresses: tuple[str, ...], model: str | None, tracking_uri: str | None, deadline_s: float) -> Client:
@@ -122,10 +132,18 @@ def _inputs(texts: tuple[str, ...], source: Path | None, column: str | None) -> 
         return lines(list(texts))
     if source is not None:
         return open_source(source, column)
+    if sys.stdin is None:
+        raise UsageError("nothing to predict: give TEXT arguments, --input or lines on the standard input")
     if sys.stdin.isatty():
         click.echo("headrace: reading lines from the terminal; Ctrl-D ends them", err=True)
-    return lines([text.rstrip("\r\n") for text in sys.stdin])
+    try:
+        # UTF-8 as in files, whatever the terminal's language is.
+        return lines([text.rstrip("\r\n") for text in io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig")])
+    except UnicodeError as error:
+        raise UsageError(f"the standard input is not UTF-8: {error}") from None
 
 
 def _print(predictions: list[Any]) -> None:
-    click.echo("\n".join(map(line, predictions)))
+    if sys.stdout is None:
+        raise HeadraceError("the standard output is closed; write to a file with --output")
+    click.echo("\n".join(map(line, predictions)).encode("utf-8", "backslashreplace"))

@@ -10,6 +10,8 @@ from headrace.client.errors import BadRequest
 
 def check_address(address: str) -> str:
     """Return an http(s) URL without what stands behind its path; raises BadRequest if it is none."""
+    if any(sign <= " " or sign == "\x7f" for sign in address):
+        raise BadRequest(f"{address!r} is not an address: it has a blank or a control character in it")
     try:
         parts = urlsplit(address)
         _ = parts.port
@@ -20,6 +22,12 @@ def check_address(address: str) -> str:
     if parts.query or parts.fragment:
         raise BadRequest(f"{address!r}: an address has no query and no fragment")
     return address.rstrip("/").removesuffix("/invocations").rstrip("/")
+
+
+def without_credentials(url: str) -> str:
+    """`url` as it may be shown: a name and a password in it belong in no log."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else url
 
 
 def is_loopback(url: str) -> bool:

@@ -7,20 +7,24 @@ this every few seconds.
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
+from headrace.client.addresses import without_credentials
 from headrace.client.examples import example_of
 
 LATENCY_REQUESTS = 20
 _TEXT_EXAMPLE = {"inputs": ["headrace check"]}
 _PAUSE_S = 0.2
+_VERSION = re.compile(r"[0-9][0-9A-Za-z.+-]{0,63}")
 _MOST_TOLD = 3
 
 
@@ -74,8 +78,13 @@ class _Answer:
     def json(self) -> Any:
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is a page for people: a portal's or a proxy's, and no model server's."""
+        return self.headers.get("content-type", "").lower().startswith("text/html")
 
     def told(self) -> str:
         """The first words of an error."""
@@ -89,7 +98,11 @@ class _Line:
 
     def __init__(self, url: str, timeout_s: float) -> None:
         parts = urlsplit(url)
-        self._path = parts.path.rstrip("/")
+        self._path = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
+        self._headers = {"User-Agent": "headrace-check"}
+        if parts.username is not None:
+            told = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            self._headers["Authorization"] = f"Basic {base64.b64encode(told).decode()}"
         host, port = parts.hostname or "", parts.port
         self._connection: http.client.HTTPConnection
         if parts.scheme == "https":
@@ -101,7 +114,7 @@ class _Line:
     def ask(self, path: str, body: bytes | None = None) -> _Answer:
         """One request; raises _Silent."""
         method = "GET" if body is None else "POST"
-        headers = {"User-Agent": "headrace-check", **({} if body is None else {"Content-Type": "application/json"})}
+        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
         begun_s = time.perf_counter()
         try:
             self._connection.request(method, self._path + path, body, headers)
@@ -112,7 +125,7 @@ class _Line:
             raise _Silent("no answer in time") from error
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise _Silent(str(error) or type(error).__name__) from error
+            raise _Silent(" ".join(str(error).split()) or type(error).__name__) from error
         named = {name.lower(): value for name, value in response.getheaders()}
         return _Answer(response.status, named, data, time.perf_counter() - begun_s)
 
@@ -137,12 +150,12 @@ def expand(url: str, timeout_s: float) -> list[str]:
     return [f"{url}/models/{quote(m['name'])}" for m in models if isinstance(m, dict) and "name" in m] or [url]
 
 
-def wait_ready(urls: list[str], wait_s: float, timeout_s: float) -> None:
-    """Return when every address is ready, or after `wait_s` seconds."""
+def wait_ready(urls: list[str], wait_s: float, timeout_s: float, path: str = "/ping") -> None:
+    """Return when every address says at `path` that it is ready, or after `wait_s` seconds."""
     end_s = time.monotonic() + wait_s
     missing = list(urls)
     while missing:
-        missing = [url for url in missing if not _is_ready(url, timeout_s)]
+        missing = [url for url in missing if not _is_ready(url, timeout_s, path)]
         left_s = end_s - time.monotonic()
         if not missing or left_s <= 0:
             return
@@ -159,7 +172,7 @@ def check(url: str, wanted: Wanted, tell: Callable[[Finding], None] = lambda _: 
             tell(finding)
     finally:
         line.close()
-    return Report(url, tuple(found))
+    return Report(without_credentials(url), tuple(found))
 
 
 def check_all(admin: str, timeout_s: float, tell: Callable[[Finding], None] = lambda _: None) -> Report:
@@ -169,7 +182,10 @@ def check_all(admin: str, timeout_s: float, tell: Callable[[Finding], None] = la
     try:
         answer = line.ask("/readyz")
         waiting = (answer.json() or {}).get("waiting_for") or {} if isinstance(answer.json(), dict) else {}
-        if answer.status == 200:
+        if answer.status == 200 and not isinstance(answer.json(), dict):
+            told = f"/readyz does not answer as an admin port does: {answer.told()}"
+            found.append(Finding("ready", ok=False, told=told, facts={"status": 200}))
+        elif answer.status == 200:
             told = f"enough models can answer; not {', '.join(waiting)}" if waiting else "every model can answer"
             found.append(Finding("ready", ok=True, told=told))
         else:
@@ -182,13 +198,13 @@ def check_all(admin: str, timeout_s: float, tell: Callable[[Finding], None] = la
         line.close()
     for finding in found:
         tell(finding)
-    return Report(admin, tuple(found))
+    return Report(without_credentials(admin), tuple(found))
 
 
-def _is_ready(url: str, timeout_s: float) -> bool:
+def _is_ready(url: str, timeout_s: float, path: str) -> bool:
     line = _Line(url, timeout_s)
     try:
-        return line.ask("/ping").status == 200
+        return line.ask(path).status == 200
     except _Silent:
         return False
     finally:
@@ -202,7 +218,10 @@ def _look(url: str, line: _Line, wanted: Wanted) -> Iterator[Finding]:
         yield Finding("alive", ok=False, told=f"no answer: {silent}")
         return
     yield Finding("alive", ok=True, told=f"answers in {ping.took_s * 1000:.1f} ms", facts={"took_s": ping.took_s})
-    if ping.status != 200:
+    if ping.is_page:
+        told = f"/ping says {ping.status} with a page, as no model server does: {ping.told()}"
+        yield Finding("ready", ok=False, told=told, facts={"status": ping.status})
+    elif ping.status != 200:
         yield Finding("ready", ok=False, told=f"/ping says {ping.status}: {ping.told()}", facts={"status": ping.status})
     else:
         yield Finding("ready", ok=True, told="/ping says 200", facts={"status": 200})
@@ -233,6 +252,8 @@ def _version(line: _Line, model: dict[str, Any] | None) -> Finding:
     if answer.status != 200:
         return Finding("version", ok=False, told=f"/version says {answer.status}: {answer.told()}")
     mlflow = answer.body.decode("utf-8", "replace").strip()
+    if not _VERSION.fullmatch(mlflow):
+        return Finding("version", ok=False, told=f"/version answers what is no version: {answer.told()}")
     facts: dict[str, Any] = {"mlflow": mlflow}
     label = ((model or {}).get("current") or {}).get("label")
     if label:
@@ -253,6 +274,9 @@ def _example(wanted: Wanted, model: dict[str, Any] | None) -> tuple[bytes, str]:
 
 def _predict(line: _Line, body: bytes, whose: str) -> tuple[Finding, bool]:
     answer = line.ask("/invocations", body)
+    if answer.status == 200 and answer.json() is None:
+        told = f"/invocations says 200 with what is no prediction: {answer.told()}"
+        return Finding("predicts", ok=False, told=told, facts={"status": 200}), False
     if answer.status == 200:
         facts = {"answer": answer.json(), "took_s": answer.took_s, "request_id": answer.headers.get("x-request-id")}
         if label := answer.headers.get("headrace-model"):

@@ -7,8 +7,8 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +28,8 @@ INPUT = "input"
 """The name of the one column of inputs that have none: text lines, and JSON lines that are no objects."""
 
 _BLOCK_BYTES = 1 << 20
+_LONGEST_CELL = 1 << 30
+"""The csv module gives up at 128 KiB unless told otherwise: less than a long article."""
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?|inf)")
 _NULLS = frozenset({"", "NA", "NaN", "nan", "null", "None"})
 
@@ -48,12 +50,16 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Source:
-    """A file that can be read as often as need be. `rows` is how many it has, `digest` the SHA-256 of its bytes."""
+    """A file that can be read as often as need be. `rows` is how many it has, `digest` the SHA-256 of its bytes.
+
+    `types` are Arrow's of its columns, where it says them.
+    """
 
     rows: int
     digest: str
     columns: tuple[str, ...]
     chunks: Callable[[int], Iterator[Chunk]]
+    types: Mapping[str, Any] = field(default_factory=dict)
 
 
 def format_of(path: Path) -> Format:
@@ -74,13 +80,14 @@ def open_source(path: Path, column: str | None) -> Source:
     try:
         digest = _digest(path)
         if kind == "text":
-            return lines(path.read_text(encoding="utf-8").splitlines(), digest)
+            with path.open(encoding="utf-8-sig") as file:  # line by line: splitlines would cut at U+2028 too
+                return lines([text.removesuffix("\n") for text in file], digest)
         if kind == "csv":
             return _csv(path, digest, column)
         return _jsonl(path, digest, column) if kind == "jsonl" else _parquet(path, digest, column)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeError, csv.Error) as error:
         raise UsageError(f"{path}: {error}") from None
 
 
@@ -111,7 +118,14 @@ def _choose(path: Path, columns: Sequence[str], column: str | None) -> str | Non
     return columns[0] if column is None and len(columns) == 1 else column
 
 
+def _see_once(path: Path, columns: Sequence[str]) -> None:
+    if twice := sorted({name for name in columns if columns.count(name) > 1}):
+        raise UsageError(f"{path}: more than one column is named {', '.join(map(repr, twice))}")
+
+
 def _csv(path: Path, digest: str, column: str | None) -> Source:
+    csv.field_size_limit(_LONGEST_CELL)
+
     def rows() -> Iterator[list[str]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             yield from (row for row in csv.reader(file) if row)
@@ -119,6 +133,7 @@ def _csv(path: Path, digest: str, column: str | None) -> Source:
     head = next(rows(), None)
     if head is None:
         raise UsageError(f"{path}: the file is empty; its first line must name the columns")
+    _see_once(path, head)
     only = _choose(path, head, column)
     # A column's type is that of all of its cells: a guess from the first ones could change in the middle of the file.
     ladders = [_Ladder() for _ in head]
@@ -190,13 +205,13 @@ def _number(cell: str) -> float:
 
 def _jsonl(path: Path, digest: str, column: str | None) -> Source:
     def values() -> Iterator[Any]:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue
                 try:
                     yield json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise UsageError(f"{path}: line {number} is not JSON: {error}") from None
 
     names: dict[str, None] = {}
@@ -226,8 +241,10 @@ def _parquet(path: Path, digest: str, column: str | None) -> Source:
     try:
         with ParquetFile(path) as file:
             count, names = int(file.metadata.num_rows), tuple(file.schema_arrow.names)
+            types = dict(zip(names, file.schema_arrow.types, strict=True))
     except ArrowInvalid as error:
         raise UsageError(f"{path}: {error}") from None
+    _see_once(path, names)
     only = _choose(path, names, column)
 
     def chunks(size: int) -> Iterator[Chunk]:
@@ -239,7 +256,7 @@ def _parquet(path: Path, digest: str, column: str | None) -> Source:
                 yield Chunk(start, inputs, batch)
                 start += len(batch)
 
-    return Source(count, digest, names, chunks)
+    return Source(count, digest, names, chunks, types)
 
 
 def _even(batches: Any, size: int) -> Iterator[list[dict[str, Any]]]:

@@ -6,12 +6,12 @@ import csv
 import datetime as dt
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from headrace.client import plain
-from headrace.client.files.reading import format_of
+from headrace.client.files.reading import Source, format_of
 from headrace.core.errors import UsageError
 
 PREDICTION = "prediction"
@@ -20,22 +20,25 @@ Rows = Iterable[tuple[Sequence[dict[str, Any]], list[Any]]]
 """Chunks in order: the records of the input, and as many predictions."""
 
 
-def write(path: Path, columns: Sequence[str], rows: Rows) -> None:
+def write(path: Path, source: Source, rows: Callable[[], Rows]) -> None:
     """Write a whole output under `path` in one step: there is none, or the old one, until all of it is on the disk.
 
-    Raises UsageError for a format that cannot be written here.
+    `rows` may be asked for more than once. Raises UsageError for what cannot be written in this format, and OSError.
     """
+    columns = source.columns
     kind = format_of(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         if kind == "parquet":
-            _parquet(partial, rows)
+            _parquet(partial, source, rows())
         else:
-            with partial.open("w", encoding="utf-8", newline="" if kind == "csv" else "\n") as file:
+            # Half a surrogate pair has no UTF-8; in JSON the escape means the same.
+            ends = "" if kind == "csv" else "\n"
+            with partial.open("w", encoding="utf-8", errors="backslashreplace", newline=ends) as file:
                 if kind == "csv":
                     _csv(file, columns, rows)
                 else:
-                    file.writelines(_texts(rows) if kind == "text" else _jsonl(rows))
+                    file.writelines(_texts(rows()) if kind == "text" else _jsonl(columns, rows()))
                 file.flush()
                 os.fsync(file.fileno())
         partial.replace(path)
@@ -54,29 +57,34 @@ def _texts(rows: Rows) -> Iterator[str]:
     return (f"{line(prediction)}\n" for _, predictions in rows for prediction in predictions)
 
 
-def _jsonl(rows: Rows) -> Iterator[str]:
+def _jsonl(columns: Sequence[str], rows: Rows) -> Iterator[str]:
+    name = _free(columns)
     for records, predictions in rows:
         for record, prediction in zip(records, predictions, strict=True):
-            value = {**record, _free(record): prediction}
+            value = {**record, name: prediction}
             yield f"{json.dumps(value, ensure_ascii=False, default=plain.plain)}\n"
 
 
-def _csv(file: Any, columns: Sequence[str], rows: Rows) -> None:
-    """Predictions that are records become columns of their own, named by the first of them."""
+def _csv(file: Any, columns: Sequence[str], rows: Callable[[], Rows]) -> None:
+    """Predictions that are all records become columns of their own."""
     writer = csv.writer(file, lineterminator="\n")
-    names: list[str] | None = None
-    started = False
-    for records, predictions in rows:
+    names = _names(rows())
+    writer.writerow([*columns, *([_free(columns)] if names is None else [f"{PREDICTION}.{name}" for name in names])])
+    for records, predictions in rows():
         for record, prediction in zip(records, predictions, strict=True):
-            if not started:
-                started = True
-                names = list(prediction) if isinstance(prediction, dict) else None
-                heads = [_free(columns)] if names is None else [f"{PREDICTION}.{name}" for name in names]
-                writer.writerow([*columns, *heads])
             values = [prediction] if names is None else [prediction.get(name) for name in names]
             writer.writerow([_cell(record.get(name)) for name in columns] + [_cell(value) for value in values])
-    if not started:
-        writer.writerow([*columns, _free(columns)])
+
+
+def _names(rows: Rows) -> list[str] | None:
+    """The fields of all predictions, None where there are others than records."""
+    names: dict[str, None] = {}
+    for _, predictions in rows:
+        if not all(isinstance(prediction, dict) for prediction in predictions):
+            return None
+        for prediction in predictions:
+            names.update(dict.fromkeys(prediction))
+    return list(names) or None
 
 
 def _cell(value: Any) -> Any:
@@ -87,17 +95,30 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False, default=plain.plain)
 
 
-def _parquet(path: Path, rows: Rows) -> None:
+def _parquet(path: Path, source: Source, rows: Rows) -> None:
+    """The input's columns keep their types. One type for each column needs all of its values: written from memory."""
     try:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError:
         raise UsageError("writing Parquet needs pyarrow; install it, or write CSV or JSON lines") from None
-    table: list[dict[str, Any]] = []
-    for records, predictions in rows:
-        table += [{**r, _free(r): p} for r, p in zip(records, predictions, strict=True)]
-    # One type for each column needs all of its values: this format is written from memory.
-    parquet.write_table(pa.Table.from_pylist(table), path)
+    records: list[dict[str, Any]] = []
+    predictions: list[Any] = []
+    for some, answers in rows:
+        records += some
+        predictions += answers
+    values = {name: [record.get(name) for record in records] for name in source.columns}
+    values[_free(source.columns)] = predictions
+    name = ""
+    try:
+        table: dict[str, Any] = {}
+        for name, column in values.items():
+            table[name] = pa.array(column, type=source.types.get(name))
+        name = ""
+        parquet.write_table(pa.table(table), path)
+    except (pa.ArrowException, UnicodeError, OverflowError, TypeError) as error:
+        what = f"the column {name!r}" if name else "this"
+        raise UsageError(f"{what} cannot be written as Parquet: {error}; write JSON lines or CSV") from error
 
 
 def _free(taken: Iterable[str]) -> str:
