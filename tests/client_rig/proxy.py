@@ -129,7 +129,7 @@ class Proxy:
         else:
             kind = "" if "content-type:" in fault.headers else "content-type: application/json\r\n"
             line = f"HTTP/1.1 {fault.status} Told\r\n{kind}{fault.headers}"
-            answer = (f"{line}content-length: {len(fault.body)}".encode(), fault.body, b"")
+            answer = (f"{line}content-length: {len(fault.body)}".encode("latin-1"), fault.body, b"")
         if answer is None:
             return False
         if fault.hold_s and _left(client, fault.hold_s):

@@ -25,6 +25,7 @@ from headrace.client import (
     HedgePolicy,
     ModelError,
     Overloaded,
+    PartialFailure,
     Unavailable,
     aconnect,
     connect,
@@ -40,6 +41,7 @@ CUT = Fault(keep_bytes=5)
 GONE = Fault(status=503)
 SOON = Fault(status=429, headers="retry-after: 1\r\n", body=b"{}")
 HELD = Fault(hold_s=HANG)
+LATE = Fault(status=503, hold_s=0.2)
 
 
 @pytest.fixture
@@ -137,10 +139,26 @@ def test_no_bare_error_of_a_library_escapes() -> None:
         with connect(url, deadline_s=0.5) as client, pytest.raises(ClientError) as raised:
             client.predict(["a"])
         assert isinstance(raised.value, (Unavailable, DeadlineExceeded))
-    wrong: list[str | list[str]] = ["http://", "http://x:99999999", "http://x/?q=1", []]
+    wrong: list[Any] = [
+        "http://",
+        "http://x:99999999",
+        "http://x/?q=1",
+        "http://a b",
+        "http://x\n",
+        [],
+        None,
+        5,
+        b"http://x",
+    ]
     for address in wrong:
         with pytest.raises(BadRequest):
             connect(address)
+    with pytest.raises(BadRequest, match="write http://localhost:5001"):
+        connect("localhost:5001")
+    with pytest.raises(BadRequest, match="no model is there"):
+        connect(Path("/no-such-model"))
+    with connect("HTTP://localhost:5001") as client:
+        assert repr(client) == "<Client of ('HTTP://localhost:5001',)>"
     with pytest.raises(BadRequest):
         connect("http://x", surprise=1)  # type: ignore[call-arg]
 
@@ -156,11 +174,66 @@ def test_the_deadline_holds_over_all_tries(echo: str) -> None:
     with Proxy(echo, always=GONE) as proxy, connect(proxy.url, deadline_s=0.8, max_tries=None) as client:
         with pytest.raises(Unavailable, match="deadline") as raised:
             client.predict(["a"])
-        assert raised.value.tries == len(proxy.seen) > 1
+        assert len(proxy.seen) > 1
+        assert raised.value.tries - len(proxy.seen) in {0, 1}, "the last may be cut off before it is seen"
+        assert raised.value.status == 503
         left = [int(seen.headers["request-timeout-ms"]) for seen in proxy.seen]
         assert left == sorted(left, reverse=True)
         assert 700 <= left[0] <= 800
         assert left[-1] < left[0]
+
+
+@pytest.mark.parametrize(("first", "then", "error"), [(GONE, HELD, DeadlineExceeded), (LATE, LATE, Unavailable)])
+def test_an_error_at_the_deadline_says_what_the_tries_met(
+    echo: str, first: Fault, then: Fault, error: type[ClientError]
+) -> None:
+    with Proxy(echo, [first], always=then) as proxy, connect(proxy.url, deadline_s=1.5, back_off_s=0.01) as client:
+        with pytest.raises(error, match="by the proxy") as raised:
+            client.predict(["a"])
+        assert raised.value.tries > 1
+        assert raised.value.status == (503 if error is Unavailable else None)
+
+
+def test_who_is_not_trusted_is_not_asked_again(echo: str) -> None:
+    no_tls = echo.replace("http:", "https:")
+    with connect(no_tls) as client, pytest.raises(Unavailable, match="WRONG_VERSION_NUMBER") as raised:
+        client.predict(["a"])
+    assert raised.value.tries == 1
+    with connect([no_tls, echo]) as both:
+        for _ in range(2):
+            assert both.predict(["a"]) == ["a"], "another address may be trusted"
+
+
+def test_no_cookie_of_a_server_is_kept(echo: str) -> None:
+    odd = Fault(
+        status=200, headers="set-cookie: \xff\xfe=;;expires=x\r\nset-cookie: a=b\r\n", body=b'{"predictions": [1]}'
+    )
+    with Proxy(echo, [odd]) as proxy, connect(proxy.url) as client:
+        assert client.predict(["a"]) == [1]
+        assert client.predict(["a"]) == ["a"]
+        assert "cookie" not in proxy.seen[1].headers
+
+
+def test_a_password_in_an_address_is_used_and_not_told(echo: str) -> None:
+    with Proxy(echo, [Fault(status=401)]) as proxy, connect(proxy.url.replace("//", "//me:secret@")) as client:
+        with pytest.raises(BadRequest) as raised:
+            client.predict(["a"])
+        assert proxy.seen[0].headers["authorization"].startswith("Basic ")
+        assert "secret" not in f"{raised.value} {raised.value.address} {client!r} {client.ask(['a'])}"
+
+
+def test_one_call_may_hedge_otherwise_but_has_no_budget_or_breaker_of_its_own(echo: str) -> None:
+    with Proxy(echo) as proxy, connect(proxy.url) as client:
+        for _ in range(2):
+            client.predict(["a"])
+        proxy.faults.append(HELD)
+        assert client.predict(["b"], hedge=HedgePolicy(warm=1)) == ["b"]
+        assert len(proxy.seen) == 4
+        assert client.predict(["c"], budget=None, breaker=None) == ["c"]
+        with pytest.raises(BadRequest, match="budget"):
+            client.predict(["c"], budget=BudgetPolicy(burst=1))
+        with pytest.raises(BadRequest, match="breaker"):
+            client.predict(["c"], breaker=True)
 
 
 def test_a_server_that_does_not_answer_is_given_up_at_the_deadline(echo: str) -> None:
@@ -206,6 +279,22 @@ def test_several_addresses_stand_in_for_each_other(echo: str) -> None:
         assert {a.address for a in answers} == {well.url}
         assert max(a.tries for a in answers) == 2
         assert len(sick.seen) < 5, "an address that fails is passed over"
+
+
+def test_a_big_input_is_not_sent_on_to_a_server_that_is_gone(echo: str) -> None:
+    with Proxy(echo, [Fault()], always=GONE) as proxy, connect(proxy.url, deadline_s=1, parallel=2) as client:
+        with pytest.raises(PartialFailure) as raised:
+            client.predict(list(range(1000)), max_rows=1)
+        error = raised.value
+        assert error.predictions in ([0, *([None] * 999)], [None, 1, *([None] * 998)])
+        assert (error.failures[-1].stop, error.failures[-1].error.tries) == (1000, 0)
+        assert "not sent" in str(error.failures[-1].error)
+        assert len(error.failures) <= 4
+        proxy.faults.append(GONE)
+        proxy.always = Fault()
+        with pytest.raises(PartialFailure) as raised:
+            client.predict(list(range(20)), max_rows=1, max_tries=1)
+        assert len(raised.value.failures) == 1, "who asks for one try gets it for all rows"
 
 
 def test_work_goes_where_the_least_is_outstanding(echo: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
     from headrace.client.local import LocalModel
 
-Address = str | Sequence[str]
+Address = str | os.PathLike[str] | Sequence[str]
+_HOST_AND_PORT = re.compile(r"[\w.-]+:[0-9]+(/.*)?")
 
 
 def connect(
@@ -36,7 +39,7 @@ def connect(
     """
     urls, chosen = _urls(address), Options().but(options)
     if urls is None:
-        return Client(_load(str(address), tracking_uri), chosen)
+        return Client(_load(_uri(address), tracking_uri), chosen)
     return Client(lambda: Remote(urls, chosen, verify=verify), chosen)
 
 
@@ -50,14 +53,21 @@ async def aconnect(
     """`connect` for asyncio: the client belongs to the running event loop; a local model loads in a thread."""
     urls, chosen = _urls(address), Options().but(options)
     if urls is None:
-        return AsyncClient(await asyncio.to_thread(_load, str(address), tracking_uri), chosen)
+        return AsyncClient(await asyncio.to_thread(_load, _uri(address), tracking_uri), chosen)
     return AsyncClient(Remote(urls, chosen, verify=verify), chosen)
 
 
 def _urls(address: Address) -> tuple[str, ...] | None:
     """The URLs in `address`, None if it is a model URI."""
     if isinstance(address, str):
+        if _HOST_AND_PORT.fullmatch(address):
+            raise BadRequest(f"{address!r} is not an address; write http://{address}")
         return (address,) if _is_url(address) else None
+    if isinstance(address, os.PathLike):
+        return None
+    given: object = address  # callers without a type checker give anything
+    if not isinstance(given, Sequence) or isinstance(given, (bytes, bytearray)):
+        raise BadRequest(f"an address is a text, a path or a list of texts, got {type(given).__name__}")
     urls = tuple(address)
     if not urls:
         raise BadRequest("no address was given")
@@ -66,8 +76,13 @@ def _urls(address: Address) -> tuple[str, ...] | None:
     return urls
 
 
-def _is_url(text: str) -> bool:
-    return text.startswith(("http://", "https://"))
+def _is_url(text: object) -> bool:
+    return isinstance(text, str) and text[:8].lower().startswith(("http://", "https://"))
+
+
+def _uri(address: Address) -> str:
+    """A model URI; only a single address is one."""
+    return os.fspath(address) if isinstance(address, os.PathLike) else str(address)
 
 
 def _load(uri: str, tracking_uri: str | None) -> LocalModel:

@@ -43,7 +43,8 @@ class Options:
     `max_rows`, `max_bytes`: a larger input is cut, and `parallel` of its parts are in the air at a time.
     `headers`: sent with each request (authentication).
 
-    For one call `budget=None` and `breaker=None` mean that the client's own do not bind it.
+    For one call `budget=None` and `breaker=None` mean that the client's own do not bind it; others it cannot have, for
+    they count over all calls.
     """
 
     deadline_s: float | None = 60.0

@@ -11,12 +11,22 @@ from typing import Any
 from headrace.client.cutting import Part, cut
 from headrace.client.decoding import NotAnAnswer, decode, joined
 from headrace.client.encoding import Payload
-from headrace.client.errors import ClientError, ModelError, PartialFailure, RowsFailed, Unavailable
+from headrace.client.errors import (
+    ClientError,
+    DeadlineExceeded,
+    ModelError,
+    Overloaded,
+    PartialFailure,
+    RowsFailed,
+    Unavailable,
+)
 from headrace.client.options import Options
 from headrace.client.replies import Prediction
 
 Ask = Callable[[Part], Awaitable[Prediction]]
 """Sends one part; the value of what it returns is the answer's body."""
+
+_IN_VAIN = (Unavailable, Overloaded, DeadlineExceeded)
 
 Progress = Callable[[int], None]
 """Told how many more rows are done."""
@@ -44,19 +54,32 @@ async def predict_cut(
 ) -> Prediction:
     """Send the parts that `begin` made, `options.parallel` at a time.
 
-    One failed part does not stop the others: PartialFailure says at the end what is missing. Cancelling ends them all.
+    One failed part does not stop the others: PartialFailure says at the end what is missing. Only where a part was
+    repeated until its deadline in vain nothing more is sent: each further one would take as long. Cancelling ends them
+    all.
     """
     lock = asyncio.Lock()
     done: dict[int, tuple[Part, Prediction | ClientError]] = {}
+    begun = first.stop
+    gone: ClientError | None = None
 
     async def following() -> Part | None:
+        nonlocal begun
         async with lock:
+            if gone is not None:
+                return None
             # In a thread: writing megabytes of JSON would hold up everybody else in this loop.
-            return await asyncio.to_thread(next, rest, None)
+            part = await asyncio.to_thread(next, rest, None)
+            begun = part.stop if part is not None else begun
+            return part
 
     async def work(part: Part | None) -> None:
+        nonlocal gone
         while part is not None:
-            done[part.start] = (part._replace(body=b""), await _one(ask, part, payload))
+            result = await _one(ask, part, payload)
+            done[part.start] = (part._replace(body=b""), result)
+            if isinstance(result, _IN_VAIN) and options.max_tries is None and options.idempotent:
+                gone = result
             progress(part.stop - part.start)
             part = await following()
 
@@ -68,6 +91,9 @@ async def predict_cut(
     except ExceptionGroup as errors:
         # Rows without a JSON form: what was found first is told as it would be of an input in one piece.
         raise errors.exceptions[0] from None
+    if gone is not None and begun < (payload.rows or 0):
+        unsent = type(gone)(f"not sent, for rows before had no answer: {gone.message}", address=gone.address)
+        done[begun] = (Part(begun, payload.rows or 0, b""), unsent)
     return _together([done[start] for start in sorted(done)], payload.rows or 0)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import ssl
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from headrace import __version__
-from headrace.client.addresses import check_address, is_loopback
+from headrace.client.addresses import check_address, is_loopback, without_credentials
 from headrace.client.errors import BadRequest, DeadlineExceeded, Unavailable
 from headrace.client.forms import Forms
 from headrace.client.options import Options
@@ -27,8 +28,6 @@ from headrace.core.hedging import HedgePolicy, Latencies
 from headrace.core.retrying import Budget, may_retry, wait_s
 
 if TYPE_CHECKING:
-    import ssl
-
     import httpx
 
 JSON = "application/json"
@@ -40,7 +39,10 @@ _LEAST_TRY_S = 0.02
 
 @dataclass
 class Call:
-    """One call while it runs. `deadline_s` is a moment of the loop's clock, infinite without a deadline."""
+    """One call while it runs. `met` is the last failure that was not one of time.
+
+    `deadline_s` is a moment of the loop's clock, infinite without a deadline.
+    """
 
     body: bytes
     options: Options
@@ -48,6 +50,7 @@ class Call:
     accept: str = JSON
     tries: int = 0
     failures: int = 0
+    met: Failure | None = None
     tried: frozenset[int] = frozenset()
     address: Address | None = None
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -77,7 +80,8 @@ class Remote:
     ) -> None:
         if not addresses:
             raise BadRequest("no address was given")
-        self.urls = tuple(check_address(address) for address in addresses)
+        self._targets = tuple(check_address(address) for address in addresses)
+        self.urls = tuple(map(without_credentials, self._targets))
         self._options = options
         self._verify = verify
         self._fleet = Fleet(self.urls, options.breaker_policy)
@@ -102,6 +106,7 @@ class Remote:
         """
         if typed is not None:
             return await self._forms.ask(lambda written: self.ask(written, options, accept=accept), body, typed)
+        self._check(options)
         self._client()  # before the clock starts: the first one imports httpx
         call = Call(body, options, time.monotonic(), accept)
         if self._budget is not None:
@@ -110,8 +115,12 @@ class Remote:
             result = await self._round(call)
             if isinstance(result, Outcome):
                 return result
-            if result.final or (result.late and time.monotonic() >= call.deadline_s):
+            if result.final:
                 raise self._error(call, result)
+            if result.late and time.monotonic() >= call.deadline_s:
+                raise self._out_of_time(call, result)
+            if not result.late:
+                call.met = result
             call.failures += 1
             await self._pause(call, result)
 
@@ -132,12 +141,22 @@ class Remote:
         if http is not None:
             await http.aclose()
 
+    def _check(self, options: Options) -> None:
+        """Raise BadRequest for what one call cannot have of its own: what is counted over all calls of a client."""
+        mine = self._options
+        if options.budget not in (None, mine.budget):
+            raise BadRequest("a call cannot have a retry budget of its own, only none; give the budget to connect")
+        if options.breaker_policy not in (None, mine.breaker_policy):
+            raise BadRequest("a call cannot have a circuit breaker of its own, only none; give the breaker to connect")
+
     async def _pause(self, call: Call, failure: Failure) -> None:
         """Wait until the next try may be sent; raises the call's error if there is none."""
         policy = call.options.retry
         now_s = time.monotonic()
         left_s = call.deadline_s - now_s
         if not may_retry(policy, failure.trouble):
+            raise self._error(call, failure)
+        if failure.lasting and not self._fleet.has_other(now_s, call.tried):
             raise self._error(call, failure)
         if policy.max_tries is not None and call.tries >= policy.max_tries:
             raise self._error(call, failure, "no try is left" if policy.max_tries > 1 else "")
@@ -158,7 +177,7 @@ class Remote:
     async def _round(self, call: Call) -> Outcome | Failure:
         """One try, or two where the first is slower than nearly all before it and hedging is on."""
         hedge = call.options.hedge_policy
-        after_s = self._latencies.hedge_after_s() if hedge is not None else None
+        after_s = self._latencies.hedge_after_s(hedge) if hedge is not None else None
         if after_s is None:
             return await self._try(call)
         tries = {asyncio.create_task(self._try(call))}
@@ -183,6 +202,9 @@ class Remote:
     async def _try(self, call: Call) -> Outcome | Failure:
         """Send one request. Raises BadRequest for what httpx will not send, and Unavailable for a closed client."""
         fleet = self._fleet
+        left_s = min(call.deadline_s - time.monotonic(), call.options.try_timeout_s or float("inf"))
+        if left_s <= 0:
+            return Failure.of_time("unsent", "the deadline has passed")
         address = fleet.pick(time.monotonic(), call.tried)
         if address is None and call.options.breaker_policy is None:
             address = min(fleet.addresses, key=lambda a: a.outstanding)
@@ -196,7 +218,7 @@ class Remote:
         call.tries += 1
         settled = False
         try:
-            result = await self._exchange(call, address)
+            result = await self._exchange(call, address, left_s)
             settled = True
         finally:
             if not settled:
@@ -208,14 +230,11 @@ class Remote:
             fleet.worked(address)
         return result
 
-    async def _exchange(self, call: Call, address: Address) -> Outcome | Failure:
+    async def _exchange(self, call: Call, address: Address, left_s: float) -> Outcome | Failure:
         import httpx
 
         options = call.options
         begun_s = time.monotonic()
-        left_s = min(call.deadline_s - begun_s, options.try_timeout_s or float("inf"))
-        if left_s <= 0:
-            return Failure.of_connection("unsent", "the deadline has passed", late=True)
         http = self._client()
         headers = {
             **options.headers,
@@ -228,7 +247,11 @@ class Remote:
         timeout = httpx.Timeout(None, connect=options.connect_timeout_s)
         try:
             request = http.build_request(
-                "POST", f"{address.url}/invocations", content=call.body, headers=headers, timeout=timeout
+                "POST",
+                f"{self._targets[address.index]}/invocations",
+                content=call.body,
+                headers=headers,
+                timeout=timeout,
             )
         except (httpx.InvalidURL, ValueError, TypeError) as error:
             raise BadRequest(f"{address.url}: {error}") from error
@@ -236,9 +259,9 @@ class Remote:
             async with asyncio.timeout(None if left_s == float("inf") else left_s):
                 return await self._answer(http, request, call, address, begun_s)
         except TimeoutError:
-            return Failure.of_connection("lost", f"no answer within {left_s:.3g} s", late=True)
+            return Failure.of_time("lost", f"no answer within {left_s:.3g} s", left_s)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.ProxyError) as error:
-            return Failure.of_connection("unsent", f"no connection: {_reason(error)}")
+            return Failure.of_connection("unsent", f"no connection: {_reason(error)}", lasting=_is_lasting(error))
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             return Failure.of_connection("lost", f"the connection broke before the answer was whole: {_reason(error)}")
         except RuntimeError as error:
@@ -275,9 +298,13 @@ class Remote:
         if self._http is not None and self._loop is not loop:
             raise Unavailable("the client belongs to another event loop; make one in this loop with aconnect")
         if self._http is None:
+            from http.cookiejar import CookieJar, DefaultCookiePolicy
+
             import httpx
 
             self._loop = loop
+            # What a server wants to be told again next time would tie a client to one of several.
+            no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
             self._http = httpx.AsyncClient(
                 # Reading the certificates takes longer than many predictions.
                 verify=self._verify if any(url.startswith("https") for url in self.urls) else False,
@@ -287,8 +314,20 @@ class Remote:
                     max_connections=None, max_keepalive_connections=100, keepalive_expiry=IDLE_CONNECTION_S
                 ),
                 headers={"User-Agent": f"headrace/{__version__}"},
+                cookies=no_cookies,
             )
         return self._http
+
+    def _out_of_time(self, call: Call, late: Failure) -> Any:
+        """The error of a call whose last try its deadline has cut off.
+
+        Where hardly any time was left for that try, what the tries before it met says more.
+        """
+        if call.met is None:
+            return self._error(call, late)
+        if late.given_s < (call.options.deadline_s or 0.0) / 2:
+            return self._error(call, call.met, f"the deadline left only {late.given_s:.3g} s for another try")
+        return self._error(call, late, f"the try before it: {call.met.message}")
 
     def _error(self, call: Call, failure: Failure, why: str = "") -> Any:
         address = call.address.url if call.address else None
@@ -306,6 +345,16 @@ def _is_cut_short(reply: Reply) -> bool:
         json.loads(reply.body)
     except (ValueError, RecursionError):
         return True
+    return False
+
+
+def _is_lasting(error: BaseException) -> bool:
+    """Whether there is no connection because of who answers: a certificate that is not trusted, or no TLS at all."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError) and cause.reason in {"CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER"}:
+            return True
+        cause = cause.__cause__ or cause.__context__
     return False
 
 

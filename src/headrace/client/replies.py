@@ -63,19 +63,27 @@ class Prediction:
 class Failure:
     """One try that failed: what the rules look at (`trouble`), and what a person is told.
 
-    `late`: because time was up. `final`: another try would not even be sent.
+    `late`: because time was up, which was `given_s`. `final`: another try would not even be sent. `lasting`: the same
+    address would fail alike.
     """
 
     trouble: Trouble
     message: str
     request_id: str | None = None
     late: bool = False
+    given_s: float = 0.0
     final: bool = False
+    lasting: bool = False
 
     @staticmethod
-    def of_connection(kind: Kind, message: str, *, late: bool = False, final: bool = False) -> Failure:
+    def of_connection(kind: Kind, message: str, *, final: bool = False, lasting: bool = False) -> Failure:
         """There was no whole answer."""
-        return Failure(Trouble(kind), message, late=late, final=final)
+        return Failure(Trouble(kind), message, final=final, lasting=lasting)
+
+    @staticmethod
+    def of_time(kind: Kind, message: str, given_s: float = 0.0) -> Failure:
+        """There was no whole answer when the `given_s` seconds for it were over."""
+        return Failure(Trouble(kind), message, late=True, given_s=given_s)
 
     @staticmethod
     def of_reply(reply: Reply, now_epoch_s: float) -> Failure:
@@ -126,6 +134,6 @@ def _told(reply: Reply) -> tuple[str, str]:
         if message:
             return str(code or ""), str(message)[:_LONGEST_MESSAGE]
     text = " ".join(reply.body[:400].decode("utf-8", "replace").split())
-    if 300 <= reply.status < 400:
-        text = f"it points to {reply.headers.get('location', 'another address')}: use that address"
+    if location := reply.headers.get("location", "") if 300 <= reply.status < 400 else "":
+        text = f"it points to {location}: use that address"
     return "", f"the server answered {reply.status}{': ' if text else ''}{text}"

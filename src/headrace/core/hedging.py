@@ -44,10 +44,14 @@ class Latencies:
         if len(self._recent) > self._policy.window:
             del self._sorted[bisect_left(self._sorted, self._recent.popleft())]
 
-    def hedge_after_s(self) -> float | None:
-        """Return after how many seconds a copy is sent; None while too little is known."""
+    def hedge_after_s(self, policy: HedgePolicy | None = None) -> float | None:
+        """Return after how many seconds a copy is sent; None while too little is known.
+
+        `policy` None stands for its own; of another one, the window is not looked at.
+        """
+        asked = policy or self._policy
         count = len(self._sorted)
-        if count < self._policy.warm:
+        if count < asked.warm:
             return None
-        rank = min(count - 1, int(self._policy.quantile * count))
-        return max(self._policy.least_s, self._sorted[rank])
+        rank = min(count - 1, int(asked.quantile * count))
+        return max(asked.least_s, self._sorted[rank])

@@ -10,6 +10,7 @@ server is given time, and all calls of a client together repeat only a share of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
@@ -99,7 +100,9 @@ def parse_retry_after(value: str | None, now_epoch_s: float) -> float | None:
     if text.isascii() and text.isdigit():
         return float(text)
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now_epoch_s)
+        when = parsedate_to_datetime(text)
+        # A date without a zone, as asctime writes it, is GMT too.
+        return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now_epoch_s)
     except ValueError:
         return None
 

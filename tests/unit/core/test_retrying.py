@@ -75,6 +75,7 @@ def test_retry_after_in_seconds(value: str | None, seconds: float | None) -> Non
 def test_retry_after_as_a_date() -> None:
     assert parse_retry_after(formatdate(1_000_010, usegmt=True), 1_000_000) == 10
     assert parse_retry_after(formatdate(999_990, usegmt=True), 1_000_000) == 0
+    assert parse_retry_after("Mon Jan 12 13:46:50 1970", 1_000_000) == 10, "as asctime writes it: GMT, wherever we are"
 
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.booleans()), max_size=200))
