@@ -97,6 +97,14 @@ def test_only_the_models_ports_are_open_to_other_machines() -> None:
             assert one.startswith("127.0.0.1:") or one.rpartition(":")[2] in models, (name, one)
 
 
+def test_mlflow_answers_to_the_port_that_it_is_moved_to() -> None:
+    (published,) = SERVICES["mlflow"]["ports"]
+    port = published.removeprefix("127.0.0.1:").rpartition(":")[0]
+    assert port == "${MLFLOW_PORT:-5050}"
+    hosts = SERVICES["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    assert {f"localhost:{port}", f"127.0.0.1:{port}"} <= set(hosts)
+
+
 def test_the_prometheus_of_compose_is_the_other_with_another_target() -> None:
     here, there = (yaml.safe_load((DEPLOY / "prometheus" / f"{n}.yaml").read_text()) for n in ("compose", "prometheus"))
     admin = compose_config().admin
