@@ -51,8 +51,12 @@ nightly: install ## the tests that 'make test' leaves out: minutes each, and 10,
 	@HEADRACE_DIFFERENTIAL_EXAMPLES=10000 $(BIN)/python -m pytest --timeout 3600 tests/properties/test_scoring.py
 
 .PHONY: test-containers
-test-containers: install ## the images with a real Docker: health, draining, faults, limits; minutes. ARGS=--pull, --keep
+test-containers: install ## the images and the compose stack with a real Docker; minutes. ARGS=--pull, --keep, --seconds=N
 	@$(BIN)/python deploy/test/run $(ARGS)
+
+.PHONY: manifests
+manifests: install ## the Kubernetes manifests by the schemas of Kubernetes' API (Kustomize's and the operator's are not there)
+	@$(BIN)/uv tool run --quiet --from kubernetes-validate==1.37.0 kubernetes-validate --strict $(wildcard deploy/kubernetes/*.yaml)
 
 .PHONY: fuzz
 fuzz: install ## feed the data port and the wire with what coverage finds, a minute each

@@ -27,6 +27,8 @@ def shell(tmp_path: Path, environ: dict[str, str]) -> Run:
             capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
         assert done.returncode == code, (done.stdout, done.stderr)
+        with (tmp_path / "log").open("a", encoding="utf-8") as log:
+            log.write(done.stderr)
         return done.stdout if code == 0 else done.stdout + done.stderr
 
     return run
@@ -34,14 +36,15 @@ def shell(tmp_path: Path, environ: dict[str, str]) -> Run:
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """The package of a model that asks for three wheels of no substance."""
+    """The package of two models that ask for the same three wheels of no substance."""
     wheels = tmp_path / "index"
     for name in ("mlflow", "numpy", "pandas"):
         wheel(wheels, name, "1.0")
-    uri = str(record(tmp_path / "topic", platform.python_version(), ["mlflow==1.0", "numpy", "pandas"]))
+    wanted = ["mlflow==1.0", "numpy", "pandas"]
+    topic, mood = (str(record(tmp_path / n, platform.python_version(), wanted)) for n in ("topic", "mood"))
     run = shell(tmp_path, offline(wheels, HEADRACE_HOME=str(tmp_path / "home")))
-    assert "topic: " in run("package", "-m", uri, "-o", "package")
-    assert "is not empty" in run("package", "-m", uri, "-o", "package", code=2)
+    assert "mood: " in run("package", "-m", topic, "-m", mood, "-o", "package")
+    assert "is not empty" in run("package", "-m", topic, "-o", "package", code=2)
     wheel(wheels, "numpy", "1.1")  # what comes later into the index changes nothing
     return tmp_path / "package"
 
@@ -51,7 +54,10 @@ def nowhere(tmp_path: Path, home: str) -> dict[str, str]:
 
 
 def test_a_package_holds_everything(package: Path, tmp_path: Path) -> None:
-    manifest = json.loads((package / "package.json").read_text())["models"]["topic"]
+    told = json.loads((package / "package.json").read_text())["models"]
+    manifest = told["topic"]
+    assert told["mood"]["environment"] == manifest["environment"]
+    assert (tmp_path / "log").read_text().count("gathering wheels") == 1  # one environment is gathered once
     lock = (package / "wheels" / f"{manifest['environment']}.txt").read_text()
     assert [line.split(" --hash=sha256:")[0] for line in lock.splitlines()] == [
         "mlflow==1.0",

@@ -18,6 +18,7 @@ from headrace.config import environment
 from headrace.config.tree import Config
 from headrace.core.errors import UsageError
 from headrace.core.identity import safe_name
+from headrace.environments.building import lock_file
 from headrace.environments.preparing import Environments
 from headrace.environments.store import Environment
 from headrace.environments.wheels import gather
@@ -106,8 +107,9 @@ def _fill(
     models: dict[str, Any] = {}
     for name, (label, path, built) in brought.items():
         model = config.models[name]
-        log.info("gathering wheels", model=name, environment=built.digest, packages=len(built.packages))
-        gather(built, path, into / "wheels", environ, sources=config.environments.source_builds)
+        if not lock_file(into / "wheels", built.digest).exists():  # else another model has the same environment
+            log.info("gathering wheels", model=name, environment=built.digest, packages=len(built.packages))
+            gather(built, path, into / "wheels", environ, sources=config.environments.source_builds)
         # The last part of the path is the version that clients, metrics and the status name.
         place = Path("models") / name / safe_name(label.rpartition("/")[2])
         shutil.copytree(path, into / place)
