@@ -107,7 +107,7 @@ def test_a_supervisor_whose_loop_hangs_ends_with_everything(registry: str, tmp_p
         os.set_blocking(writing, True)
         os.kill(next(p.pid for p in family if "headrace.gateway" in " ".join(p.cmdline())), signal.SIGKILL)
         assert process.wait(30) == 70
-        _, left = psutil.wait_procs(family, timeout=10)
+        _, left = psutil.wait_procs(family, timeout=60)
         assert left == []
     finally:
         process.kill()

@@ -143,7 +143,7 @@ def test_nothing_survives_the_supervisor(registry: str, tmp_path: Path) -> None:
         busy.start()
         until(lambda: any(p.is_running() for p in family), "the family")
         one.process.kill()
-        _, left = psutil.wait_procs(family, timeout=10)
+        _, left = psutil.wait_procs(family, timeout=60)
         assert left == []
         busy.join()
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 import msgspec
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 class Reply(NamedTuple):

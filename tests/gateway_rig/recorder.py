@@ -16,7 +16,7 @@ import msgspec
 
 from headrace.core import framing, messages, records
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 ROOT = Path(__file__).resolve().parents[2]
 
 

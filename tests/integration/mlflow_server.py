@@ -17,7 +17,7 @@ import psutil
 from tests.integration.serving import ask, until
 
 _SCRIPT = Path(__file__).with_name("build_pair.py")
-_PATIENCE_S = 110.0
+_PATIENCE_S = 150.0
 _ENVIRON = {
     "MLFLOW_DISABLE_AGENT_HINT": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a dozen processes that no test needs

@@ -20,7 +20,7 @@ import psutil
 import yaml
 
 HEADRACE = str(Path(sys.executable).with_name("headrace"))
-PATIENCE_S = 60.0
+PATIENCE_S = 150.0
 JSON = {"Content-Type": "application/json"}
 
 

@@ -51,7 +51,7 @@ def mlflow_server(client_registry: str, tmp_path_factory: pytest.TempPathFactory
         for one in [*family, psutil.Process(process.pid)]:
             one.kill()
         process.wait()
-        psutil.wait_procs(family, timeout=10)
+        psutil.wait_procs(family, timeout=60)
 
 
 def test_mlflows_own_server_is_served_as_well(mlflow_server: str, client_server: Serving) -> None:

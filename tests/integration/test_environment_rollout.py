@@ -99,7 +99,7 @@ def test_the_old_version_serves_on_and_the_status_says_why(registry: str, versio
         until(started.exists, "the next build to start")
         builders = one.processes("headrace.environments")
         assert one.stop(signal.SIGINT) == 0
-        assert psutil.wait_procs(builders, timeout=10)[1] == []
+        assert psutil.wait_procs(builders, timeout=60)[1] == []
 
 
 @pytest.mark.filterwarnings("ignore")  # as above

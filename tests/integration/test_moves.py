@@ -15,9 +15,8 @@ from tests.integration.serving import Serving, ask, serving, until
 from tests.integration.swarm import Swarm
 
 TEXT = {"inputs": ["good great happy"]}
-_PATIENCE_S = (
-    240.0  # for one move: a load of scikit-learn beside 64 clients can take a minute where others work as well
-)
+# For one move: a load of scikit-learn beside 64 clients can take a minute where others work as well.
+_PATIENCE_S = 240.0
 
 
 def config(uri: str, alias: str, **more: Any) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def test_watching_shows_what_is_new_until_it_is_ended(one: Serving) -> None:
         for _ in range(2):
             assert json.loads(watching.stdout.readline())["models"][1]["name"] == "mood"
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(20) == 130
+        assert watching.wait(60) == 130
     finally:
         watching.kill()
         watching.wait()

@@ -163,7 +163,7 @@ def test_many_that_bring_the_same_content_at_once_all_find_it_whole(tmp_path: Pa
 
     def download(directory: Path) -> Path:
         made = writes(MODEL)(directory)
-        together.wait(10)
+        together.wait(60)
         return made
 
     def add(number: int) -> str:

@@ -206,7 +206,7 @@ def test_a_cancelled_stream_is_closed_and_the_connection_goes_on(server: Server,
     peer.ask(4, b"s-forever")
     assert peer.frame().kind == wire.STREAM_HEAD
     peer.socket.sendall(wire.encode_cancel(4) + wire.encode_cancel(99))
-    assert server.scorer.closed.wait(10)
+    assert server.scorer.closed.wait(60)
     peer.ask(5, b"a")
     frame = peer.frame()
     while frame.kind == wire.STREAM_CHUNK:
@@ -222,7 +222,7 @@ def test_batches_are_answered_while_a_stream_runs(server: Server, peer: Peer) ->
         peer.ask(i, b"a")
         assert peer.bodies() == [b"A"]
     streaming.socket.close()
-    assert server.scorer.closed.wait(10)
+    assert server.scorer.closed.wait(60)
 
 
 def test_stopping_answers_what_was_received(server: Server) -> None:
