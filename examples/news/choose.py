@@ -57,6 +57,8 @@ def sentiment_candidates() -> dict[str, sentiment_model.SentimentSettings]:
         "chosen": chosen,
         "penalty 2": replace(chosen, penalty=2.0),
         "penalty 8": replace(chosen, penalty=8.0),
+        "neutral weighs no more": replace(chosen, neutral_weight=1.0),
+        "neutral weighs 1.6": replace(chosen, neutral_weight=1.6),
         "no neutral sentences": replace(chosen, neutral_sentences=0),
         "letters and digits only": replace(chosen, features=replace(words, token_pattern=r"(?u)\b\w\w+\b")),
         "single words": replace(chosen, features=replace(words, longest_phrase=1)),

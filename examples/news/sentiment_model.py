@@ -30,11 +30,13 @@ FEATURES: Final = WordFeatures(token_pattern=r"(?u)\w[\w']*|[!?]+|[:;=][-']?[)(D
 class SentimentSettings:
     """What may be chosen. The defaults are what `python -m news.choose` spoke for.
 
-    `penalty` is LogisticRegression's C. `neutral_sentences` of headline words teach that 'news' alone is neutral.
+    `penalty` is LogisticRegression's C. A neutral text, of which there are few, counts `neutral_weight` times.
+    `neutral_sentences` of headline words teach that 'news' alone is neutral.
     """
 
     features: WordFeatures = FEATURES
     penalty: float = 4.0
+    neutral_weight: float = 1.3
     neutral_sentences: int = 300
 
 
@@ -61,5 +63,6 @@ def train_sentiment_model(
     charged = {word.text for word in words}
     plain = replace(vocabulary, fillers=tuple(word for word in vocabulary.fillers if word not in charged))
     neutral = neutral_sentences(plain, count=settings.neutral_sentences, rng=rng)
-    classifier = LogisticRegression(C=settings.penalty, fit_intercept=False, max_iter=MOST_ROUNDS)
+    weights = {"negative": 1.0, "neutral": settings.neutral_weight, "positive": 1.0}
+    classifier = LogisticRegression(C=settings.penalty, class_weight=weights, fit_intercept=False, max_iter=MOST_ROUNDS)
     return train(settings.features, classifier, [*learn, *words, *neutral])
