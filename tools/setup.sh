@@ -39,7 +39,8 @@ fi
 
 # --- uv, by pip --------------------------------------------------------------------------------------------
 awk '/^[^ #]/ { on = /^uv==/ } on' constraints.txt >"$venv/uv.txt"
-"$bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$venv/uv.txt"
+"$bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$venv/uv.txt" ||
+    die "pip could not fetch uv. Check the network and pip's settings, and run the same again: it goes on from here"
 
 # --- the rest, by uv, which does not read pip's settings by itself -----------------------------------------
 settings=$("$bin/python" -m pip config list) # lines like global.index-url='...', those of the environment first
@@ -83,6 +84,7 @@ uv_install() {
 
 say "Installing the pinned packages (about 230 MB to download the first time)"
 # Compiled now: where PYTHONDONTWRITEBYTECODE is set, every process would compile mlflow anew, 3 s each time.
-uv_install --require-hashes --compile-bytecode --requirement constraints.txt
+uv_install --require-hashes --compile-bytecode --requirement constraints.txt ||
+    die "uv could not install the packages. Run the same again: what was fetched is not fetched again"
 uv_install --quiet --no-deps --no-build-isolation --editable .
 say "Ready: $2/bin/headrace"
