@@ -102,6 +102,21 @@ for name in ("all-one", "all-two"):
 """
 
 
+_ANEW = """
+import sys, warnings
+warnings.filterwarnings("ignore")
+import mlflow
+from mlflow import MlflowClient
+mlflow.set_tracking_uri(sys.argv[1])
+client = MlflowClient()
+source = client.get_model_version("shifty", "6")
+client.delete_registered_model("all-two")
+client.create_registered_model("all-two")
+client.create_model_version("all-two", source.source, source.run_id, model_id=source.source.removeprefix("models:/"))
+client.set_registered_model_alias("all-two", "wild", "1")
+"""
+
+
 @pytest.fixture(scope="module")
 def many(registry: str) -> None:
     done = subprocess.run([sys.executable, "-c", _SETUP, registry], capture_output=True, text=True, check=False)
@@ -138,3 +153,7 @@ def test_every_model_with_an_alias_comes_and_goes(moves: Registry, tmp_path: Pat
         assert ask(f"{base}/models/all-two/invocations", TEXT).status == 404
         moves.point("all-two", "wild", "1")
         until(lambda: served(base).get("all-two"), "it to come back")
+        # Another model by the same name, its only version called 1 as well: within one poll, or over two.
+        done = subprocess.run([sys.executable, "-c", _ANEW, moves.uri], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        until(lambda: b"v6" in ask(f"{base}/models/all-two/invocations", TEXT).body, "the new model")

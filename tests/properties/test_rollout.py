@@ -47,12 +47,15 @@ class Rollouts(RuleBasedStateMachine):
                 assert self.heard or identity == self.rollout.held, "a guess serves before the registry was asked"
                 self.served = True
 
-    @rule(version=VERSIONS)
-    def guess(self, version: str) -> None:
+    @rule(version=VERSIONS, ready=st.booleans())
+    def guess(self, version: str, *, ready: bool) -> None:
         likely = self.rollout.likely(version)
         assert likely not in self.sent_back
         if likely is not None:
             self.do(self.rollout.guess(likely, self.now_s))
+        for _ in UP if ready else ():
+            if self.rollout.candidate is not None:
+                self.candidate_progresses()
 
     @rule(version=VERSIONS)
     def registry_points(self, version: str) -> None:

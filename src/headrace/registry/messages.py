@@ -32,7 +32,10 @@ class List(msgspec.Struct, frozen=True, tag=True):
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """Registered names and the version that the alias points at; `more`: there are others beyond the bound."""
+    """Registered names, and what the alias points at; `more`: there are others beyond the bound.
+
+    Equal texts mean the same version: a model that was deleted and made anew has others, whatever they are called.
+    """
 
     versions: dict[str, str]
     more: bool = False

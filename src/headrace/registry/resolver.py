@@ -79,7 +79,9 @@ class Resolver:
         try:
             while True:
                 page = self._ask().search_registered_models(max_results=_PAGE, order_by=["name ASC"], page_token=token)
-                versions |= {m.name: str(m.aliases[alias]) for m in page if alias in m.aliases}
+                versions |= {
+                    m.name: f"{m.aliases[alias]} of {m.creation_timestamp}" for m in page if alias in m.aliases
+                }
                 token = page.token
                 if not token or len(versions) > at_most:
                     break
