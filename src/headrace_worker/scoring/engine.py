@@ -25,7 +25,7 @@ MAX_KNOWN_ANSWERS = 4096
 
 MAX_KNOWN_CHARACTERS = 256
 
-CHECK_NS = 50_000_000
+CHECK_NS = 500_000_000
 """After this long no further request of a call is checked: a slow model is got to know over several calls."""
 
 _PLAIN = frozenset((str, int, float, bool, type(None)))

@@ -1,7 +1,6 @@
 """Which requests share a predict call, and what happens when that goes wrong."""
 
 import json
-import time
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from mlflow.types import ColSpec, ParamSpec, Schema
 
 from headrace_worker import scoring, wire
+from headrace_worker.scoring import engine
 from headrace_worker.scoring.evidence import CHECKS
 from tests.unit.worker.models import NUMBER, TEXT, Impl, ask, ask_for_notes, error, load, predictions, texts
 
@@ -20,6 +20,11 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 def upper(data: Any, _params: Any) -> Any:
     return [text.upper() for text in data["text"]]
+
+
+@pytest.fixture(autouse=True)
+def _however_slow_this_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "CHECK_NS", 600_000_000_000)
 
 
 def trusted(predict: Any, inputs: Schema | None, *requests: Any, **options: Any) -> tuple[scoring.Scorer, Impl]:
@@ -138,17 +143,20 @@ def test_a_model_that_comes_to_depend_on_the_company_is_found_out_later(caplog: 
     assert [predictions(answer) for answer in ask(scorer, *requests[:2])] == [[1], [1]]
 
 
-def test_checking_costs_a_slow_model_little_time_in_a_call() -> None:
-    def slow(data: Any, _params: Any) -> Any:
-        time.sleep(0.02)
-        return [0] * len(data)
-
-    scorer, impl = load(slow, NUMBER)
+def test_a_model_that_is_slow_is_checked_once_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer, impl = load(lambda data, _: [7] * len(data), NUMBER)
     requests = [{"inputs": [float(i)]} for i in range(50)]
     ask(scorer, requests[0])
-    impl.calls.clear()
-    ask(scorer, *requests)
-    assert len(impl.calls) <= 4
+    monkeypatch.setattr(engine, "CHECK_NS", 0)  # whatever the time is, this call has taken too long
+    sizes: list[int] = []
+    for _ in range(CHECKS + 1):
+        impl.calls.clear()
+        ask(scorer, *requests)
+        sizes = [len(call) for call in impl.calls]
+        if sizes == [50]:
+            break
+        assert sizes == [50, 1]
+    assert sizes == [50]
 
 
 def test_an_answer_without_rows_is_never_merged() -> None:
