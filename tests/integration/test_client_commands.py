@@ -190,7 +190,7 @@ def test_predict_texts_and_lines(client_server: Serving) -> None:
     failed = run("predict", "-a", echo, "raise")
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr.startswith("headrace: Encountered an unexpected error while evaluating the model")
-    gone = run("predict", "-a", nobody(), "a", "--deadline", "0.5")
+    gone = run("predict", "-a", nobody(), "a", "--deadline", "2")
     assert gone.returncode == 1
     assert "no connection" in gone.stderr
 
@@ -275,6 +275,22 @@ def test_a_killed_run_goes_on_where_it_was(client_server: Serving, tmp_path: Pat
         assert len(proxy.seen) == 13, "what was done is not asked again"
     assert output.read_bytes() == wanted.read_bytes()
     assert not journal.exists()
+
+
+def test_an_interrupt_does_not_wait_for_what_is_in_the_air(client_server: Serving, tmp_path: Path) -> None:
+    source = tmp_path / "in.txt"
+    source.write_text("a\nb\n", encoding="utf-8")
+    with Proxy(client_server.url("echo"), always=Fault(hold_s=HANG)) as proxy:
+        command = [HEADRACE, "predict", "-a", proxy.url, "-i", str(source), "--chunk-rows", "1", "--deadline", "1000"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            until(lambda: len(proxy.seen) == 2, "the requests")
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        assert (process.returncode, out) == (130, "")
+        assert "Traceback" not in err
 
 
 def test_rows_that_cannot_be_predicted_are_named_and_the_rest_is_kept(client_server: Serving, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -133,7 +134,10 @@ def _told(reply: Reply) -> tuple[str, str]:
         code, message = value.get("error_code"), value.get("message", value.get("detail"))
         if message:
             return str(code or ""), str(message)[:_LONGEST_MESSAGE]
-    text = " ".join(reply.body[:400].decode("utf-8", "replace").split())
+    text = reply.body[:2000].decode("utf-8", "replace")
+    if reply.headers.get("content-type", "").lower().startswith("text/html"):  # a proxy's page
+        text = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
+    text = " ".join(text.split())[:400]
     if location := reply.headers.get("location", "") if 300 <= reply.status < 400 else "":
         text = f"it points to {location}: use that address"
     return "", f"the server answered {reply.status}{': ' if text else ''}{text}"

@@ -71,6 +71,12 @@ def test_what_an_error_tells() -> None:
     assert error(500, b"\xff[" * 10_000).message
 
 
+def test_a_proxys_page_is_told_as_text() -> None:
+    page = b"<html><head><style>a { b }</style><title>502 Bad Gateway</title></head><body>nginx<br/></body></html>"
+    failure = Failure.of_reply(Reply(502, {"content-type": "text/html; charset=utf-8"}, page), 0)
+    assert failure.message == "the server answered 502: 502 Bad Gateway nginx"
+
+
 def test_a_partial_failure_can_be_sent_to_another_process() -> None:
     failure = PartialFailure((RowsFailed(2, 4, error(500)), RowsFailed(8, 9, error(503))), [1, 2, None, None], 9)
     copy = pickle.loads(pickle.dumps(failure))  # noqa: S301 - our own

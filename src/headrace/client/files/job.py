@@ -27,20 +27,20 @@ def answers(
 ) -> Iterator[tuple[Chunk, list[Any] | ClientError]]:
     """Yield each chunk with its predictions or why there are none, as they are done, at most `parallel` in the air.
 
-    Closing this waits for what is in the air. A chunk whose model does not answer once for each row is a ModelError.
+    Closing this waits for nothing: what is in the air ends when the caller's client is closed. A chunk whose model does
+    not answer once for each row is a ModelError.
     """
-    with ThreadPoolExecutor(parallel, thread_name_prefix="headrace-predict") as pool:
-        flying: dict[Future[Any], Chunk] = {}
-        try:
-            for chunk in chunks:
-                flying[pool.submit(predict, chunk.inputs)] = chunk
-                if len(flying) >= parallel:
-                    yield from _landed(flying)
-            while flying:
+    pool = ThreadPoolExecutor(parallel, thread_name_prefix="headrace-predict")
+    flying: dict[Future[Any], Chunk] = {}
+    try:
+        for chunk in chunks:
+            flying[pool.submit(predict, chunk.inputs)] = chunk
+            if len(flying) >= parallel:
                 yield from _landed(flying)
-        finally:
-            for future in flying:
-                future.cancel()
+        while flying:
+            yield from _landed(flying)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def in_order(found: Iterator[tuple[Chunk, list[Any] | ClientError]]) -> Iterator[tuple[Chunk, list[Any]]]:
