@@ -77,9 +77,15 @@ def test_compose_starts_in_the_order_of_health() -> None:
     assert SERVICES["check"]["depends_on"] == {"headrace": {"condition": "service_healthy"}}
 
 
-def test_an_image_of_ours_is_built_and_not_looked_for_in_a_registry() -> None:
-    for name, service in SERVICES.items():
-        assert ("build" in service) == service["image"].startswith("headrace"), name
+def test_an_image_of_ours_is_built_once_and_not_looked_for_in_a_registry() -> None:
+    # Compose labels what it builds with the service's name: built for two services, one image is not the other, and a
+    # second `up` replaces the containers of what was built first.
+    ours = {name: service for name, service in SERVICES.items() if service["image"].startswith("headrace")}
+    assert {name for name, service in SERVICES.items() if "build" in service} <= ours.keys()
+    for image in {service["image"] for service in ours.values()}:
+        users = [service for service in ours.values() if service["image"] == image]
+        assert sum("build" in service for service in users) == 1, image
+        assert all("build" in service or service["pull_policy"] == "never" for service in users), image
 
 
 def test_compose_publishes_what_headrace_serves_and_waits_for_its_draining() -> None:
