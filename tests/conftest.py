@@ -62,7 +62,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
     directory = tmp_path_factory.mktemp("registry")
     script = Path(__file__).parent / "integration" / "build_registry.py"
     done = subprocess.run(
-        [sys.executable, str(script), str(directory)], capture_output=True, text=True, check=False, timeout=110
+        [sys.executable, str(script), str(directory)], capture_output=True, text=True, check=False, timeout=280
     )
     assert done.returncode == 0, done.stderr
     return f"sqlite:///{directory / 'mlflow.db'}"

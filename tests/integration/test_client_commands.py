@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(300)  # the server of all starts in one of them
 def run(*arguments: object, stdin: str = "", environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [HEADRACE, *map(str, arguments)],
-        input=stdin, capture_output=True, text=True, check=False, timeout=110, env={**os.environ, **(environ or {})},
+        input=stdin, capture_output=True, text=True, check=False, timeout=280, env={**os.environ, **(environ or {})},
     )  # fmt: skip
 
 
@@ -198,7 +198,7 @@ def test_predict_texts_and_lines(client_server: Serving) -> None:
 def test_predict_says_what_is_wrong_with_the_standard_streams(client_server: Serving) -> None:
     def shell(line: str) -> subprocess.CompletedProcess[str]:
         command = f'set -o pipefail; p() {{ "{HEADRACE}" predict -a {client_server.url("echo")} "$@"; }}; {line}'
-        return subprocess.run(["/bin/bash", "-c", command], capture_output=True, text=True, check=False, timeout=110)
+        return subprocess.run(["/bin/bash", "-c", command], capture_output=True, text=True, check=False, timeout=280)
 
     for line, code, says in [
         (r"printf 'a\n\xff\n' | p", 2, "the standard input is not UTF-8"),

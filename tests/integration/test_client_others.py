@@ -153,7 +153,7 @@ def test_mlflow_models_predict_style_input_files_are_answered(
             "import mlflow,sys; mlflow.models.predict('models:/table/1', input_path=sys.argv[1], env_manager='local')",
             str(file),
         ],
-        capture_output=True, text=True, check=False, timeout=110,
+        capture_output=True, text=True, check=False, timeout=280,
         env={**os.environ, "MLFLOW_TRACKING_URI": client_registry},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
