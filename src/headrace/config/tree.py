@@ -36,8 +36,8 @@ class Registry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     tracking_uri: str | None = None
     registry_uri: str | None = None
-    poll_s: Annotated[float, Meta(ge=0.1)] = 5.0
-    timeout_s: Positive = 10.0
+    poll_s: Annotated[float, Meta(ge=0.1, le=86_400)] = 5.0
+    timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 10.0
     webhook_secret: NonEmpty | None = None
 
 
@@ -75,11 +75,16 @@ class Errors(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Batch(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`batch:` how many requests become one predict; `max_rows: 1` turns it off."""
+    """`batch:` how many requests become one predict; `max_rows: 1` turns it off.
+
+    `tolerance`: how far a float of a shared predict may be from what the request alone gets, as a share of it (below 1:
+    the difference). 0: answers are the same to the byte, and a model whose are not is asked once for each request.
+    """
 
     max_rows: Count = BatchOptions().max_rows
     max_bytes: Count = BatchOptions().max_bytes
     max_delay_ms: Annotated[float, Meta(ge=0)] = 0.0
+    tolerance: Annotated[float, Meta(ge=0, lt=1)] = 0.0
 
 
 class Queue(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

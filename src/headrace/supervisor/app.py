@@ -263,6 +263,7 @@ class Supervisor:
         options: dict[str, Any] = {
             "errors": (model.errors or self.config.errors).mode,
             "max_rows": model.batch.max_rows,
+            "tolerance": model.batch.tolerance,
             "max_inflated_bytes": self.config.gateway.max_body_bytes,
         }
         if model.config is not None:

@@ -172,7 +172,11 @@ class ServedModel:
             pool=current.key if current else None,
             reason="" if self.ready else self.why_not(),
             timeout_s=config.timeout_s,
-            batch=BatchOptions(**_fields(config.batch)),
+            batch=BatchOptions(
+                max_rows=config.batch.max_rows,
+                max_bytes=config.batch.max_bytes,
+                max_delay_ms=config.batch.max_delay_ms,
+            ),
             queue=queue_options(config.queue),
             cache=CacheOptions(**_fields(config.cache)) if config.cache else None,
             errors="strict" if self._errors_mode == "strict" else "mlflow",

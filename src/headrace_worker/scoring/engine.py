@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace_worker import wire
 from headrace_worker.scoring import rows, shapes
+from headrace_worker.scoring.nearness import near
 from headrace_worker.scoring.output import scalar_texts
 from headrace_worker.scoring.predicting import guarded_predict
 from headrace_worker.scoring.refusal import JSON
@@ -62,6 +63,7 @@ class Engine:
         evidence: Evidence,
         *,
         max_rows: int,
+        tolerance: float,
         finish: Callable[[Any, Share], wire.Answer],
         fail: Callable[[Share, Exception, bool], wire.Answer],
     ) -> None:
@@ -70,6 +72,7 @@ class Engine:
         self._encoder = encoder
         self._evidence = evidence
         self._max_rows = max_rows
+        self._tolerance = tolerance
         self._finish = finish
         self._fail = fail
         self._known: dict[str, wire.Answer] = {}
@@ -154,7 +157,7 @@ class Engine:
         for share in shares[-count:]:
             merged_answer = answers[share.place]
             self._alone(share, answers, clock)
-            if answers[share.place] != merged_answer:
+            if not near(answers[share.place], merged_answer, self._tolerance):
                 self._evidence.refuse("the answer to a request depends on the other rows of the call")
                 return False
             self._evidence.checked(shape)
@@ -208,7 +211,7 @@ class Engine:
         alone = None if raw is None else rows.table(raw, self._encoder.jsonable)
         if alone is None:
             return
-        if answers[share.place].body != merged_answer.body:
+        if not near(answers[share.place], merged_answer, self._tolerance):
             self._evidence.refuse("the form of an answer depends on the other rows of the call")
             return
         kinds = {column.kind for column in alone.columns}

@@ -15,6 +15,7 @@ class ScoringOptions:
     `errors` is ``mlflow`` (status and body as `mlflow models serve` gives them) or ``strict`` (4xx only for
     the caller's faults, 500 for the model's, no stack trace). `max_rows` bounds the rows of one predict call
     that holds several requests; 1 turns merging off; one request is never cut, however many rows it has.
+    `tolerance` is how far a float of a merged answer may be from what the request alone gets, see `nearness.near`.
     `max_inflated_bytes` bounds a body after decompression, `max_nesting` the depth of its JSON arrays and
     objects, `max_integer_digits` the digits of one integer. `model_config` is a JSON object that overrides
     the model's own configuration (MLflow's SERVING_MODEL_CONFIG); None leaves it as it is.
@@ -22,6 +23,7 @@ class ScoringOptions:
 
     errors: str = MLFLOW_ERRORS
     max_rows: int = 256
+    tolerance: float = 0.0
     max_inflated_bytes: int = 64 * 1024 * 1024
     max_nesting: int = 500
     max_integer_digits: int = 4300

@@ -58,6 +58,7 @@ class Scorer:
             self.encoder,
             self.evidence,
             max_rows=options.max_rows,
+            tolerance=options.tolerance,
             finish=self._finish,
             fail=self._fail,
         )

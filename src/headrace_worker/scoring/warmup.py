@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from headrace_worker import wire
 from headrace_worker.scoring import shapes
 from headrace_worker.scoring.example import read_example
+from headrace_worker.scoring.nearness import near
 
 if TYPE_CHECKING:
     from headrace_worker.scoring.scorer import Scorer
@@ -52,11 +54,11 @@ def _probe(scorer: Scorer, example: bytes) -> None:
     if share is None or scorer.evidence.unmergeable is not None:
         return
     singles = [_one_row(request, share, i % share.rows) for i in range(PROBE_ROWS)]
-    alone = [_score(scorer, [single])[0].body for single in singles]
-    together = [answer.body for answer in _score(scorer, singles)]
+    alone = [_score(scorer, [single])[0] for single in singles]
+    together = _score(scorer, singles)
     if not scorer.evidence.is_exact(share.kind.shape):
         scorer.evidence.refuse(scorer.evidence.news or "the example was not answered row by row")
-    elif alone != together:
+    elif not all(map(near, alone, together, repeat(scorer.options.tolerance))):
         scorer.evidence.refuse("the answer to a row of the example depends on the other rows of the call")
 
 

@@ -71,6 +71,8 @@ def test_defaults_hold_where_nothing_is_said() -> None:
             "models.a.environment",
             "'extact' is none of: compatible, exact, local",
         ),
+        ({**GOOD, "registry": {"poll_s": float("inf")}}, "registry.poll_s", "<= 86400"),
+        ({**GOOD, "registry": {"timeout_s": float("nan")}}, "registry.timeout_s", "expected float > 0"),
         (
             {**GOOD, "log": {"format": 5}},
             "log.format",

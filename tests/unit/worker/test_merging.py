@@ -128,6 +128,21 @@ def test_a_model_whose_answers_depend_on_their_company_is_found_out_without_an_e
         assert [answer.body for answer in ask(scorer, *TABLES)] == wanted
 
 
+def test_a_model_that_rounds_otherwise_in_company_is_merged_where_that_is_accepted() -> None:
+    alone, _ = load(lambda data, _: data.to_numpy() @ WEIGHTS, COLUMNS, max_rows=1)
+    scorer, impl = trusted(lambda data, _: data.to_numpy() @ WEIGHTS, COLUMNS, *TABLES, tolerance=1e-9)
+    answers = ask(scorer, *TABLES)
+    assert len(impl.calls) == 1
+    for answer, wanted in zip(answers, ask(alone, *TABLES), strict=True):
+        assert predictions(answer) == pytest.approx(predictions(wanted), rel=1e-9, abs=1e-9)
+
+
+def test_a_model_that_ranks_is_not_merged_however_much_is_accepted() -> None:
+    scorer, _ = load(lambda data, _: data.rank().to_numpy()[:, 0], COLUMNS, tolerance=1e-3)
+    for _ in range(3):
+        assert [predictions(answer) for answer in ask(scorer, *TABLES)] == [[1.0]] * len(TABLES)
+
+
 def test_a_model_that_comes_to_depend_on_the_company_is_found_out_later(caplog: pytest.LogCaptureFixture) -> None:
     is_moody = False
     scorer, _ = load(lambda data, _: [len(data) if is_moody else 0] * len(data), NUMBER)
