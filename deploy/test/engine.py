@@ -174,6 +174,12 @@ class Place:
             self.volumes.append(f"{ca}:/run/ca.pem:ro")
             self.environ |= dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"), "/run/ca.pem")
 
+    def reach(self, docker: Docker, image: str) -> None:
+        """Raises Impossible where a container gets no package: then no image can be built, whatever it is made of."""
+        asked = ["python3", "-m", "pip", "download", "--quiet", "--no-deps", "--dest", "/tmp/one", "packaging"]
+        if why := docker.complaint("run", "--rm", *self.options, image, *asked):
+            raise Impossible(f"containers here reach no package index: {why}")
+
     @property
     def secrets(self) -> list[str]:
         """Options of `docker build`."""

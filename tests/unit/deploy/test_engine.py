@@ -52,3 +52,9 @@ def test_an_engine_that_runs_no_containers(tmp_path: Path) -> None:
     code, told = tried(tmp_path, docker='[ "$1" != run ] || { echo no cgroups >&2; exit 125; }')
     assert code == 3
     assert "no cgroups" in told
+
+
+def test_an_engine_whose_containers_reach_no_package_index(tmp_path: Path) -> None:
+    code, told = tried(tmp_path, docker='case "$*" in *"pip download"*) echo no route >&2; exit 1;; esac')
+    assert code == 3
+    assert "no package index: no route" in told
