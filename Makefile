@@ -37,9 +37,12 @@ demo: install ## train two news models on real data, register and serve them; Ct
 
 # --- check -----------------------------------------------------------------------------------------------
 
+# Two at a time, a file by one: most tests wait for processes to start. JOBS=0 runs them one after another.
+JOBS ?= 2
+
 .PHONY: test
 test: lint types ## all checks and all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 .PHONY: unit
 unit: install ## the tests that start no processes: seconds
