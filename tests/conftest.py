@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Generator
@@ -22,6 +23,11 @@ R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 
 # On CI a skip is a failure, but for what a machine cannot be asked to bring.
 ALLOWED_ON_CI = re.compile(r"no Python 3\.\d+ found|the recordings of MLflow's scoring server .* are not here")
+
+
+def pytest_configure() -> None:
+    """Take SIGINT as from a terminal: a shell that runs tests in the background has it ignored, by children too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -19,7 +19,9 @@ def test_the_page_runs(client_server: Serving, client_registry: str, monkeypatch
     import mlflow
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", client_registry)
-    mlflow.set_tracking_uri(None)  # type: ignore[arg-type] # what another test has set would win
+    monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
+    for forget in (mlflow.set_tracking_uri, mlflow.set_registry_uri):  # what another test has set would win
+        forget(None)  # type: ignore[arg-type] # allowed, and not typed so
     text = "\n".join(re.findall(r"^```pycon\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE))
     addresses = {
         "http://localhost:5001": client_server.url("classification"),
