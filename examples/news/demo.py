@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
+_PORTS = (5001, 5002, 5100)
 _CONFIG = """\
 # Written by `make demo`; `headrace serve --config {path}` serves the same again.
 registry: {{tracking_uri: "{tracking_uri}", poll_s: 5}}
@@ -25,11 +28,31 @@ home: "{home}"
 """
 
 
+def busy(ports: Iterable[int]) -> list[int]:
+    """Those of `ports` on loopback that somebody has."""
+    found = []
+    for port in ports:
+        with socket.socket() as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                found.append(port)
+    return found
+
+
 def main() -> NoReturn:
-    """Train, register, write the configuration, and become `headrace serve`; returns only when training failed."""
+    """Train, register, write the configuration, and become `headrace serve`; returns only when that cannot be done.
+
+    Exit code 2 where a port is busy, known before the minutes that training takes; training's own where it failed.
+    """
     parser = argparse.ArgumentParser(prog="python -m news.demo", description="Train and serve the two news models.")
     parser.add_argument("--state-dir", type=Path, default=Path(".demo"), help="where everything is kept")
     state = parser.parse_args().state_dir.absolute()
+    if taken := busy(_PORTS):
+        ports = ", ".join(map(str, taken))
+        sys.stderr.write(f"demo: in use: port {ports}; stop what has it (another demo?) and try again\n")
+        sys.exit(2)
     trained = subprocess.run([sys.executable, "-m", "news.train", "--state-dir", str(state)], check=False)
     if trained.returncode:
         sys.exit(trained.returncode)
