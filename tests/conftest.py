@@ -24,6 +24,8 @@ R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 # On CI a skip is a failure, but for what a machine cannot be asked to bring.
 ALLOWED_ON_CI = re.compile(r"no Python 3\.\d+ found|the recordings of MLflow's scoring server .* are not here")
 
+REGISTRY = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
+
 
 def pytest_configure() -> None:
     """Take SIGINT as from a terminal: a shell that runs tests in the background has it ignored, by children too."""
@@ -31,7 +33,15 @@ def pytest_configure() -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test marked needs("wrk", ...) where one of these programs is missing."""
+    """Skip a test marked needs("wrk", ...) where one of these programs is missing; begin with the caller's registry.
+
+    MLflow's set_tracking_uri and set_registry_uri write to the environment, which what later tests start would inherit.
+    """
+    for name, value in REGISTRY.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
     for mark in item.iter_markers("needs"):
         for program in mark.args:
             if shutil.which(program) is None:

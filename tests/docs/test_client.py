@@ -18,10 +18,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "client.md"
 def test_the_page_runs(client_server: Serving, client_registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
 
+    # What another test has set in this process would win; forgetting it empties the variables, so they come after it.
+    for forget in (mlflow.set_tracking_uri, mlflow.set_registry_uri):
+        forget(None)  # type: ignore[arg-type] # allowed, and not typed so
     monkeypatch.setenv("MLFLOW_TRACKING_URI", client_registry)
     monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
-    for forget in (mlflow.set_tracking_uri, mlflow.set_registry_uri):  # what another test has set would win
-        forget(None)  # type: ignore[arg-type] # allowed, and not typed so
     text = "\n".join(re.findall(r"^```pycon\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE))
     addresses = {
         "http://localhost:5001": client_server.url("classification"),
