@@ -57,7 +57,7 @@ def draw(swarm: Swarm, moves: list[tuple[float, float, str]], file: Path) -> Non
 
     mpl.use("svg")
     import matplotlib.pyplot as plt  # noqa: PLC0415
-    from matplotlib.ticker import LogLocator, ScalarFormatter  # noqa: PLC0415
+    from matplotlib.ticker import LogLocator, ScalarFormatter  # noqa: PLC0415 - as above
 
     # By the time it came: version and latencies, a bin wide enough to show a trend and narrow enough to show a stall.
     drawn: defaultdict[str, defaultdict[int, array[float]]] = defaultdict(lambda: defaultdict(lambda: array("f")))

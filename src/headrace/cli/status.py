@@ -86,7 +86,7 @@ def table(status: dict[str, Any], width: int) -> RenderableType:
     shown = [c for c in _COLUMNS if c in _NAMES or c in needed or not rows]
     for column in shown:
         right = "right" if column in _RIGHT else "left"
-        made.add_column(column, justify=right, no_wrap=column not in _NAMES, overflow="fold")  # type: ignore[arg-type]
+        made.add_column(column, justify=right, no_wrap=column not in _NAMES, overflow="fold")  # type: ignore[arg-type] # a Literal
     if beside:
         made.add_column("note", overflow="fold")
     for name, row in rows.items():

@@ -120,5 +120,5 @@ def column(series: Any) -> list[Any]:
     values = list(series.tolist())
     if any(isinstance(value, str) for value in values):
         # Among texts NaN is what pandas calls missing; NumPy would make the text 'nan' of it.
-        return [None if isinstance(value, float) and value != value else value for value in values]  # noqa: PLR0124
+        return [None if isinstance(value, float) and value != value else value for value in values]  # noqa: PLR0124 - NaN
     return values
