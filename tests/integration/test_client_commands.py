@@ -205,6 +205,7 @@ def test_predict_says_what_is_wrong_with_the_standard_streams(client_server: Ser
         ("p <&-", 2, "nothing to predict"),
         ("p a >&-", 1, "the standard output is closed"),
         ("p a >/dev/full", 1, "the standard output: No space left on device"),
+        ("PYTHONUNBUFFERED= p a >/dev/full", 1, "the standard output: No space left on device"),
     ]:
         done = shell(line)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1), done.stderr

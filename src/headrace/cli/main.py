@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -58,9 +59,16 @@ def main() -> None:
         sys.exit(2)
     except click.Abort:
         sys.exit(130)
-    except UsageError as error:
-        click.echo(f"headrace: {error}", err=True)
-        sys.exit(2)
     except HeadraceError as error:
         click.echo(f"headrace: {error}", err=True)
-        sys.exit(1)
+        _forget_unwritable_output()
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+def _forget_unwritable_output() -> None:
+    """What standard output has not taken, it does not take at exit: Python would say so again, with exit code 120."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
