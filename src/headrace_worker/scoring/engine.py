@@ -26,8 +26,9 @@ MAX_KNOWN_ANSWERS = 4096
 
 MAX_KNOWN_CHARACTERS = 256
 
-CHECK_NS = 500_000_000
-"""After this long no further request of a call is checked: a slow model is got to know over several calls."""
+CHECK_NS = 100_000_000
+"""After this long (or as long as the call itself took) no further request of it is checked: a slow model is got to know
+over several calls, for whoever waits meanwhile would see each check."""
 
 _PLAIN = frozenset((str, int, float, bool, type(None)))
 
@@ -121,6 +122,7 @@ class Engine:
 
     def _together(self, shares: list[Share], total: int, answers: list[Any], clock: Clock) -> bool:
         """Score several requests in one call; False if that says nothing about some of them."""
+        began_ns = time.perf_counter_ns()
         try:
             data, is_enforced = self._builder.build(shares[0].kind, shapes.merged(shares))
             clock.lap("parse")
@@ -138,7 +140,7 @@ class Engine:
         else:
             self._split(shares, table.items, answers)
         clock.lap("serialise")
-        if not self._are_as_alone(shares, answers, clock):
+        if not self._are_as_alone(shares, answers, clock, began_ns):
             return False
         columns = [column for column in table.columns if not self._evidence.is_trusted(column.kind)]
         if is_flat and columns:
@@ -147,13 +149,17 @@ class Engine:
             self._settle_parts(shares, columns, answers, clock)
         return True
 
-    def _are_as_alone(self, shares: list[Share], answers: list[Any], clock: Clock) -> bool:
-        """Compare as many of the merged answers as are owed with those of the requests alone; False: one differs."""
+    def _are_as_alone(self, shares: list[Share], answers: list[Any], clock: Clock, began_ns: int) -> bool:
+        """Compare as many of the merged answers as are owed with those of the requests alone; False: one differs.
+
+        `began_ns` is when the merged call began.
+        """
         shape = shares[0].kind.shape
         count = self._evidence.owed(shape)
         if not count:
             return True
-        until_ns = time.perf_counter_ns() + CHECK_NS
+        now_ns = time.perf_counter_ns()
+        until_ns = now_ns + max(CHECK_NS, now_ns - began_ns)
         for share in shares[-count:]:
             merged_answer = answers[share.place]
             self._alone(share, answers, clock)

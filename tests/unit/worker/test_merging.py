@@ -1,6 +1,7 @@
 """Which requests share a predict call, and what happens when that goes wrong."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -158,20 +159,33 @@ def test_a_model_that_comes_to_depend_on_the_company_is_found_out_later(caplog: 
     assert [predictions(answer) for answer in ask(scorer, *requests[:2])] == [[1], [1]]
 
 
-def test_a_model_that_is_slow_is_checked_once_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    scorer, impl = load(lambda data, _: [7] * len(data), NUMBER)
+@pytest.mark.parametrize(("together_ns", "alone_ns", "checks"), [(50, 10, 5), (50, 100, 1), (1, 40, 3)])
+def test_a_slow_model_is_got_to_know_over_several_calls(
+    monkeypatch: pytest.MonkeyPatch, together_ns: int, alone_ns: int, checks: int
+) -> None:
+    """Checks of one call end after as long as the call took, or CHECK_NS where that is longer."""
+    clock: Any = SimpleNamespace(now_ns=0, perf_counter_ns=lambda: clock.now_ns)
+
+    def predict(data: Any, _params: Any) -> Any:
+        clock.now_ns += together_ns if len(data) > 1 else alone_ns
+        return [7] * len(data)
+
+    scorer, impl = load(predict, NUMBER)
     requests = [{"inputs": [float(i)]} for i in range(50)]
     ask(scorer, requests[0])
-    monkeypatch.setattr(engine, "CHECK_NS", 0)  # whatever the time is, this call has taken too long
-    sizes: list[int] = []
-    for _ in range(CHECKS + 1):
+    monkeypatch.setattr(engine, "CHECK_NS", 100 if checks == 3 else 0)
+    monkeypatch.setattr(engine, "time", clock)
+    checked = 0
+    while checked < CHECKS:
         impl.calls.clear()
         ask(scorer, *requests)
         sizes = [len(call) for call in impl.calls]
-        if sizes == [50]:
-            break
-        assert sizes == [50, 1]
-    assert sizes == [50]
+        now = min(checks, CHECKS - checked)
+        assert sizes == [50, *[1] * now]
+        checked += now
+    impl.calls.clear()
+    ask(scorer, *requests)
+    assert [len(call) for call in impl.calls] == [50]
 
 
 def test_an_answer_without_rows_is_never_merged() -> None:
