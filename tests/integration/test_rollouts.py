@@ -204,6 +204,25 @@ def test_an_operator_goes_back_and_follows_anew(moves: Registry, tmp_path: Path)
         assert not one.status("shifty")["held"]
 
 
+def test_a_signature_is_compared_with_what_served_before_a_restart(moves: Registry, tmp_path: Path) -> None:
+    """The alias moves while headrace is down: its clients are still those of the version that served."""
+    moves.point("shifty", "unseen", "1")
+    with serving(tmp_path, config(moves.uri, "unseen")) as one:
+        one.url("shifty")
+        assert one.stop() == 0
+    moves.point("shifty", "unseen", "5")
+    with serving(tmp_path, config(moves.uri, "unseen")) as one:
+        failed = one.event("FAILED", version="shifty/5")
+        assert "the input 'text' was string and is long" in failed["reason"]
+        assert "'checks: {signature: warn}'" in failed["reason"]
+        url = f"{one.url('shifty')}/invocations"
+        until(lambda: label(url) == "shifty/1", "the version before")
+        assert one.stop() == 0
+    with serving(tmp_path, config(moves.uri, "unseen", checks={"signature": "warn"})) as one:
+        url = f"{one.url('shifty')}/invocations"
+        until(lambda: label(url) == "shifty/5", "the version that is allowed now")
+
+
 def test_a_version_that_was_refused_serves_when_the_checks_were_wrong(moves: Registry, tmp_path: Path) -> None:
     golden = tmp_path / "golden.jsonl"
     golden.write_text(json.dumps({"request": TEXT, "expected": {"predictions": ["v2"]}}), encoding="utf-8")

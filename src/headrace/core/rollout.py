@@ -277,6 +277,11 @@ class Rollout:
         slot = self.slots.get(key)
         return slot is not None and self.registry is not None and slot.identity != self.registry
 
+    def is_new(self, key: str) -> bool:
+        """Whether a version is none of those that have served before, where there are any."""
+        slot = self.slots.get(key)
+        return slot is not None and bool(self.served) and slot.identity not in self.served
+
     def why_not(self, identity: Identity) -> str:
         """Why an identity was not brought up; empty where nothing is held against it."""
         mark = self._marks.get(identity)

@@ -6,6 +6,7 @@ import json
 import math
 import statistics
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,14 @@ class Refused(ModelLoadError):
     """A check found what must not serve; the version stays out until the registry changes."""
 
 
+@dataclass(frozen=True)
+class Former:
+    """What a version is compared with: what serves, or served last. `example_s` is how long its example takes."""
+
+    signature: dict[str, Any] | None
+    example_s: float | None = None
+
+
 class Checker:
     """Holds one model's checks: `check` passes a version, or raises Refused with the reason."""
 
@@ -31,8 +40,8 @@ class Checker:
         self._timeout_s = timeout_s
         self._golden = _read_golden(Path(config.file)) if config.file else []
 
-    async def check(self, workers: Workers, model_path: str, before: dict[str, Any] | None, *, strictly: bool) -> None:
-        """Check a version whose first worker is up. `before` is what `describe` said of the version to be replaced.
+    async def check(self, workers: Workers, model_path: str, former: Former | None, *, strictly: bool) -> None:
+        """Check a version whose first worker is up, beside `former` where there is one.
 
         `strictly` is False where nothing could serve instead: then a failing example only warns (its caller logs it).
         Raises Refused, or ModelLoadError where the worker does not answer (that may pass).
@@ -40,10 +49,11 @@ class Checker:
         warm_up = workers.warm_up
         if warm_up.get("ok") is False and strictly and self._config.example == "refuse":
             raise Refused(f"its own example fails: {warm_up.get('reason') or warm_up.get('status')}")
-        if before and self._config.signature == "refuse":
-            problems = incompatibilities(before.get("signature"), workers.facts.get("signature"))
+        if former is not None and self._config.signature == "refuse":
+            problems = incompatibilities(former.signature, workers.facts.get("signature"))
             if problems:
-                raise Refused(f"its signature is incompatible: {'; '.join(problems[:3])}")
+                why = "; ".join(problems[:3])
+                raise Refused(f"its signature is incompatible: {why} ('checks: {{signature: warn}}' lets it serve)")
         if not workers.ready:
             raise ModelLoadError("the worker ended before it was checked")
         try:
@@ -52,7 +62,7 @@ class Checker:
         except probe.ProbeFailed as error:
             raise ModelLoadError(f"a check was not answered: {error}") from None
         workers.example_s = latency_s
-        limit, was_s = self._config.max_latency_ratio, (before or {}).get("example_s")
+        limit, was_s = self._config.max_latency_ratio, former.example_s if former is not None else None
         if limit and latency_s and was_s and latency_s > max(was_s * limit, _LATENCY_FLOOR_S):
             raise Refused(
                 f"its example takes {latency_s * 1000:.1f} ms, {latency_s / was_s:.1f} times the former version's"

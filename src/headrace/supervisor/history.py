@@ -18,13 +18,17 @@ _SAME = ("event", "version", "reason", "alias")
 
 
 class Memory(msgspec.Struct, kw_only=True):
-    """What a model must know after a restart: what `core.rollout` knows by the same names."""
+    """What a model must know after a restart: what `core.rollout` knows by the same names, and `signature`.
+
+    That is the one of the version that took over last, as MLflow writes it.
+    """
 
     served: list[Resolved] = []
     pointed_at: Resolved | None = None
     held: Resolved | None = None
     sent_back: list[tuple[Resolved, str]] = []
     refused: list[tuple[Resolved, str]] = []
+    signature: dict[str, Any] | None = None
 
 
 class _Entry(msgspec.Struct):

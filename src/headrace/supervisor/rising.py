@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from headrace.config.tree import Model
 from headrace.core.errors import ModelLoadError
 from headrace.core.lifecycle import State
 from headrace.environments.preparing import MismatchRefused
-from headrace.supervisor.checks import Checker
+from headrace.supervisor.checks import Checker, Former
 from headrace.supervisor.means import Means
 from headrace.supervisor.versions import Version
 from headrace.supervisor.workers import Workers
@@ -23,16 +22,16 @@ from headrace.telemetry.logs import Log
 class Surroundings:
     """What a rising version is told about, and tells: all of it the track's.
 
-    `progressed` takes each state that it reaches, `until` waits for a condition on its workers, `serving` describes the
-    version that it is to replace (None: there is none), `has_fallback` says whether refusing it leaves another, and
-    `goes_back` whether it is to replace a version that does badly: it has served, and is not compared with that one.
+    `progressed` takes each state that it reaches, `until` waits for a condition on its workers, `serves` says whether
+    there is a version that it is to replace, `former` which one it is compared with (None: with none), and
+    `has_fallback` whether refusing it leaves another.
     """
 
     progressed: Callable[[State], None]
     until: Callable[[Callable[[], bool]], Awaitable[None]]
-    serving: Callable[[], dict[str, Any] | None]
+    serves: Callable[[], bool]
+    former: Callable[[], Former | None]
     has_fallback: Callable[[], bool]
-    goes_back: Callable[[], bool]
 
 
 async def bring_again(version: Version, means: Means, log: Log) -> str:
@@ -76,11 +75,10 @@ async def rise(
         await around.until(lambda: workers.load_s is not None)
         around.progressed(State.WARMING)
         await around.until(lambda: bool(workers.ready))
-        before = around.serving()
-        facts = {**before["facts"], "example_s": before["example_s"]} if before and not around.goes_back() else None
-        await checker.check(workers, stored.path, facts, strictly=around.has_fallback())
+        is_successor = around.serves()
+        await checker.check(workers, stored.path, around.former(), strictly=around.has_fallback())
         if workers.warm_up.get("ok") is False:
             log.warning("example fails", **{k: v for k, v in workers.warm_up.items() if k != "ok"})
-        if before is not None:  # a successor takes over at full strength; the first serves as soon as it can
+        if is_successor:  # it takes over at full strength; the first serves as soon as it can
             await around.until(lambda: len(workers.ready) >= config.replicas)
         around.progressed(State.READY)

@@ -19,7 +19,7 @@ from headrace.core.identity import Resolved, parse_model_uri
 from headrace.core.lifecycle import State
 from headrace.core.rollout import Action, CannotRollBack, Flip, Rollout, Start
 from headrace.supervisor.baking import bake
-from headrace.supervisor.checks import Checker, Refused
+from headrace.supervisor.checks import Checker, Former, Refused
 from headrace.supervisor.history import History, Memory
 from headrace.supervisor.known import Known, known, resolved_of, with_reasons
 from headrace.supervisor.means import Means
@@ -73,6 +73,7 @@ class Track:
         self._elsewhere = elsewhere
         self._on_flip = on_flip
         self._has_served = False
+        self._signature: dict[str, Any] | None = None
         self._has_started = False
         retry_s = config.rollout.retry_s
         self._rollout = Rollout(config.rollout.keep_old_s, retry_s, max(retry_s, Rollout.retry_most_s))
@@ -232,6 +233,7 @@ class Track:
         """Begin with what is in the cache, most likely still right, while the registry is being asked."""
         memory = await asyncio.to_thread(self._history.recall)
         self._has_served = bool(memory.served)
+        self._signature = memory.signature
         self._rollout.restore(
             [Known(resolved) for resolved in memory.served],
             known(memory.pointed_at),
@@ -302,6 +304,7 @@ class Track:
     def _flip(self, action: Flip) -> None:
         version, old = self.versions[action.key], self.versions.get(action.old or "")
         self.problem, self.failed = "", None
+        self._signature = version.workers.facts.get("signature") if version.workers is not None else None
         if not version.has_served:
             version.has_served = True
             self.outcomes["succeeded"] += 1
@@ -348,12 +351,12 @@ class Track:
         log = self._log.bind(version=version.label)
         log.info("bringing up", uri=self.uri.text)
         while True:
-            workers = version.workers = self._workers(version, log)
-            risen = version.can_answer
-            if risen and version.stored is not None and version.prepared is not None:
-                workers.proven = True
-                workers.load(version.stored.path, version.prepared, verified=False)
             try:
+                workers = version.workers = self._workers(version, log)
+                risen = version.can_answer
+                if risen and version.stored is not None and version.prepared is not None:
+                    workers.proven = True
+                    workers.load(version.stored.path, version.prepared, verified=False)
                 async with asyncio.TaskGroup() as tasks:
                     processes = tasks.create_task(workers.run())
                     if not risen:
@@ -400,11 +403,20 @@ class Track:
         around = Surroundings(
             progressed=lambda state: self._progressed(key, state),
             until=self._until,
-            serving=lambda: self.serving.describe() if self.serving else None,
+            serves=lambda: self.serving is not None,
+            former=lambda: self._former(key),
             has_fallback=lambda: self._rollout.has_fallback,
-            goes_back=lambda: self._rollout.goes_back(key),
         )
         await rise(version, workers, self.config, self._means, self._checker, around, log)
+
+    def _former(self, key: str) -> Former | None:
+        """What a candidate is compared with; None where it replaces what does badly, or has served last itself."""
+        if self._rollout.goes_back(key):
+            return None
+        if self.serving is not None and self.serving.workers is not None:
+            return Former(self.serving.workers.facts.get("signature"), self.serving.workers.example_s)
+        # The registry may have changed while headrace was down: clients are those of what served before.
+        return Former(self._signature) if self._rollout.is_new(key) else None
 
     def _progressed(self, key: str, state: State) -> None:
         self._do(self._rollout.progressed(key, state, time.time()))
@@ -475,6 +487,7 @@ class Track:
                 held=resolved_of(rollout.held),
                 sent_back=with_reasons(rollout.sent_back),
                 refused=with_reasons(rollout.refused),
+                signature=self._signature,
             )
         )
 
