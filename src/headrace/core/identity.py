@@ -17,6 +17,9 @@ Kind = Literal["version", "alias", "stage", "latest", "logged_model", "run", "pa
 # MLflow's stages by their names in lower case; a URI may spell them in any case.
 STAGES = {"none": "None", "staging": "Staging", "production": "Production", "archived": "Archived"}
 
+MAX_VERSION = 2**31 - 1
+"""The highest number that MLflow's own database holds; a higher one is an error of each database's own kind."""
+
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 
 
@@ -81,7 +84,9 @@ def parse_model_uri(text: str) -> ModelUri:
         raise _bad_uri(text)
     if not name or not selector:
         raise _bad_uri(text)
-    if selector.isdigit():
+    if selector.isascii() and selector.isdigit():
+        if len(selector) > len(str(MAX_VERSION)) or int(selector) > MAX_VERSION:
+            raise UsageError(f"{text}: no registry has so many versions; the highest number is {MAX_VERSION}")
         return ModelUri(text, "version", unquote(name), selector)
     if selector.lower() == "latest":
         return ModelUri(text, "latest", unquote(name), selector)

@@ -36,6 +36,18 @@ def test_what_is_no_model_uri(text: str) -> None:
         parse_model_uri(text)
 
 
+@pytest.mark.parametrize("number", [str(2**31), "9" * 23, "9" * 5000])
+def test_a_version_that_no_registry_can_have(number: str) -> None:
+    with pytest.raises(UsageError, match="no registry has so many versions"):
+        parse_model_uri(f"models:/n/{number}")
+    assert parse_model_uri(f"models:/n/{2**31 - 1}").kind == "version"
+
+
+def test_a_digit_of_another_script_is_no_version() -> None:
+    with pytest.raises(UsageError, match="is no stage"):
+        parse_model_uri("models:/n/²")
+
+
 def test_a_served_name_can_stand_in_a_url() -> None:
     assert served_name(parse_model_uri("models:/two%20words/3")) == "two-words"
     assert served_name(parse_model_uri("file:///tmp/my%20model/")) == "my-20model"
