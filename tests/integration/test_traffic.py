@@ -88,6 +88,51 @@ def test_a_canary_takes_its_share_and_is_promoted(moves: Registry, tmp_path: Pat
         ]
 
 
+def test_a_canary_is_held_to_what_the_main_version_does(moves: Registry, tmp_path: Path) -> None:
+    """One with another signature never gets its share; one that does badly gives it back, until the alias moves."""
+    moves.point("shifty", "steady", "1")
+    moves.point("shifty", "trial", "5")
+    model = {
+        "uri": "models:/shifty@steady",
+        "port": 0,
+        "traffic": {"steady": 50, "trial": 50},
+        "rollout": {"bake_s": 600, "min_requests": 20},
+    }
+
+    def trial() -> dict[str, Any]:
+        side: dict[str, Any] = one.status("shifty")["sides"]["trial"]
+        return side
+
+    with serving(tmp_path, config(moves.uri, shifty=model)) as one:
+        url = f"{one.url('shifty')}/invocations"
+        assert "signature is incompatible" in one.event("FAILED", version="shifty/5")["reason"]
+        assert labels(url, 10) == {"shifty/1": 10}
+        with Load(url, TEXT, clients=2) as load:
+            moves.point("shifty", "trial", "7")
+            withdrawn = one.event("withdrawn", version="shifty/7")
+            assert "answers were errors (0.0% with shifty/1)" in withdrawn["reason"]
+            until(lambda: trial()["current"] is None and not one.processes("shifty/7"), "it to go")
+        assert load.labels == {"shifty/1", "shifty/7"}
+        assert labels(url, 20) == {"shifty/1": 20}
+        assert trial()["problem"].startswith("shifty/7: withdrawn: ")
+        assert [bad["version"] for bad in trial()["bad"]] == ["shifty/7"]
+        assert one.status("shifty")["problem"] is None
+        assert one.stop() == 0
+    with serving(tmp_path, config(moves.uri, shifty=model)) as one:
+        url = f"{one.url('shifty')}/invocations"
+        until(lambda: [bad["version"] for bad in trial()["bad"]] == ["shifty/7"], "what is known of it")
+        assert trial()["current"] is trial()["candidate"] is None, "it stays out over a restart"
+        moves.point("shifty", "trial", "2")
+        until(lambda: labels(url, 10) == {"shifty/1": 5, "shifty/2": 5}, "the next one")
+        entries = ask(f"{one.admin}/api/models/shifty/history").json
+        assert [(e["event"], e["version"]) for e in entries if e.get("alias") == "trial"] == [
+            ("refused", "shifty/5"),
+            ("serving", "shifty/7"),
+            ("withdrawn", "shifty/7"),
+            ("serving", "shifty/2"),
+        ]
+
+
 _SETUP = """
 import sys, warnings
 warnings.filterwarnings("ignore")

@@ -147,6 +147,15 @@ class Rollouts(RuleBasedStateMachine):
         if self.go_back(self.rollout.send_back) and elsewhere:
             assert self.rollout.wanted == wanted, "what the registry points at now goes before what was"
 
+    @precondition(lambda self: self.rollout.serving)
+    @rule()
+    def its_share_goes_to_another(self) -> None:
+        assert self.rollout.serving is not None
+        self.sent_back.add(self.running[self.rollout.serving])
+        self.served = False
+        self.do(self.rollout.withdraw("it does badly", self.now_s))
+        assert self.rollout.before is None
+
     @rule(anew=st.booleans())
     def asked_to_try_again(self, *, anew: bool) -> None:
         if anew:
@@ -156,7 +165,7 @@ class Rollouts(RuleBasedStateMachine):
         if anew:
             assert self.rollout.wanted == self.rollout.registry
 
-    @precondition(lambda self: self.rollout.serving)
+    @precondition(lambda self: self.rollout.serving or self.sent_back)
     @rule()
     def headrace_restarts(self) -> None:
         old = self.rollout

@@ -27,5 +27,6 @@ def command(name: str, as_json: bool, admin: str) -> None:  # noqa: FBT001 - cli
     for entry in entries:
         when = dt.datetime.fromtimestamp(entry["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         times = f" ({entry['times']} times)" if "times" in entry else ""
-        table.add_row(when, entry["event"] + times, entry["version"], entry["reason"])
+        alias = f" @{entry['alias']}" if "alias" in entry else ""
+        table.add_row(when, entry["event"] + times, entry["version"] + alias, entry["reason"])
     Console(highlight=False).print(table)

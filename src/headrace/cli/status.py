@@ -17,7 +17,8 @@ from rich.text import Text
 from headrace.cli.admin_port import AdminUnreachable, admin_option, call
 
 _WATCH_S = 2.0
-_COLUMNS = ("service", "port", "state", "version", "replicas", "req/s", "p50", "p99", "errors")
+_FIGURES = ("req/s", "p50", "p99", "errors")
+_COLUMNS = ("service", "port", "state", "version", "replicas", *_FIGURES)
 _NAMES = ("service", "version")
 _RIGHT = ("port", "replicas", "req/s", "p50", "p99", "errors")
 _LEFT_OUT_FIRST = ("p50", "replicas", "port")
@@ -32,6 +33,8 @@ _UNBOUND = 4096
 @admin_option
 def command(watch: bool, as_json: bool, admin: str) -> None:  # noqa: FBT001 - click's flags
     """Show every model: port, state, version, replicas, and requests/s, latency and errors of the last ten seconds.
+
+    Aliases that take a share of a model's traffic, or a copy of it, have a line each below the model's.
 
     Exit code 0 when every model can answer, 1 when one cannot or nothing answers at the admin port, 2 when the command
     is wrong, 130 after Ctrl-C under --watch.
@@ -72,9 +75,16 @@ def _watch(admin: str, *, as_json: bool) -> None:
 
 
 def table(status: dict[str, Any], width: int) -> RenderableType:
-    """All models, a line each, in `width` characters: names are folded, then columns left out and notes put below."""
-    rows = {model["name"]: _row(model) for model in status["models"]}
-    notes = {model["name"]: _one_line(_note(model)) for model in status["models"]}
+    """All models, a line each, in `width` characters: names are folded, then columns left out and notes put below.
+
+    Aliases that take a share of a model's traffic have lines below the model's.
+    """
+    rows, notes = {}, {}
+    for model in status["models"]:
+        rows[model["name"]], notes[model["name"]] = _row(model), _one_line(_note(model))
+        for alias, side in model["sides"].items():
+            name = f"{model['name']} @{alias}"
+            rows[name], notes[name] = _side_row(name, model, side), _one_line(_side_note(side))
     fixed = [column for column in _COLUMNS if column not in _NAMES]
     needed = {c: max(len(c), *(len(row[c].plain) for row in rows.values()), 0) + 1 for c in fixed} if rows else {}
     left = width - 2 * _LEAST_NAME
@@ -96,14 +106,41 @@ def table(status: dict[str, Any], width: int) -> RenderableType:
 
 
 def _row(model: dict[str, Any]) -> dict[str, Text]:
-    current, now, replicas = model["current"], model["now"], model["replicas"]
-    errors = "-" if now["error_rate"] is None else f"{now['error_rate']:.1%}"
+    current, replicas = model["current"], model["replicas"]
     return {
         "service": Text(_one_line(model["name"])),
         "port": Text(_port(model)),
         "state": Text(model["state"], style="green" if model["ready"] else "red"),
         "version": Text(_one_line(current["label"]) if current else "-"),
         "replicas": Text(f"{replicas['ready']}/{replicas['wanted']}"),
+        **_figures(model["now"]),
+    }
+
+
+def _side_row(name: str, model: dict[str, Any], side: dict[str, Any]) -> dict[str, Text]:
+    current, candidate = side["current"], side["candidate"]
+    label = current["label"] if current else side["resting"]
+    ready, wanted = (current["ready"] if current else 0), model["replicas"]["wanted"]
+    if label:
+        state = Text("SERVING", style="green" if not current or ready else "red")
+    elif candidate:
+        state = Text(candidate["state"])
+    else:
+        state = Text("FAILED", style="red") if side["problem"] else Text("-")
+    figures = model["now_by_version"].get(label) if current else None
+    return {
+        "service": Text(_one_line(name)),
+        "port": Text(""),
+        "state": state,
+        "version": Text(_one_line(label or "-")),
+        "replicas": Text(f"{ready}/{wanted}" if current else "-"),
+        **(_figures(figures) if figures is not None else dict.fromkeys(_FIGURES, Text("-"))),
+    }
+
+
+def _figures(now: dict[str, Any]) -> dict[str, Text]:
+    errors = "-" if now["error_rate"] is None else f"{now['error_rate']:.1%}"
+    return {
         "req/s": Text(f"{now['requests_per_s']:,.1f}"),
         "p50": Text(_milliseconds(now["p50_ms"])),
         "p99": Text(_milliseconds(now["p99_ms"])),
@@ -135,3 +172,13 @@ def _note(model: dict[str, Any]) -> str:
         return f"bringing up {candidate['label']}: {candidate['state']}"
     note = str(model["reason"] or model["problem"] or model["registry_problem"] or "")
     return f"rolled back; {note}".rstrip("; ") if model["held"] else note
+
+
+def _side_note(side: dict[str, Any]) -> str:
+    """What the alias takes, and what is wrong with it."""
+    takes = f"weight {side['weight']}" if side["weight"] else "a shadow" if side["shadow"] else "no traffic"
+    if side["resting"]:
+        return f"{takes}; the same version as another's, no processes of its own"
+    current, candidate = side["current"], side["candidate"]
+    news = f"bringing up {candidate['label']}: {candidate['state']}" if candidate and current else ""
+    return f"{takes}; {news or side['problem'] or side['registry_problem'] or ''}".rstrip("; ")

@@ -80,18 +80,18 @@ def window(samples: Iterable[Sample], model: str, version: str) -> Window:
     return made
 
 
-def verdict(before: Window, after: Window, limits: BakeLimits) -> str | None:
-    """Why the new version should go, or None: it does well so far, or too little is known."""
+def verdict(before: Window, after: Window, limits: BakeLimits, former: str) -> str | None:
+    """Why the new version should go, or None: it does well so far, or too little is known. `before` is `former`'s."""
     if after.requests < limits.min_requests:
         return None
     if after.error_rate > before.error_rate + limits.max_error_rate:
         return (
             f"{after.error_rate:.1%} of {after.requests:.0f} answers were errors "
-            f"({before.error_rate:.1%} with the version before)"
+            f"({before.error_rate:.1%} with {former})"
         )
     was_s, is_s = before.median_s(), after.median_s()
     if was_s is None or is_s is None or before.requests < limits.min_requests:
         return None
     if is_s > limits.latency_floor_s and is_s > was_s * limits.max_latency_ratio:
-        return f"its median latency is {is_s * 1000:.1f} ms ({was_s * 1000:.1f} ms with the version before)"
+        return f"its median latency is {is_s * 1000:.1f} ms ({was_s * 1000:.1f} ms with {former})"
     return None

@@ -4,9 +4,10 @@ It knows at most four versions of a model at a time: the one that serves, a cand
 that served before and is kept warm for a rollback, and one that drains. It owns their `Life`; nothing else moves it.
 Of what has served before it remembers the names, to go back to; a version that was sent back is no longer one of them.
 
-What it promises (and the stateful tests hold it to): once a version serves, one always does; only a READY version is
-ever made to serve; a version marked bad does not come back until the registry points elsewhere; beside the serving
-version there is never more than one other with processes, but for the moment in which one drains.
+What it promises (and the stateful tests hold it to): once a version serves, one always does (but for `rest` and
+`withdraw`, for what takes a share of another's traffic); only a READY version is ever made to serve; a version marked
+bad does not come back until the registry points elsewhere; beside the serving version there is never more than one
+other with processes, but for the moment in which one drains.
 """
 
 from __future__ import annotations
@@ -206,6 +207,21 @@ class Rollout:
         self._send_back(serving.identity, reason)
         return self._settle(now_s)
 
+    def withdraw(self, reason: str, now_s: float) -> list[Action]:
+        """The version that serves does badly, and another can have its share: serve nothing until the registry changes.
+
+        Where the registry points elsewhere already, that version is brought up.
+        """
+        if self.serving is None:
+            return []
+        self._send_back(self.slots[self.serving].identity, reason)
+        self.held = None
+        self.served.clear()
+        actions = self._stop_serving(now_s, reason)
+        if self.candidate is not None and self._identity(self.candidate) != self.registry:
+            actions.append(self._abandon(now_s, reason))
+        return [*actions, *self._settle(now_s)]
+
     def retry(self, now_s: float, *, anew: bool = False) -> list[Action]:
         """Try again now what failed for a reason that may have passed; `anew`: as if the registry had just changed."""
         if anew:
@@ -218,18 +234,11 @@ class Rollout:
     def rest(self, now_s: float) -> list[Action]:
         """Nothing is wanted here any more, for it serves elsewhere: end everything, what serves after it has drained.
 
-        The one exception to 'once a version serves, one always does'. `pointed` begins anew.
+        `pointed` begins anew.
         """
-        actions: list[Action] = []
         reason = "it serves elsewhere"
-        if self.candidate is not None:
-            actions.append(self._abandon(now_s, reason))
-        if self.warm is not None:
-            actions.append(self._retire(self.warm, now_s, reason))
-        if self.serving is not None:
-            key, self.serving = self.serving, None
-            self.slots[key].life.to(State.DRAINING, now_s, reason)
-            actions.append(Stop(key, drain=True, reason=reason))
+        actions: list[Action] = [self._abandon(now_s, reason)] if self.candidate is not None else []
+        actions += self._stop_serving(now_s, reason)
         self.registry = self.held = self.pointed_at = None
         self.served.clear()
         return actions
@@ -388,6 +397,15 @@ class Rollout:
         self.warm = None
         self.slots[key].life.to(State.DRAINING, now_s, reason)
         return Stop(key, drain=True, reason=reason)
+
+    def _stop_serving(self, now_s: float, reason: str) -> list[Action]:
+        """End what serves, after it has drained, and what is kept warm for it."""
+        actions: list[Action] = [self._retire(self.warm, now_s, reason)] if self.warm is not None else []
+        if self.serving is not None:
+            key, self.serving = self.serving, None
+            self.slots[key].life.to(State.DRAINING, now_s, reason)
+            actions.append(Stop(key, drain=True, reason=reason))
+        return actions
 
     def _identity(self, key: str | None) -> Identity | None:
         return self.slots[key].identity if key is not None else None

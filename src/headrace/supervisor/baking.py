@@ -10,20 +10,25 @@ from headrace.core.baking import BakeLimits, verdict, window
 from headrace.supervisor.means import Traffic
 
 
-async def bake(traffic: Traffic, config: Rollout, model: str, label: str, old_label: str) -> str | None:
-    """Watch a model's version `label` for `bake_s`; returns why it must go, or None when the time has passed."""
+async def bake(traffic: Traffic, config: Rollout, model: str, label: str, former: str, *, beside: bool) -> str | None:
+    """Watch a model's version `label` for `bake_s`; returns why it must go, or None when the time has passed.
+
+    It is compared with the version `former`: with all that one did before, or, where it still serves `beside` this one,
+    with what it does in the same time.
+    """
     limits = BakeLimits(
         max_error_rate=config.max_error_rate,
         max_latency_ratio=config.max_latency_ratio,
         min_requests=config.min_requests,
     )
     started = await traffic.samples()
-    before, base = window(started, model, old_label), window(started, model, label)
+    base, former_base = window(started, model, label), window(started, model, former)
     deadline_s = time.monotonic() + config.bake_s
     while time.monotonic() < deadline_s:
         await asyncio.sleep(min(1.0, config.bake_s / 10))
-        now = window(await traffic.samples(), model, label)
-        reason = verdict(before, now.minus(base), limits)
+        now = await traffic.samples()
+        before = window(now, model, former).minus(former_base) if beside else former_base
+        reason = verdict(before, window(now, model, label).minus(base), limits, former)
         if reason is not None:
             return reason
     return None

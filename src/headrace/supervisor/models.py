@@ -64,6 +64,7 @@ class ServedModel:
                 self._log.bind(alias=alias),
                 lenient=True,
                 elsewhere=lambda resolved, earlier=earlier: _serving(earlier, resolved) is not None,  # type: ignore[misc]
+                beside=lambda: self.current,
             )
 
     @property

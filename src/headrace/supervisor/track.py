@@ -40,7 +40,9 @@ class Track:
     """The versions of one model that one URI (an alias, a stage, a fixed version) leads to.
 
     `lenient`: a URI that leads nowhere is a problem to tell instead of an error to raise. `elsewhere` says whether a
-    version serves on another track already: then this one brings nothing up. `on_flip` is called after each flip.
+    version serves on another track already: then this one brings nothing up. `beside` is for a track that has a share
+    of another's traffic: what serves there, to be compared with; what does badly here gives its share back to that.
+    `on_flip` is called after each flip.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Track:
         *,
         lenient: bool = False,
         elsewhere: Callable[[Resolved], bool] = lambda _: False,
+        beside: Callable[[], Version | None] | None = None,
         on_flip: Callable[[], None] = lambda: None,
     ) -> None:
         self.model = model
@@ -71,6 +74,7 @@ class Track:
         self.asked = False
         self._lenient = lenient
         self._elsewhere = elsewhere
+        self._beside = beside
         self._on_flip = on_flip
         self._has_served = False
         self._signature: dict[str, Any] | None = None
@@ -320,8 +324,9 @@ class Track:
         self._publish()
         if self._bake is not None:
             self._bake.cancel()
-        if old is not None and self.config.rollout.bake_s > 0 and self._rollout.held is None:
-            self._bake = self._hold(self._watch_over(version, old))
+        former = self._beside() if self._beside is not None else old
+        if former is not None and self.config.rollout.bake_s > 0 and self._rollout.held is None:
+            self._bake = self._hold(self._watch_over(version, former))
         self._on_flip()
 
     async def _end(self, key: str, version: Version, *, drain: bool) -> None:
@@ -405,7 +410,7 @@ class Track:
             until=self._until,
             serves=lambda: self.serving is not None,
             former=lambda: self._former(key),
-            has_fallback=lambda: self._rollout.has_fallback,
+            has_fallback=lambda: self._beside is not None or self._rollout.has_fallback,
         )
         await rise(version, workers, self.config, self._means, self._checker, around, log)
 
@@ -413,8 +418,9 @@ class Track:
         """What a candidate is compared with; None where it replaces what does badly, or has served last itself."""
         if self._rollout.goes_back(key):
             return None
-        if self.serving is not None and self.serving.workers is not None:
-            return Former(self.serving.workers.facts.get("signature"), self.serving.workers.example_s)
+        now = self._beside() if self._beside is not None else self.serving
+        if now is not None and now.workers is not None:
+            return Former(now.workers.facts.get("signature"), now.workers.example_s)
         # The registry may have changed while headrace was down: clients are those of what served before.
         return Former(self._signature) if self._rollout.is_new(key) else None
 
@@ -446,19 +452,33 @@ class Track:
 
     # After the flip.
 
-    async def _watch_over(self, version: Version, old: Version) -> None:
+    async def _watch_over(self, version: Version, former: Version) -> None:
         """Send the new version back when it does badly; once it is being rolled back, there is nothing to watch."""
-        reason = await bake(self._means.traffic, self.config.rollout, self.model, version.label, old.label)
+        labels, beside = (version.label, former.label), self._beside is not None
+        reason = await bake(self._means.traffic, self.config.rollout, self.model, *labels, beside=beside)
         if self.serving is not version or self._rollout.held is not None:
             return
         if reason is None:
             self._log.info("baked", version=version.label, for_s=self.config.rollout.bake_s)
+            return
+        if beside:
+            self._withdraw(version, reason)
             return
         try:
             self._go_back(self._rollout.send_back, f"after it took over, {reason}")
         except UsageError as error:
             self.problem = f"{version.label}: after it took over, {reason}; {error}"
             self._log.error("does badly", version=version.label, reason=reason, kept=version.label, why=str(error))
+
+    def _withdraw(self, version: Version, reason: str) -> None:
+        """Give the share of the traffic back to the version beside this one."""
+        self.problem = f"{version.label}: withdrawn: {reason}"
+        self.rollbacks += 1
+        self._history.add("withdrawn", version.label, reason)
+        self._log.warning("withdrawn", version=version.label, reason=reason)
+        self._do(self._rollout.withdraw(reason, time.time()))
+        self._remember()
+        self._publish()
 
     def _go_back(self, decide: Callable[[str, float], list[Action]], reason: str) -> str:
         bad = self.serving

@@ -14,6 +14,7 @@ NOW = {"requests_per_s": 1234.5, "p50_ms": 1.5, "p99_ms": 250.0, "error_rate": 0
 def model(name: str, **other: Any) -> dict[str, Any]:
     told = {"name": name, "port": 5001, "url": None, "state": "SERVING", "ready": True, "held": False, "now": NOW}
     told |= {"replicas": {"ready": 1, "wanted": 2}, "current": {"label": f"{name}/1"}, "candidate": None}
+    told |= {"sides": {}, "now_by_version": {f"{name}/2": {**NOW, "requests_per_s": 12.3}}}
     return {**told, "reason": "", "problem": "", "registry_problem": "", **other}
 
 
@@ -52,3 +53,28 @@ def test_a_models_words_do_not_move_the_cursor() -> None:
 
 def test_nothing_is_served() -> None:
     assert shown(80).split()[0] == "service"
+
+
+def side(**other: Any) -> dict[str, Any]:
+    told = {"weight": 0, "shadow": False, "current": None, "candidate": None, "resting": None}
+    return {**told, "problem": None, "registry_problem": None, **other}
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_a_canary_and_a_shadow_have_lines_of_their_own(width: int) -> None:
+    sides = {
+        "canary": side(weight=20, current={"label": "mood/2", "ready": 1}),
+        "dark": side(shadow=True, problem="mood/3: the weights are missing"),
+        "same": side(weight=5, resting="mood/1"),
+        "rising": side(weight=1, candidate={"label": "mood/4", "state": "LOADING"}),
+    }
+    lines = shown(width, model("mood", sides=sides)).splitlines()
+    rows = {" ".join(line.split()[:2]): line.split()[2:] for line in lines if line.startswith("mood @")}
+    assert rows["mood @canary"][:3] == ["SERVING", "mood/2", "1/2"]
+    assert {"12.3", "2.0%"} <= {*rows["mood @canary"]}
+    assert rows["mood @dark"][:3] == ["FAILED", "-", "-"]
+    assert rows["mood @same"][:3] == ["SERVING", "mood/1", "-"]
+    assert rows["mood @rising"][:2] == ["LOADING", "-"]
+    text = " ".join(" ".join(lines).split())
+    for note in ("weight 20", "a shadow; mood/3: the weights are missing", "no processes of its own"):
+        assert note in text
