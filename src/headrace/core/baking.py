@@ -1,6 +1,6 @@
-"""Whether a version that has just taken over does well: its errors and latency beside those of the one before.
+"""Whether a version that has just taken over does well: its errors and latency beside those of another.
 
-Pure: two windows of counters go in, a verdict comes out.
+Pure: counters go in, a verdict comes out.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-Sample = tuple[str, tuple[tuple[str, str], ...], float]
+from headrace.core.recent import Figures
+from headrace.core.totals import Sample
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,20 @@ class BakeLimits:
     max_latency_ratio: float = 4.0
     min_requests: int = 20
     latency_floor_s: float = 0.05
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """How a version did: so many answers, the share of errors in them, the median latency (None: not known)."""
+
+    requests: float = 0.0
+    error_rate: float = 0.0
+    median_s: float | None = None
+
+    @classmethod
+    def of(cls, figures: Figures) -> Conduct:
+        """What happened in the last minutes."""
+        return cls(round(figures.requests_per_s * figures.over_s), figures.error_rate or 0.0, figures.p50_s)
 
 
 @dataclass
@@ -43,12 +58,11 @@ class Window:
         )
 
     @property
-    def error_rate(self) -> float:
-        """Errors in all answers; 0 where there are none."""
-        return self.errors / self.requests if self.requests else 0.0
+    def conduct(self) -> Conduct:
+        """What it comes to."""
+        return Conduct(self.requests, self.errors / self.requests if self.requests else 0.0, self._median_s())
 
-    def median_s(self) -> float | None:
-        """The median latency, read off the buckets; None where nothing was counted."""
+    def _median_s(self) -> float | None:
         bounds = sorted(self.buckets.items())
         if not bounds or bounds[-1][1] <= 0:
             return None
@@ -63,13 +77,16 @@ class Window:
 
 
 def window(samples: Iterable[Sample], model: str, version: str) -> Window:
-    """Read one version's window out of the gateways' samples: as `model` serves it, others may as well."""
+    """Read one version's window out of the gateways' samples: as `model` serves it, others may as well.
+
+    Copies of requests for a shadow are none that anybody waits for.
+    """
     made = Window()
     for name, labels, value in samples:
         by_name = dict(labels)
         if (by_name.get("model"), by_name.get("version")) != (model, version):
             continue
-        if name == "headrace_requests_total":
+        if name == "headrace_requests_total" and by_name.get("route") != "shadow":
             made.requests += value
             made.errors += value if by_name.get("status", "").startswith("5") else 0.0
         elif name == "headrace_model_errors_total" and by_name.get("status", "") < "500":
@@ -80,16 +97,14 @@ def window(samples: Iterable[Sample], model: str, version: str) -> Window:
     return made
 
 
-def verdict(before: Window, after: Window, limits: BakeLimits, former: str) -> str | None:
+def verdict(before: Conduct, after: Conduct, limits: BakeLimits, former: str) -> str | None:
     """Why the new version should go, or None: it does well so far, or too little is known. `before` is `former`'s."""
     if after.requests < limits.min_requests:
         return None
     if after.error_rate > before.error_rate + limits.max_error_rate:
-        return (
-            f"{after.error_rate:.1%} of {after.requests:.0f} answers were errors "
-            f"({before.error_rate:.1%} with {former})"
-        )
-    was_s, is_s = before.median_s(), after.median_s()
+        was = f"{before.error_rate:.1%} with {former}"
+        return f"{after.error_rate:.1%} of {after.requests:.0f} answers were errors ({was})"
+    was_s, is_s = before.median_s, after.median_s
     if was_s is None or is_s is None or before.requests < limits.min_requests:
         return None
     if is_s > limits.latency_floor_s and is_s > was_s * limits.max_latency_ratio:

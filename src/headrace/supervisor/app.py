@@ -20,10 +20,11 @@ from typing import Any
 from headrace.config import environment
 from headrace.config.traffic import PIN_HEADER
 from headrace.config.tree import Config, Model
-from headrace.core.baking import Sample
 from headrace.core.errors import ConfigError, HeadraceError
 from headrace.core.identity import parse_model_uri
 from headrace.core.messages import Configure, Hazard, Limits, Listener, ModelError, Probed, Table
+from headrace.core.recent import Figures
+from headrace.core.totals import Sample
 from headrace.core.webhooks import Verifier
 from headrace.environments.preparing import Environments
 from headrace.registry.store import Store
@@ -174,6 +175,10 @@ class Supervisor:
     async def samples(self) -> list[Sample]:
         """What the gateways have counted, added up."""
         return await self.gateways.samples()
+
+    async def past(self, model: str, version: str) -> Figures:
+        """What a version did in the last 15 minutes, up to now."""
+        return await self.sampler.past(model, version)
 
     async def probe(self, pool: str, body: bytes, within_s: float) -> Probed:
         """Have a pool answer as if a client asked; raises nothing."""

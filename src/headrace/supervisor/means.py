@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from headrace.core.baking import Sample
 from headrace.core.messages import Probed
+from headrace.core.recent import Figures
+from headrace.core.totals import Sample
 from headrace.environments.preparing import Environments
 from headrace.registry.store import Store
 from headrace.supervisor.agent import RegistryAgent
@@ -26,6 +27,9 @@ class Traffic(Protocol):
 
     async def samples(self) -> list[Sample]:
         """Every gateway's counters."""
+
+    async def past(self, model: str, version: str) -> Figures:
+        """What a version did in the last 15 minutes, up to now."""
 
     async def probe(self, pool: str, body: bytes, within_s: float) -> Probed:
         """Have a pool answer as if a client asked; raises nothing."""

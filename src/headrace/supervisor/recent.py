@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from headrace.core.recent import Recent
+from headrace.core.recent import Figures, Recent
 from headrace.core.totals import Sample
 from headrace.telemetry.logs import Log
 
@@ -34,6 +34,11 @@ class Sampler:
             self.wake()
             due_s = max(due_s + STEP_S, time.monotonic())
             await asyncio.sleep(due_s - time.monotonic())
+
+    async def past(self, model: str, version: str) -> Figures:
+        """All that is kept of a version, up to now."""
+        self.recent.feed(await self._samples(), time.monotonic())
+        return self.recent.figures(model, version, steps=self.recent.fed)
 
     def wake(self) -> None:
         """Let everyone who waits look again, whether it was fed or not."""
