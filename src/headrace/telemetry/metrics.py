@@ -193,11 +193,11 @@ GROUPS: dict[str, dict[str, Definition]] = {
         "headrace_rollout_problem": Definition(
             "gauge",
             "0 or 1",
-            "1 while the version that should serve could not be brought up, and another serves or none.",
+            "1 while the version that should serve could not be brought up, or was withdrawn; another serves, or none.",
             ("model",),
         ),
         "headrace_rollbacks_total": Definition(
-            "counter", "rollbacks", "Rollbacks, by hand or by themselves.", ("model",)
+            "counter", "rollbacks", "Rollbacks, by hand or by themselves, and canaries that were withdrawn.", ("model",)
         ),
         "headrace_registry_reached_timestamp_seconds": Definition(
             "gauge", "Unix seconds", "When the registry last answered: time() minus this is how long ago."
