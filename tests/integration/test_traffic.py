@@ -53,7 +53,7 @@ def test_a_canary_takes_its_share_and_is_promoted(moves: Registry, tmp_path: Pat
         # The same version: one set of processes, all the traffic. The shadow's alias does not exist yet: told, no harm.
         assert labels(url) == {"shifty/1": 20}
         until(lambda: one.status("shifty")["sides"]["canary"]["resting"] == "shifty/1", "the canary to rest")
-        until(lambda: "no alias 'dark'" in (one.status("shifty")["sides"]["dark"]["registry_problem"] or ""), "told")
+        until(lambda: "no alias 'dark'" in (one.status("shifty")["sides"]["dark"]["missing"] or ""), "told")
         with Load(url, TEXT) as load:
             # One that cannot load: its share stays with the main version.
             moves.point("shifty", "canary", "3")
@@ -124,11 +124,29 @@ def test_a_canary_is_held_to_what_the_main_version_does(moves: Registry, tmp_pat
         assert trial()["current"] is trial()["candidate"] is None, "it stays out over a restart"
         moves.point("shifty", "trial", "2")
         until(lambda: labels(url, 10) == {"shifty/1": 5, "shifty/2": 5}, "the next one")
+        # Whoever deletes a canary's alias means to end it; the main one's is another matter.
+        with Load(url, TEXT, clients=2) as load:
+            moves.point("shifty", "trial", "-")
+            until(lambda: trial()["current"] is None and not one.processes("shifty/2"), "it to go")
+            load.more()
+        assert set(load.statuses) == {200}
+        assert labels(url, 10) == {"shifty/1": 10}
+        assert "no alias 'trial'" in trial()["missing"]
+        assert one.status("shifty")["registry_problem"] is trial()["registry_problem"] is None
+        assert one.stop() == 0
+    with serving(tmp_path, config(moves.uri, shifty=model)) as one:
+        url = f"{one.url('shifty')}/invocations"
+        until(lambda: trial()["missing"], "the alias to be missed")
+        assert labels(url, 10) == {"shifty/1": 10}
+        moves.point("shifty", "trial", "2")
+        until(lambda: labels(url, 10) == {"shifty/1": 5, "shifty/2": 5}, "it to come back")
         entries = ask(f"{one.admin}/api/models/shifty/history").json
         assert [(e["event"], e["version"]) for e in entries if e.get("alias") == "trial"] == [
             ("refused", "shifty/5"),
             ("serving", "shifty/7"),
             ("withdrawn", "shifty/7"),
+            ("serving", "shifty/2"),
+            ("ended", "shifty/2"),
             ("serving", "shifty/2"),
         ]
 

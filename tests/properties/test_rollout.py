@@ -179,7 +179,7 @@ class Rollouts(RuleBasedStateMachine):
 
     @rule()
     def it_serves_elsewhere(self) -> None:
-        self.do(self.rollout.rest(self.now_s))
+        self.do(self.rollout.rest(self.now_s, "it serves elsewhere"))
         self.served = False
         self.refused.clear()
         self.sent_back.clear()

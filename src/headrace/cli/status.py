@@ -181,4 +181,4 @@ def _side_note(side: dict[str, Any]) -> str:
         return f"{takes}; the same version as another's, no processes of its own"
     current, candidate = side["current"], side["candidate"]
     news = f"bringing up {candidate['label']}: {candidate['state']}" if candidate and current else ""
-    return f"{takes}; {news or side['problem'] or side['registry_problem'] or ''}".rstrip("; ")
+    return f"{takes}; {news or side['problem'] or side['missing'] or side['registry_problem'] or ''}".rstrip("; ")

@@ -231,12 +231,8 @@ class Rollout:
             mark.until_s = None if mark.until_s is None else min(mark.until_s, now_s)
         return self._settle(now_s)
 
-    def rest(self, now_s: float) -> list[Action]:
-        """Nothing is wanted here any more, for it serves elsewhere: end everything, what serves after it has drained.
-
-        `pointed` begins anew.
-        """
-        reason = "it serves elsewhere"
+    def rest(self, now_s: float, reason: str) -> list[Action]:
+        """Nothing is wanted here any more: end everything, what serves after it has drained. `pointed` begins anew."""
         actions: list[Action] = [self._abandon(now_s, reason)] if self.candidate is not None else []
         actions += self._stop_serving(now_s, reason)
         self.registry = self.held = self.pointed_at = None

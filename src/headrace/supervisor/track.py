@@ -41,7 +41,8 @@ class Track:
 
     `lenient`: a URI that leads nowhere is a problem to tell instead of an error to raise. `elsewhere` says whether a
     version serves on another track already: then this one brings nothing up. `beside` is for a track that has a share
-    of another's traffic: what serves there, to be compared with; what does badly here gives its share back to that.
+    of another's traffic: what serves there, to be compared with; what does badly here, or whose alias is deleted, gives
+    its share back to that.
     `on_flip` is called after each flip.
     """
 
@@ -67,6 +68,7 @@ class Track:
         self.failed: dict[str, Any] | None = None
         self.registry_problem = ""
         self.registry_lost_s: float | None = None
+        self.missing = ""
         self.rollbacks = 0
         self.outcomes: dict[Outcome, int] = dict.fromkeys(get_args(Outcome), 0)
         self.ended: dict[str, dict[EndReason, int]] = {}
@@ -212,18 +214,21 @@ class Track:
         except (ModelNotFound, UsageError) as error:
             if first and self.serving is None and not self._lenient and not self._has_served:
                 raise
+            if self._beside is not None and isinstance(error, ModelNotFound):
+                self._registry_reached()
+                self._missing(str(error))
+                return False
             # It has led somewhere before: whoever deleted the alias did not mean to stop what serves.
             self._registry_lost(str(error))
             self._do(self._rollout.unreachable(time.time()))
             return False
-        if self.registry_problem:
-            self._log.info("registry reached again", away_s=round(time.time() - (self.registry_lost_s or 0), 1))
-        self.registry_problem, self.registry_lost_s = "", None
+        self._registry_reached()
+        self.missing = ""
         if self._elsewhere(resolved):
             if self.resting != resolved:
                 self._log.info("resting", version=str(Known(resolved)), reason="another alias serves it already")
             self.resting = resolved
-            self._do(self._rollout.rest(time.time()))
+            self._do(self._rollout.rest(time.time(), "it serves elsewhere"))
             self._publish()
         else:
             self.resting = None
@@ -245,7 +250,9 @@ class Track:
             {Known(resolved): reason for resolved, reason in memory.sent_back},
             {Known(resolved): reason for resolved, reason in memory.refused},
         )
-        hint = await asyncio.to_thread(self._means.store.last, self.uri.text)
+        # A share whose alias was deleted does not come back because the registry cannot be asked.
+        kept = memory.pointed_at
+        hint = await asyncio.to_thread(self._means.store.last, self.uri.text) if self._beside is None else kept
         likely = resolved_of(self._rollout.likely(known(hint)))
         if likely is None or self._elsewhere(likely):
             return
@@ -258,6 +265,23 @@ class Track:
             self._log.warning("registry problem", reason=why, kept=kept.label if kept else None)
         self.registry_problem = why
         self.registry_lost_s = self.registry_lost_s or time.time()
+
+    def _registry_reached(self) -> None:
+        if self.registry_problem:
+            self._log.info("registry reached again", away_s=round(time.time() - (self.registry_lost_s or 0), 1))
+        self.registry_problem, self.registry_lost_s = "", None
+
+    def _missing(self, why: str) -> None:
+        """The alias of a share is not there, or not any more: the version beside has the share."""
+        if why == self.missing:
+            return
+        self._log.info("no share", reason=why)
+        if self.serving is not None:
+            self._history.add("ended", self.serving.label, "its alias is gone")
+        self.missing, self.resting, self.problem = why, None, ""
+        self._do(self._rollout.rest(time.time(), "its alias is gone"))
+        self._remember()
+        self._publish()
 
     async def _tick(self) -> None:
         while True:
@@ -538,6 +562,7 @@ class Track:
             "failed": self.failed,
             "registry_problem": self.registry_problem or None,
             "registry_lost": self.registry_lost_s,
+            "missing": self.missing or None,
             "held": self.held,
             "before": self.before,
             "rollbacks": self.rollbacks,

@@ -57,7 +57,7 @@ def test_nothing_is_served() -> None:
 
 def side(**other: Any) -> dict[str, Any]:
     told = {"weight": 0, "shadow": False, "current": None, "candidate": None, "resting": None}
-    return {**told, "problem": None, "registry_problem": None, **other}
+    return {**told, "problem": None, "missing": None, "registry_problem": None, **other}
 
 
 @pytest.mark.parametrize("width", [80, 160])

@@ -42,10 +42,10 @@ def test_what_rests_ends_everything_and_begins_anew() -> None:
     rollout.pointed("v1", 0.0)
     up(rollout)
     rollout.pointed("v2", 1.0)
-    stops = rollout.rest(2.0)
+    stops = rollout.rest(2.0, "it serves elsewhere")
     assert [(s.key, s.drain) for s in stops if isinstance(s, Stop)] == [("2", False), ("1", True)]
     assert rollout.serving is None
-    assert rollout.rest(2.5) == []
+    assert rollout.rest(2.5, "it serves elsewhere") == []
     assert rollout.tick(1000.0) == []
     assert rollout.pointed("v3", 1001.0) == [], "what drains goes first"
     assert rollout.ended("2", 1002.0) == []

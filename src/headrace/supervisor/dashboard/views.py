@@ -160,7 +160,8 @@ def note(model: ServedModel) -> str:
         parts.append(f"The registry cannot be followed: {_sentence(main.registry_problem)}")
     if main.held:
         parts.append("Rolled back: held until the registry points at another version.")
-    parts += [f"@{name}: {_sentence(side.problem)}" for name, side in model.sides.items() if side.problem]
+    sides = {name: side.problem or side.missing for name, side in model.sides.items()}
+    parts += [f"@{name}: {_sentence(problem)}" for name, problem in sides.items() if problem]
     return " ".join(parts)
 
 
