@@ -157,9 +157,9 @@ class Rollout:
 
     def failed(self, key: str, reason: str, now_s: float, *, for_good: bool = False) -> list[Action]:
         """A version could not be brought up, or (`for_good`) was refused by a check."""
-        slot = self.slots.get(key)
-        if slot is None or key == self.serving or slot.life.over:
+        if not self.can_fail(key):
             return []
+        slot = self.slots[key]
         slot.life.to(State.FAILED, now_s, reason)
         if key == self.candidate:
             self.candidate = None
@@ -281,6 +281,11 @@ class Rollout:
         """Whether a version is brought up although the registry points elsewhere: it has served, and is needed."""
         slot = self.slots.get(key)
         return slot is not None and self.registry is not None and slot.identity != self.registry
+
+    def can_fail(self, key: str) -> bool:
+        """Whether anything is lost with a version: what serves is never given up, and what drains is on its way out."""
+        slot = self.slots.get(key)
+        return slot is not None and key != self.serving and not slot.life.over and slot.life.state is not State.DRAINING
 
     def is_new(self, key: str) -> bool:
         """Whether a version is none of those that have served before, where there are any."""

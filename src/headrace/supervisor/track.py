@@ -452,7 +452,7 @@ class Track:
         self._do(self._rollout.progressed(key, state, time.time()))
 
     def _failed(self, key: str, version: Version, reason: str, *, detail: str = "", for_good: bool = False) -> None:
-        if key not in self._rollout.slots or self._rollout.slots[key].life.over or key == self._rollout.serving:
+        if not self._rollout.can_fail(key):
             return
         self.problem = f"{version.label}: {reason}"
         environment = version.prepared.describe() if version.prepared else None

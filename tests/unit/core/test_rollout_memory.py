@@ -191,3 +191,16 @@ def test_a_rollback_holds_over_a_restart_also_when_something_else_was_on_its_way
     (start,) = again.pointed("v4", 8.0)
     assert isinstance(start, Start)
     assert start.identity == "v4"
+
+
+def test_what_drains_does_not_fail_any_more() -> None:
+    """It is on its way out after its last answer: neither is that cut short, nor is it a problem to tell."""
+    rollout = Rollout(keep_old_s=0.0)
+    for number, version in enumerate(("v1", "v2")):
+        rollout.pointed(version, float(number))
+        up(rollout)
+    (stop,) = rollout.tick(5.0)
+    assert isinstance(stop, Stop)
+    assert (stop.key, stop.drain) == ("1", True)
+    assert rollout.failed("1", "its processes ended", 6.0) == []
+    assert rollout.slots["1"].life.state is State.DRAINING
