@@ -13,17 +13,21 @@ A second level, shared by machines (`gateway.shared`), is asked where a flight s
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headrace.core.batching import DONE
 from headrace.core.caching import Cache
 from headrace.gateway.exchange import Exchange, Job
+from headrace.gateway.shared import SharedCache
 from headrace_worker.wire import FLAG_MODEL_ERROR
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Coroutine
+
     from headrace.core.messages import CacheOptions
+    from headrace.gateway.counters import PoolCounters
     from headrace.gateway.pool import Pool
-    from headrace.gateway.shared import SharedCache
     from headrace_worker.wire import Answer
 
 Key = tuple[bytes, bytes] | tuple[bytes, bytes, int]
@@ -104,14 +108,26 @@ class Flight(Job):
 
 
 class CacheDesk:
-    """The cache of one pool and the flights in the air: the one owner of both."""
+    """The cache of one pool, its second level and the flights in the air: the one owner of all three.
 
-    __slots__ = ("_cache", "_flights", "shared")
+    `spawn` runs a task that the gateway holds.
+    """
 
-    def __init__(self, options: CacheOptions) -> None:
+    __slots__ = ("_cache", "_counters", "_flights", "_spawn", "shared")
+
+    def __init__(
+        self,
+        options: CacheOptions,
+        identity: str,
+        counters: PoolCounters,
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
         self._cache: Cache[Key, Answer] = Cache(options.max_bytes, options.ttl_s)
         self._flights: dict[Key, Flight] = {}
+        self._counters = counters
+        self._spawn = spawn
         self.shared: SharedCache | None = None
+        self.configure(options, identity)
 
     @property
     def size_bytes(self) -> int:
@@ -123,9 +139,23 @@ class CacheDesk:
         """How many answers are kept."""
         return len(self._cache)
 
-    def configure(self, options: CacheOptions) -> None:
-        """Change the bounds."""
+    def configure(self, options: CacheOptions, identity: str) -> None:
+        """Have the bounds and the second level that `options` name; without an `identity` there is no second level."""
         self._cache.resize(options.max_bytes, options.ttl_s)
+        url = options.url if identity else None
+        if self.shared is not None and (self.shared.url, self.shared.identity) != (url, identity):
+            self.unshare()
+        if url is None:
+            return
+        if self.shared is None:
+            self.shared = SharedCache(url, identity, options.ttl_s, self._counters, self._spawn)
+        self.shared.ttl_s = options.ttl_s
+
+    def unshare(self) -> None:
+        """Let go of the second level."""
+        if self.shared is not None:
+            self.shared.close()
+            self.shared = None
 
     @staticmethod
     def key(exchange: Exchange) -> Key | None:

@@ -22,7 +22,6 @@ from headrace.gateway import answers
 from headrace.gateway.crew import Crew
 from headrace.gateway.flights import HIT, CacheDesk, Flight
 from headrace.gateway.rows import estimate_rows
-from headrace.gateway.shared import SharedCache
 from headrace.gateway.streams import StreamReply
 from headrace_worker.wire import FLAG_MODEL_ERROR
 
@@ -56,7 +55,6 @@ class Pool:
         self.queues = False
         # The frame whose answers are being given out, for those who record them.
         self.in_hand: tuple[Frame[Job], Timing] | None = None
-        self._shared: SharedCache | None = None
         self._looking = 0
         self._found_unmergeable = False
         self._failures_told_s = -NEVER_S
@@ -220,13 +218,14 @@ class Pool:
             core.batch = route.batch
             core.timeout_s = route.timeout_s
             core.admission.options = route.queue
-            if route.cache is None:
+            if route.cache is not None:
+                if self.desk is None:
+                    self.desk = CacheDesk(route.cache, config.identity, self.counters, self.gateway.spawn)
+                else:
+                    self.desk.configure(route.cache, config.identity)
+            elif self.desk is not None:
+                self.desk.unshare()
                 self.desk = None
-            elif self.desk is None:
-                self.desk = CacheDesk(route.cache)
-            else:
-                self.desk.configure(route.cache)
-            self._share_cache(route.cache)
         elif self.desk is not None:
             self.desk.clear()  # kept warm, but not asked: its memory is the serving version's now
         self.queues = self.queues or bool(config.workers)
@@ -240,7 +239,7 @@ class Pool:
         self._retired = True
         if self.desk is not None:
             self.desk.clear()
-        self._share_cache(None)
+            self.desk.unshare()
         self._settle()
 
     def close(self) -> None:
@@ -422,21 +421,6 @@ class Pool:
             self.counters.cache_misses += 1
             self._enqueue(flight, now_s)
         self._settle()
-
-    def _share_cache(self, options: messages.CacheOptions | None) -> None:
-        """Have the second level that `options` name, or none."""
-        shared = self._shared
-        url = options.url if options is not None and self.config.identity else None
-        if shared is not None and (shared.url, shared.identity) != (url, self.config.identity):
-            shared.close()
-            shared = None
-        if shared is None and url is not None and options is not None:
-            shared = SharedCache(url, self.config.identity, options.ttl_s, self.counters, self.gateway.spawn)
-        if shared is not None and options is not None:
-            shared.ttl_s = options.ttl_s
-        self._shared = shared
-        if self.desk is not None:
-            self.desk.shared = shared
 
     def _ground(self, flights: list[Job]) -> None:
         """Nobody waits for these flights any more."""
