@@ -154,18 +154,27 @@ def _of_other_width(rows: list[Any], width: int, *, at_least: bool = False) -> I
 
 
 def _in_records(value: Any, inputs: list[_Input]) -> Iterator[Finding]:
-    path = shapes.RECORDS
     if not isinstance(value, list):
-        yield _expected(path, "a list of objects", value)
-        return
-    for r, row in enumerate(value):
+        yield _expected(shapes.RECORDS, "a list of objects", value)
+    else:
+        columns = [one for one in inputs if one.shape is None]
+        yield from _in_objects(shapes.RECORDS, value, inputs, columns, "column")
+
+
+def _in_objects(path: str, rows: list[Any], inputs: list[_Input], judged: list[_Input], what: str) -> Iterator[Finding]:
+    """Rows that are objects: all `inputs` must be there, and the values of the `judged` ones fit."""
+    for r, row in enumerate(rows):
         if not isinstance(row, dict):
-            yield _expected(f"{path}[{r}]", "an object with a value for each column", row)
+            yield _expected(f"{path}[{r}]", f"an object with a value for each {what}", row)
             continue
         yield from _lacking(f"{path}[{r}]", row, inputs)
-        for one in inputs:
-            if one.name in row and one.shape is None:
-                yield from _in_value(one.type, row[one.name], f"{path}[{r}].{one.name}", is_column=True)
+        for one in judged:
+            if one.name in row:
+                place = f"{path}[{r}].{one.name}"
+                if one.shape is None:
+                    yield from _in_value(one.type, row[one.name], place, is_column=True)
+                else:
+                    yield from _in_tensor(one.shape[1:], one.type, row[one.name], place)
 
 
 def _lacking(path: str, row: Any, inputs: list[_Input]) -> Iterator[Finding]:
@@ -185,15 +194,7 @@ def _in_inputs(name: str, value: Any, inputs: list[_Input]) -> Iterator[Finding]
         if inputs:
             yield _expected(name, "a list of objects" if is_named and len(inputs) > 1 else "a list", value)
     elif is_named and (len(inputs) > 1 or any(isinstance(row, dict) for row in value)):
-        for r, row in enumerate(value):
-            if not isinstance(row, dict):
-                yield _expected(f"{name}[{r}]", "an object with a value for each input", row)
-                continue
-            yield from _lacking(f"{name}[{r}]", row, inputs)
-            for one in inputs:
-                if one.name in row:
-                    inner = None if one.shape is None else one.shape[1:]
-                    yield from _in_input(one, inner, row[one.name], f"{name}[{r}].{one.name}")
+        yield from _in_objects(name, value, inputs, inputs, "input")
     elif len(inputs) == 1:
         (one,) = inputs
         if one.shape is not None:
@@ -219,13 +220,6 @@ def _in_columns(name: str, value: dict[str, Any], inputs: list[_Input]) -> Itera
                 yield Finding(path, "", f"expected {length} elements, as the columns before, got {len(elements)}")
             for r, element in enumerate(elements):
                 yield from _in_value(one.type, element, f"{path}[{r}]", is_column=True)
-
-
-def _in_input(one: _Input, shape: tuple[int, ...] | None, value: Any, path: str) -> Iterator[Finding]:
-    if shape is None:
-        yield from _in_value(one.type, value, path, is_column=True)
-    else:
-        yield from _in_tensor(shape, one.type, value, path)
 
 
 def _in_tensor(shape: tuple[int, ...], kind: Any, value: Any, path: str) -> Iterator[Finding]:
