@@ -63,7 +63,6 @@ class RequestHead:
     __slots__ = (
         "bypass_cache",
         "content_length",
-        "expects",
         "head_only",
         "host",
         "http10",
@@ -90,7 +89,6 @@ class RequestHead:
         self.method = b""
         self.url = b""
         self.content_length = 0
-        self.expects = False
         self.stream = False
         self.bypass_cache = False
         self.request_id: bytes | None = None
@@ -324,10 +322,8 @@ class RequestReader:
     def _expected(self, head: RequestHead, expect: bytes, *, has_body: bool) -> None:
         if expect.lower() != b"100-continue":
             self._refuse("EXPECTATION_FAILED", "Only 'Expect: 100-continue' is understood.")
-        elif has_body:
-            head.expects = True
-            if not self._sink.on_head(head):
-                self.phase = STOPPED
+        elif has_body and not self._sink.on_head(head):
+            self.phase = STOPPED
 
     def _body_too_large(self) -> None:
         self._refuse("BODY_TOO_LARGE", f"The request's body exceeds {self._limits.max_body_bytes} bytes.")

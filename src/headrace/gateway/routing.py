@@ -33,7 +33,6 @@ class Target(NamedTuple):
     detail: bytes = b""
 
 
-_NOT_FOUND = Target(Want.NOT_FOUND)
 _METHODS: dict[Want, tuple[bytes, ...]] = {
     Want.INVOKE: (b"POST",),
     Want.HEALTH: (b"GET", b"HEAD"),

@@ -9,7 +9,6 @@ from headrace_worker.scoring.refusal import Refusal
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = ("gzip", "x-gzip")
 _ANY_HEADER = 32 + zlib.MAX_WBITS
-_PIECE_BYTES = 65_536
 
 
 def inflate(body: bytes, codings: tuple[str, ...], max_bytes: int) -> bytes:
