@@ -1,1 +1,1 @@
-"""The configuration: one frozen tree, parsed once, the only reader of the environment."""
+"""The configuration: one frozen tree, parsed once, and what headrace takes from the environment."""

@@ -1,4 +1,7 @@
-"""What headrace takes from the environment: here, once, and nowhere else."""
+"""What headrace takes from the environment: here, once, and nowhere else.
+
+But for what libraries define: OpenTelemetry's variables are read beside its exporter, MLflow's where MLflow is called.
+"""
 
 from __future__ import annotations
 

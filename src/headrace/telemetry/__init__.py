@@ -1,1 +1,1 @@
-"""How headrace tells what happens in it: logs."""
+"""How headrace tells what happens in it: log lines, and what each metric is called and means."""
