@@ -13,10 +13,10 @@ import msgspec
 
 from headrace.core import messages
 from headrace.gateway import answers
-from headrace.gateway.canary import Canary
 from headrace.gateway.counters import GatewayCounters, PoolCounters, Sample
 from headrace.gateway.crossing import Crossing
 from headrace.gateway.pool import Pool
+from headrace.gateway.probing import ProbeJob
 from headrace.gateway.recording import Recording
 from headrace.gateway.routing import Want
 from headrace.gateway.shadows import Copy
@@ -148,7 +148,7 @@ class Gateway:
         if pool is None or not pool.queues:
             self.report(messages.Probed(token=asked.token, status=503, reason="no worker of it is here", asked=False))
         else:
-            pool.adopt([Canary(asked, self.report, monotonic())])
+            pool.adopt([ProbeJob(asked, self.report, monotonic())])
 
     # What connections ask for.
 
@@ -207,9 +207,9 @@ class Gateway:
         current = self._serving.get(model)
         now_s = monotonic()
         for job in jobs:
-            if isinstance(job, Copy | Canary):
+            if isinstance(job, Copy | ProbeJob):
                 job.drop()
-        jobs = [job for job in jobs if not isinstance(job, Copy | Canary)]
+        jobs = [job for job in jobs if not isinstance(job, Copy | ProbeJob)]
         if current is not None and current is not pool and current.queues:
             current.adopt(jobs)
             return

@@ -11,9 +11,9 @@ from headrace.core.errors import ConfigError, HeadraceError, ModelNotFound
 from headrace.core.identity import Resolved
 from headrace.core.messages import BatchOptions, CacheOptions, Pool, QueueOptions, Route, Sampling, Shadow, Share, Split
 from headrace.core.tallies import Tallies
-from headrace.supervisor.canary import Canary
 from headrace.supervisor.history import History
 from headrace.supervisor.means import Means
+from headrace.supervisor.prober import Prober
 from headrace.supervisor.track import Track
 from headrace.supervisor.versions import Version
 from headrace.telemetry.logs import Log
@@ -46,8 +46,8 @@ class ServedModel:
         self._means = means
         self._errors_mode = errors_mode
         self._log = log.bind(model=name)
-        self.canary = (
-            Canary(config.probe, means.traffic, self._log, means.traffic.publish) if config.probe is not None else None
+        self.prober = (
+            Prober(config.probe, means.traffic, self._log, means.traffic.publish) if config.probe is not None else None
         )
         self.main = Track(
             name, config.uri, config, means, history, self._log, lenient=lenient, on_flip=self._main_flipped
@@ -105,7 +105,7 @@ class ServedModel:
     @property
     def unwell(self) -> str:
         """Why probes fail; empty while they do not."""
-        return self.canary.unwell if self.canary is not None else ""
+        return self.prober.unwell if self.prober is not None else ""
 
     def why_not(self) -> str:
         """Why the model does not serve, in one line."""
@@ -125,8 +125,8 @@ class ServedModel:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.main.run())
-                if self.canary is not None:
-                    tasks.create_task(self.canary.run(lambda: self.current))
+                if self.prober is not None:
+                    tasks.create_task(self.prober.run(lambda: self.current))
                 for alias, track in self.sides.items():
                     tasks.create_task(self._follow_side(alias, track))
         except* ModelNotFound as group:
@@ -154,8 +154,8 @@ class ServedModel:
     def _main_flipped(self) -> None:
         """What the main track serves now, no other needs to: let them look."""
         self._main_up.set()
-        if self.canary is not None:
-            self.canary.flipped()
+        if self.prober is not None:
+            self.prober.flipped()
         for track in self.sides.values():
             track.refresh()
 
@@ -222,7 +222,7 @@ class ServedModel:
             "state": self.current.life.state if self.current else ("FAILED" if self.main.problem else "STARTING"),
             "reason": None if self.ready else self.why_not(),
             "replicas": {"wanted": self.config.replicas, "ready": self.current.ready if self.current else 0},
-            "probe": self.canary.describe() if self.canary is not None else None,
+            "probe": self.prober.describe() if self.prober is not None else None,
             "prediction_log": {"path": str(kept.path.absolute()), "format": kept.format} if kept else None,
             **self.main.describe(),
             "sides": {alias: self._describe_side(alias, track) for alias, track in self.sides.items()},

@@ -69,8 +69,8 @@ def _of_model(model: ServedModel) -> Iterator[Sample]:
     labels: Labels = (("model", model.name),)
     yield "headrace_model_ready", labels, float(model.ready)
     yield "headrace_workers_wanted", labels, model.config.replicas
-    if model.canary is not None:
-        for label, result, count in model.canary.counts.items():
+    if model.prober is not None:
+        for label, result, count in model.prober.counts.items():
             yield "headrace_probes_total", (*labels, ("version", label), ("result", result)), count
     for label, hazard, count in model.hazards.items():
         yield "headrace_hazards_total", (*labels, ("version", label), ("hazard", hazard)), count

@@ -235,7 +235,7 @@ def test_the_time_to_come_back_follows_the_rate_of_work() -> None:
     assert core.admission.retry_after_s(1_000_000) == 30
 
 
-class Canary(Work):
+class Probing(Work):
     __slots__ = ()
     probe = True
 
@@ -244,9 +244,9 @@ def test_a_probe_goes_to_the_worker_that_has_been_idle_longest() -> None:
     core = dispatcher("a", "b")
     asked = []
     for now_s in (0.0, 1.0, 2.0):
-        canary = Canary(b"h", b"x")
-        canary.solo = True
-        offer(core, canary)
+        probing = Probing(b"h", b"x")
+        probing.solo = True
+        offer(core, probing)
         asked.append(next_frame(core, now_s).worker)
         core.done(asked[-1], now_s)
         offer(core, work())

@@ -21,7 +21,7 @@ _HEAD = wire.head(b"application/json")
 _MOST_CHARACTERS = 300
 
 
-class Canary(Job):
+class ProbeJob(Job):
     """Waits in the queue and goes to a worker as other requests do, alone; not cached, and counted nowhere."""
 
     __slots__ = ("_pool", "_report", "_token")

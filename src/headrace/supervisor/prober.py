@@ -26,7 +26,7 @@ class Asking(Protocol):
         """Have a pool answer; raises nothing."""
 
 
-class Canary:
+class Prober:
     """The owner of one model's health. `on_change` is called when the model turns unwell, or well again.
 
     Only the version that serves is asked: one that has a share of the traffic beside it must not take the model down.
