@@ -42,8 +42,9 @@ def ask(url: str, body: Any = None, *, method: str | None = None, headers: dict[
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE_S)
     try:
         data = None if body is None else json.dumps(body).encode()
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request(
-            method or ("GET" if data is None else "POST"), parts.path or "/", data, headers or (JSON if data else {})
+            method or ("GET" if data is None else "POST"), target, data, headers or (JSON if data else {})
         )
         response = connection.getresponse()
         return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())

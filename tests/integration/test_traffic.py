@@ -120,8 +120,12 @@ def test_a_canary_is_held_to_what_the_main_version_does(moves: Registry, tmp_pat
         assert one.stop() == 0
     with serving(tmp_path, config(moves.uri, shifty=model)) as one:
         url = f"{one.url('shifty')}/invocations"
-        until(lambda: [bad["version"] for bad in trial()["bad"]] == ["shifty/7"], "what is known of it")
+        until(lambda: (trial()["problem"] or "").startswith("shifty/7: withdrawn: "), "what is known of it")
         assert trial()["current"] is trial()["candidate"] is None, "it stays out over a restart"
+        # Ended by pointing it at what serves: nothing is wrong any more.
+        moves.point("shifty", "trial", "1")
+        until(lambda: trial()["resting"] == "shifty/1", "it to rest")
+        assert (trial()["problem"], trial()["bad"]) == (None, [])
         moves.point("shifty", "trial", "2")
         until(lambda: labels(url, 10) == {"shifty/1": 5, "shifty/2": 5}, "the next one")
         # Whoever deletes a canary's alias means to end it; the main one's is another matter.
@@ -149,6 +153,48 @@ def test_a_canary_is_held_to_what_the_main_version_does(moves: Registry, tmp_pat
             ("ended", "shifty/2"),
             ("serving", "shifty/2"),
         ]
+
+
+def test_what_the_main_alias_has_sent_back_gets_no_share(moves: Registry, tmp_path: Path) -> None:
+    """A canary that was promoted, and then sent back, is no canary again; nor does it come back by a restart."""
+    moves.point("shifty", "calm", "1")
+    moves.point("shifty", "keen", "2")
+    model = {"uri": "models:/shifty@calm", "port": 0, "traffic": {"calm": 50, "keen": 50}, "rollout": {"bake_s": 0}}
+
+    def keen() -> dict[str, Any]:
+        side: dict[str, Any] = one.status("shifty")["sides"]["keen"]
+        return side
+
+    with serving(tmp_path, config(moves.uri, shifty=model)) as one:
+        url = f"{one.url('shifty')}/invocations"
+        until(lambda: labels(url, 10) == {"shifty/1": 5, "shifty/2": 5}, "the canary")
+        moves.point("shifty", "calm", "2")
+        until(lambda: keen()["resting"] == "shifty/2", "it to be promoted")
+        assert ask(f"{one.admin}/api/models/shifty/rollback", {}).status == 200
+        until(lambda: "sent back" in (keen()["problem"] or ""), "it to stay out")
+        assert labels(url, 10) == {"shifty/1": 10}
+        assert keen()["resting"] is None
+        moves.point("shifty", "calm", "1")
+        until(
+            lambda: labels(url, 10) == {"shifty/1": 5, "shifty/2": 5}, "the canary, now that nothing is held against it"
+        )
+        moves.point("shifty", "keen", "1")
+        until(lambda: keen()["resting"] == "shifty/1", "it to be ended")
+        assert one.stop() == 0
+    # Nor does it come back because the registry cannot be asked.
+    database = Path(moves.uri.removeprefix("sqlite:///"))
+    away = database.with_suffix(".away")
+    database.rename(away)
+    database.mkdir()  # neither a database nor absent: MLflow cannot open it
+    try:
+        with serving(tmp_path, config(moves.uri, shifty=model)) as one:
+            url = f"{one.url('shifty')}/invocations"
+            until(lambda: keen()["registry_problem"], "the registry to be missed")
+            assert keen()["candidate"] is keen()["current"] is None
+            assert labels(url, 10) == {"shifty/1": 10}
+    finally:
+        database.rmdir()
+        away.rename(database)
 
 
 _SETUP = """

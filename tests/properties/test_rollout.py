@@ -154,7 +154,7 @@ class Rollouts(RuleBasedStateMachine):
         self.sent_back.add(self.running[self.rollout.serving])
         self.served = False
         self.do(self.rollout.withdraw("it does badly", self.now_s))
-        assert self.rollout.before is None
+        assert self.rollout.served == []
 
     @rule(anew=st.booleans())
     def asked_to_try_again(self, *, anew: bool) -> None:

@@ -9,7 +9,9 @@ from headrace.cli.admin_port import admin_option, call, model_path
 
 @click.command("refresh")
 @click.argument("name")
-@click.option("--anew", is_flag=True, help="Try what was refused or rolled back again: takes a rollback back.")
+@click.option(
+    "--anew", is_flag=True, help="Try what was refused, withdrawn or rolled back again: takes a rollback back."
+)
 @admin_option
 def command(name: str, anew: bool, admin: str) -> None:  # noqa: FBT001 - click's flag
     """Ask the registry now what model NAME should be, instead of at the next poll.

@@ -168,6 +168,7 @@ class Rollout(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     It is watched for `bake_s` (0: not at all) and sent back when its share of errors is `max_error_rate` above the
     former version's, or its median latency `max_latency_ratio` times as long; the former stays warm for `keep_old_s`.
+    One with a share of the traffic is compared with the main version, and gives its share back.
     What cannot be brought up for a reason that may pass is tried again after `retry_s`, then after twice that, and so
     on up to ten minutes.
     """

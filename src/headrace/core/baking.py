@@ -97,6 +97,14 @@ def window(samples: Iterable[Sample], model: str, version: str) -> Window:
     return made
 
 
+def baseline(past: Conduct, same: Conduct, limits: BakeLimits) -> Conduct:
+    """What a version beside another is compared with: what that one does in the `same` time, where that says enough.
+
+    Else what it did in the `past` minutes; where both say too little, the one that says more.
+    """
+    return same if same.requests >= limits.min_requests or same.requests >= past.requests else past
+
+
 def verdict(before: Conduct, after: Conduct, limits: BakeLimits, former: str) -> str | None:
     """Why the new version should go, or None: it does well so far, or too little is known. `before` is `former`'s."""
     if after.requests < limits.min_requests:

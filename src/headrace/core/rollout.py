@@ -237,6 +237,7 @@ class Rollout:
         actions += self._stop_serving(now_s, reason)
         self.registry = self.held = self.pointed_at = None
         self.served.clear()
+        self._marks.clear()
         return actions
 
     def tick(self, now_s: float) -> list[Action]:
@@ -287,15 +288,10 @@ class Rollout:
         slot = self.slots.get(key)
         return slot is not None and key != self.serving and not slot.life.over and slot.life.state is not State.DRAINING
 
-    def is_new(self, key: str) -> bool:
-        """Whether a version is none of those that have served before, where there are any."""
-        slot = self.slots.get(key)
-        return slot is not None and bool(self.served) and slot.identity not in self.served
-
-    def why_not(self, identity: Identity) -> str:
-        """Why an identity was not brought up; empty where nothing is held against it."""
-        mark = self._marks.get(identity)
-        return mark.reason if mark else ""
+    def replaces_last(self, key: str) -> bool:
+        """Whether a version takes the place of another that served last and, for all that is known, still can."""
+        slot, last = self.slots.get(key), self.served[-1] if self.served else None
+        return slot is not None and last is not None and last != slot.identity and last not in self._marks
 
     @property
     def has_fallback(self) -> bool:

@@ -50,14 +50,15 @@ class Copy(Job):
         self._target = target
         self._real = real
 
-    def answer(self, answer: Answer, pool: Pool, now_s: float) -> None:  # noqa: ARG002 - a job's signature
+    def answer(self, answer: Answer, pool: Pool, now_s: float) -> None:
         """The shadow has answered."""
-        pool.counters.was_copy(answer.status, model_failed=bool(answer.flags & FLAG_MODEL_ERROR))
+        failed = bool(answer.flags & FLAG_MODEL_ERROR)
+        pool.counters.was_copy(answer.status, now_s - self.arrived_s, model_failed=failed)
         self._shadow.done(self, pool, compare(self._real, (answer.status, answer.body)))
 
     def fail(self, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:  # noqa: ARG002
         """The shadow has not answered."""
-        self._target.counters.was_copy(answers.http_status(code))
+        self._target.counters.was_copy(answers.http_status(code), now_s - self.arrived_s)
         self._shadow.done(self, self._target, "error")
 
     def move(self, pool: Pool) -> None:

@@ -246,7 +246,10 @@ class Supervisor:
             )
             history = History(home, key, model.uri, name)
             errors_mode = (model.errors or config.errors).mode
-            return ServedModel(name, model, means, history, errors_mode, self._log, lenient=lenient)
+            side_poll_s = config.registry.poll_s
+            return ServedModel(
+                name, model, means, history, errors_mode, self._log, side_poll_s=side_poll_s, lenient=lenient
+            )
 
         poll_s = config.registry.poll_s
         for name, model in config.models.items():

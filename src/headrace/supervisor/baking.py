@@ -4,33 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from headrace.config.tree import Rollout
-from headrace.core.baking import BakeLimits, Conduct, verdict, window
+from headrace.core.baking import BakeLimits, Conduct, baseline, verdict, window
 from headrace.supervisor.means import Traffic
+from headrace.supervisor.versions import Version
 
 
-async def bake(traffic: Traffic, config: Rollout, model: str, label: str, former: str, *, beside: bool) -> str | None:
-    """Watch a model's version `label` for `bake_s`; returns why it must go, or None when the time has passed.
+async def bake(
+    traffic: Traffic,
+    config: Rollout,
+    model: str,
+    version: Version,
+    former: Callable[[], Version | None],
+    *,
+    together: bool,
+) -> str | None:
+    """Watch a model's `version` for `bake_s`; returns why it must go, or None when the time has passed.
 
-    It is compared with the version `former`: with what that one did in the minutes before, or, where it still serves
-    `beside` this one, with what it does in the same time.
+    It is compared with what `former` did in the minutes before it took over; where the two serve `together`, with what
+    that one does in the same time, and from the beginning when `former` has become another version.
     """
     limits = BakeLimits(
         max_error_rate=config.max_error_rate,
         max_latency_ratio=config.max_latency_ratio,
         min_requests=config.min_requests,
     )
-    before = Conduct.of(await traffic.past(model, former))
-    started = await traffic.samples()
-    base, former_base = window(started, model, label), window(started, model, former)
+    label, named = version.label, ""
+    past = base = former_base = None
     deadline_s = time.monotonic() + config.bake_s
     while time.monotonic() < deadline_s:
+        other = former()
+        if other is not None and other.label != named:
+            named = other.label
+            past = Conduct.of(await traffic.past(model, named))
+            counted = await traffic.samples()
+            base, former_base = window(counted, model, label), window(counted, model, named)
         await asyncio.sleep(min(1.0, config.bake_s / 10))
+        if past is None or base is None or former_base is None:
+            continue  # there is nothing to compare with yet
         now = await traffic.samples()
-        if beside:
-            before = window(now, model, former).minus(former_base).conduct
-        reason = verdict(before, window(now, model, label).minus(base).conduct, limits, former)
+        before = baseline(past, window(now, model, named).minus(former_base).conduct, limits) if together else past
+        reason = verdict(before, window(now, model, label).minus(base).conduct, limits, named)
         if reason is not None:
             return reason
     return None

@@ -30,6 +30,7 @@ class Former:
 
     signature: dict[str, Any] | None
     example_s: float | None = None
+    serves: bool = True
 
 
 class Checker:
@@ -44,7 +45,7 @@ class Checker:
         """Check a version whose first worker is up, beside `former` where there is one.
 
         `strictly` is False where nothing could serve instead: then a failing example only warns (its caller logs it).
-        Raises Refused, or ModelLoadError where the worker does not answer (that may pass).
+        Raises Refused, or ModelLoadError for what may pass: the worker does not answer, or `former` does not serve.
         """
         warm_up = workers.warm_up
         if warm_up.get("ok") is False and strictly and self._config.example == "refuse":
@@ -53,7 +54,9 @@ class Checker:
             problems = incompatibilities(former.signature, workers.facts.get("signature"))
             if problems:
                 why = "; ".join(problems[:3])
-                raise Refused(f"its signature is incompatible: {why} ('checks: {{signature: warn}}' lets it serve)")
+                # What served last may not come up again: then this one is compared with nothing at its next turn.
+                kind = Refused if former.serves else ModelLoadError
+                raise kind(f"its signature is incompatible: {why} ('checks: {{signature: warn}}' lets it serve)")
         if not workers.ready:
             raise ModelLoadError("the worker ended before it was checked")
         try:

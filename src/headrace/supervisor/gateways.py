@@ -130,18 +130,19 @@ class Gateways:
     async def stats(self, within_s: float = 1.0) -> list[Stats]:
         """Ask every gateway for its counters; one that does not answer in time is left out."""
         self._token += 1
+        token = self._token
         waiting = []
         for slot in self._slots:
             if slot.writer is not None:
                 future: asyncio.Future[Stats] = asyncio.get_running_loop().create_future()
-                slot.stats[self._token] = future
-                slot.say(AskStats(self._token))
+                slot.stats[token] = future
+                slot.say(AskStats(token))
                 waiting.append(future)
         if not waiting:
             return []
         done, _ = await asyncio.wait(waiting, timeout=within_s)
         for slot in self._slots:
-            slot.stats.pop(self._token, None)
+            slot.stats.pop(token, None)
         return [f.result() for f in done if not f.cancelled()]
 
     async def samples(self) -> list[Sample]:

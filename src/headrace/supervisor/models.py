@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from headrace.config.traffic import PIN_HEADER, other_aliases, shadow_of
 from headrace.config.tree import Model, Queue
 from headrace.core.errors import ConfigError, HeadraceError, ModelNotFound
-from headrace.core.identity import Resolved
 from headrace.core.messages import BatchOptions, CacheOptions, Pool, QueueOptions, Route, Sampling, Shadow, Share, Split
 from headrace.core.tallies import Tallies
+from headrace.supervisor.beside import Beside
 from headrace.supervisor.history import History
 from headrace.supervisor.means import Means
 from headrace.supervisor.prober import Prober
@@ -23,7 +24,8 @@ class ServedModel:
     """The owner of one configured model.
 
     `main` follows the configured URI; `sides` follow the other aliases that take a share of the traffic or a copy of
-    it, and whatever becomes of them, `main` does not notice. `lenient`: see `Track`.
+    it, and whatever becomes of them, `main` does not notice. They are asked for every `side_poll_s`. `lenient`: see
+    `Track`.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class ServedModel:
         errors_mode: str,
         log: Log,
         *,
+        side_poll_s: float,
         lenient: bool = False,
     ) -> None:
         self.name = name
@@ -50,22 +53,23 @@ class ServedModel:
             Prober(config.probe, means.traffic, self._log, means.traffic.publish) if config.probe is not None else None
         )
         self.main = Track(
-            name, config.uri, config, means, history, self._log, lenient=lenient, on_flip=self._main_flipped
+            name, config.uri, config, means, history, self._log, lenient=lenient, on_change=self._main_changed
         )
         self.sides: dict[str, Track] = {}
         for alias in other_aliases(config):
-            earlier = [self.main, *self.sides.values()]
             self.sides[alias] = Track(
                 name,
                 f"{config.uri.rpartition('@')[0]}@{alias}",
                 config,
-                means,
+                replace(means, poll_s=side_poll_s),
                 history.of_alias(alias),
                 self._log.bind(alias=alias),
                 lenient=True,
-                elsewhere=lambda resolved, earlier=earlier: _serving(earlier, resolved) is not None,  # type: ignore[misc]
-                beside=lambda: self.current,
+                beside=Beside([self.main, *self.sides.values()]),
+                on_change=self._side_changed,
             )
+
+        self._together = Beside(self.tracks)
 
     @property
     def tracks(self) -> list[Track]:
@@ -151,7 +155,12 @@ class ServedModel:
             self._log.exception("a side alias broke", alias=alias, exc_info=error)
             self._means.traffic.publish()
 
-    def _main_flipped(self) -> None:
+    def _side_changed(self) -> None:
+        """Whoever rests because another alias serves the same is to look again."""
+        for track in self.sides.values():
+            track.ask_again()
+
+    def _main_changed(self) -> None:
         """What the main track serves now, no other needs to: let them look."""
         self._main_up.set()
         if self.prober is not None:
@@ -193,7 +202,7 @@ class ServedModel:
             return None
         behind = {main: current}
         for alias, track in self.sides.items():
-            version = track.serving or (track.resting and _serving(self.tracks, track.resting))
+            version = track.serving or (track.resting and self._together.serves(track.resting))
             if version:
                 behind[alias] = version
         # The main alias comes last: when another's weight grows, requests move only from it to that one.
@@ -230,15 +239,10 @@ class ServedModel:
 
     def _describe_side(self, alias: str, track: Track) -> dict[str, Any]:
         shadow = self.config.shadow is not None and shadow_of(self.config).alias == alias
-        return {"weight": (self.config.traffic or {}).get(alias, 0), "shadow": shadow, **track.describe()}
-
-
-def _serving(tracks: list[Track], resolved: Resolved) -> Version | None:
-    """The version that one of these tracks serves already, if it is this one."""
-    for track in tracks:
-        if track.serving is not None and track.serving.resolved.identity == resolved.identity:
-            return track.serving
-    return None
+        told = {"weight": (self.config.traffic or {}).get(alias, 0), "shadow": shadow, **track.describe()}
+        if track.resting is not None and self._together.serves(track.resting) is None:
+            told["resting"] = None  # what it shared is gone, and the registry has not been asked since
+        return told
 
 
 def queue_options(section: Queue) -> QueueOptions:

@@ -19,6 +19,7 @@ from headrace.core.identity import Resolved, parse_model_uri
 from headrace.core.lifecycle import State
 from headrace.core.rollout import Action, CannotRollBack, Flip, Rollout, Start
 from headrace.supervisor.baking import bake
+from headrace.supervisor.beside import Beside
 from headrace.supervisor.checks import Checker, Former, Refused
 from headrace.supervisor.history import History, Memory
 from headrace.supervisor.known import Known, known, resolved_of, with_reasons
@@ -39,11 +40,10 @@ Outcome = Literal["succeeded", "failed", "refused", "abandoned"]
 class Track:
     """The versions of one model that one URI (an alias, a stage, a fixed version) leads to.
 
-    `lenient`: a URI that leads nowhere is a problem to tell instead of an error to raise. `elsewhere` says whether a
-    version serves on another track already: then this one brings nothing up. `beside` is for a track that has a share
-    of another's traffic: what serves there, to be compared with; what does badly here, or whose alias is deleted, gives
-    its share back to that.
-    `on_flip` is called after each flip.
+    `lenient`: a URI that leads nowhere is a problem to tell instead of an error to raise. `beside` is for a track that
+    has a share of other tracks' traffic: what serves there, or was sent back there, is not brought up here; what serves
+    here is compared with the main one's, and gives its share back when it does badly or its alias is deleted.
+    `on_change` is called after each flip, and when nothing serves any more.
     """
 
     def __init__(
@@ -56,9 +56,8 @@ class Track:
         log: Log,
         *,
         lenient: bool = False,
-        elsewhere: Callable[[Resolved], bool] = lambda _: False,
-        beside: Callable[[], Version | None] | None = None,
-        on_flip: Callable[[], None] = lambda: None,
+        beside: Beside | None = None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.model = model
         self.uri = parse_model_uri(uri)
@@ -75,9 +74,8 @@ class Track:
         self.resting: Resolved | None = None
         self.asked = False
         self._lenient = lenient
-        self._elsewhere = elsewhere
         self._beside = beside
-        self._on_flip = on_flip
+        self._on_change = on_change
         self._has_served = False
         self._signature: dict[str, Any] | None = None
         self._has_started = False
@@ -144,6 +142,10 @@ class Track:
         self._has_started = self._has_started or self.settled or (bool(self.registry_problem) and not self.candidate)
         return self._has_started
 
+    def why_sent_back(self, resolved: Resolved) -> str:
+        """Why this version has served and does not any more; empty where it has done nothing wrong."""
+        return self._rollout.sent_back.get(Known(resolved), "")
+
     def why_not(self) -> str:
         """Why nothing serves, in one line."""
         if self.serving is None and self.candidate is not None:
@@ -160,6 +162,10 @@ class Track:
         self._do(self._rollout.retry(time.time(), anew=anew))
         if anew:
             self._remember()
+
+    def ask_again(self) -> None:
+        """Ask the registry now; what failed waits for its time."""
+        self._refresh.set()
 
     def roll_back(self, reason: str) -> str:
         """Go back to the version before; returns what happens now in words. Raises UsageError where there is none."""
@@ -224,18 +230,28 @@ class Track:
             return False
         self._registry_reached()
         self.missing = ""
-        if self._elsewhere(resolved):
+        if self._beside is not None and self._beside.serves(resolved):
             if self.resting != resolved:
                 self._log.info("resting", version=str(Known(resolved)), reason="another alias serves it already")
+                self._rest("it serves elsewhere")
             self.resting = resolved
-            self._do(self._rollout.rest(time.time(), "it serves elsewhere"))
-            self._publish()
-        else:
-            self.resting = None
-            news = self._rollout.registry != Known(resolved)
-            self._do(self._rollout.pointed(Known(resolved), time.time()))
-            if news:
-                self._remember()
+            return True
+        self.resting = None
+        if self._beside is not None and (why := self._beside.why_sent_back(resolved)):
+            told = f"{Known(resolved)}: sent back where it had all the traffic: {why}"
+            if self.problem != told:
+                self._log.warning("no share", reason=told)
+                self._rest("it was sent back")
+            self.problem = told
+            return True
+        news = self._rollout.registry != Known(resolved)
+        self._do(self._rollout.pointed(Known(resolved), time.time()))
+        if news:
+            self._remember()
+        if self.serving is None and self.candidate is None and not self.problem:
+            # Known from before a restart.
+            why = self.why_sent_back(resolved)
+            self.problem = f"{Known(resolved)}: withdrawn: {why}" if why else ""
         return True
 
     async def _recall(self) -> None:
@@ -250,11 +266,11 @@ class Track:
             {Known(resolved): reason for resolved, reason in memory.sent_back},
             {Known(resolved): reason for resolved, reason in memory.refused},
         )
-        # A share whose alias was deleted does not come back because the registry cannot be asked.
+        # A share that was ended does not come back because the registry cannot be asked.
         kept = memory.pointed_at
         hint = await asyncio.to_thread(self._means.store.last, self.uri.text) if self._beside is None else kept
         likely = resolved_of(self._rollout.likely(known(hint)))
-        if likely is None or self._elsewhere(likely):
+        if likely is None or (self._beside is not None and self._beside.serves(likely)):
             return
         if await asyncio.to_thread(self._means.store.find, likely) is not None:
             self._do(self._rollout.guess(Known(likely), time.time()))
@@ -273,15 +289,20 @@ class Track:
 
     def _missing(self, why: str) -> None:
         """The alias of a share is not there, or not any more: the version beside has the share."""
-        if why == self.missing:
-            return
-        self._log.info("no share", reason=why)
-        if self.serving is not None:
-            self._history.add("ended", self.serving.label, "its alias is gone")
-        self.missing, self.resting, self.problem = why, None, ""
-        self._do(self._rollout.rest(time.time(), "its alias is gone"))
+        if not self.missing:
+            self._log.info("no share", reason=why)
+            if self.serving is not None:
+                self._history.add("ended", self.serving.label, "its alias is gone")
+            self._rest("its alias is gone")
+        self.missing, self.resting = why, None
+
+    def _rest(self, reason: str) -> None:
+        """Have no share until the registry says something else."""
+        self.problem, self.failed = "", None
+        self._do(self._rollout.rest(time.time(), reason))
         self._remember()
         self._publish()
+        self._on_change()
 
     async def _tick(self) -> None:
         while True:
@@ -348,10 +369,9 @@ class Track:
         self._publish()
         if self._bake is not None:
             self._bake.cancel()
-        former = self._beside() if self._beside is not None else old
-        if former is not None and self.config.rollout.bake_s > 0 and self._rollout.held is None:
-            self._bake = self._hold(self._watch_over(version, former))
-        self._on_flip()
+        if self.config.rollout.bake_s > 0 and self._rollout.held is None and (self._beside or old is not None):
+            self._bake = self._hold(self._watch_over(version, old))
+        self._on_change()
 
     async def _end(self, key: str, version: Version, *, drain: bool) -> None:
         """End a version's processes, then tell the rollout."""
@@ -409,6 +429,8 @@ class Track:
             log.error("the serving version has lost its processes", reason=reason, again_in_s=_AGAIN_S)
             self._publish()
             await asyncio.sleep(_AGAIN_S)
+            if key != self._rollout.serving:
+                return  # withdrawn meanwhile
 
     def _workers(self, version: Version, log: Log) -> Workers:
         spec = WorkerSpec(
@@ -439,14 +461,14 @@ class Track:
         await rise(version, workers, self.config, self._means, self._checker, around, log)
 
     def _former(self, key: str) -> Former | None:
-        """What a candidate is compared with; None where it replaces what does badly, or has served last itself."""
+        """What a candidate is compared with; None where it replaces what does badly or cannot come up."""
         if self._rollout.goes_back(key):
             return None
-        now = self._beside() if self._beside is not None else self.serving
+        now = self._beside.main if self._beside is not None else self.serving
         if now is not None and now.workers is not None:
             return Former(now.workers.facts.get("signature"), now.workers.example_s)
         # The registry may have changed while headrace was down: clients are those of what served before.
-        return Former(self._signature) if self._rollout.is_new(key) else None
+        return Former(self._signature, serves=False) if self._rollout.replaces_last(key) else None
 
     def _progressed(self, key: str, state: State) -> None:
         self._do(self._rollout.progressed(key, state, time.time()))
@@ -476,16 +498,19 @@ class Track:
 
     # After the flip.
 
-    async def _watch_over(self, version: Version, former: Version) -> None:
+    async def _watch_over(self, version: Version, old: Version | None) -> None:
         """Send the new version back when it does badly; once it is being rolled back, there is nothing to watch."""
-        labels, beside = (version.label, former.label), self._beside is not None
-        reason = await bake(self._means.traffic, self.config.rollout, self.model, *labels, beside=beside)
+        beside, traffic = self._beside, self._means.traffic
+        if beside is not None:
+            reason = await bake(traffic, self.config.rollout, self.model, version, lambda: beside.main, together=True)
+        else:
+            reason = await bake(traffic, self.config.rollout, self.model, version, lambda: old, together=False)
         if self.serving is not version or self._rollout.held is not None:
             return
         if reason is None:
             self._log.info("baked", version=version.label, for_s=self.config.rollout.bake_s)
             return
-        if beside:
+        if beside is not None:
             self._withdraw(version, reason)
             return
         try:
@@ -503,6 +528,7 @@ class Track:
         self._do(self._rollout.withdraw(reason, time.time()))
         self._remember()
         self._publish()
+        self._on_change()
 
     def _go_back(self, decide: Callable[[str, float], list[Action]], reason: str) -> str:
         bad = self.serving

@@ -204,3 +204,35 @@ def test_what_drains_does_not_fail_any_more() -> None:
     assert (stop.key, stop.drain) == ("1", True)
     assert rollout.failed("1", "its processes ended", 6.0) == []
     assert rollout.slots["1"].life.state is State.DRAINING
+
+
+def test_what_is_compared_with_what_served_last() -> None:
+    """Only what takes its place; and not where that has failed, or nothing would serve in the end."""
+    rollout = Rollout()
+    rollout.restore(["v1", "v2"], "v2", None, {}, {})
+    (start,) = rollout.pointed("v3", 0.0)
+    assert isinstance(start, Start)
+    assert rollout.replaces_last(start.key)
+    rollout.failed(start.key, "another signature", 1.0)
+    (start,) = rollout.ended(start.key, 2.0)
+    assert isinstance(start, Start)
+    assert start.identity == "v2"
+    assert not rollout.replaces_last(start.key), "it is what served last"
+    rollout.failed(start.key, "it cannot load", 3.0)
+    (start,) = rollout.ended(start.key, 4.0)
+    assert isinstance(start, Start)
+    assert start.identity == "v1"
+    rollout.failed(start.key, "it cannot load", 5.0)
+    rollout.ended(start.key, 6.0)
+    (start,) = rollout.tick(40.0)
+    assert isinstance(start, Start)
+    assert start.identity == "v3"
+    assert not rollout.replaces_last(start.key), "what served last is not there any more"
+
+
+def test_a_version_that_went_back_while_headrace_was_down_is_compared() -> None:
+    rollout = Rollout()
+    rollout.restore(["v1", "v2"], "v2", None, {}, {})
+    (start,) = rollout.pointed("v1", 0.0)
+    assert isinstance(start, Start)
+    assert rollout.replaces_last(start.key)
