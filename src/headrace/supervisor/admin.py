@@ -121,14 +121,17 @@ class _Server(uvicorn.Server):
 
 
 async def serve_admin(supervisor: Supervisor, listener: socket.socket) -> None:
-    """Serve the admin application on an already bound socket until cancelled."""
+    """Serve the admin application on a bound socket until cancelled; what it answers then has three seconds."""
     config = uvicorn.Config(
         make_app(supervisor), log_config=None, access_log=False, lifespan="off", http="h11", ws="none",
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=3,
     )  # fmt: skip
     server = _Server(config)
+    # What is being answered ends when headrace drains. Cancelled in the middle it would be told as an error of ours.
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        await server.serve(sockets=[listener])
+        await asyncio.shield(serving)
     except asyncio.CancelledError:
         server.should_exit = True
+        await serving
         raise

@@ -15,13 +15,17 @@ KEPT_S = 900.0
 
 
 class Sampler:
-    """Owns `recent`; whoever shows it waits for `news`."""
+    """Owns `recent`; whoever shows it waits for `news`.
+
+    That is set when `recent` is fed again or `wake` is called, and is then another: who takes it before looking at what
+    is to be shown misses nothing that happens meanwhile.
+    """
 
     def __init__(self, samples: Callable[[], Awaitable[list[Sample]]], log: Log) -> None:
         self.recent = Recent(int(KEPT_S / STEP_S))
         self._samples = samples
         self._log = log
-        self._news = asyncio.Event()
+        self.news = asyncio.Event()
 
     async def run(self) -> None:
         """Feed it until cancelled."""
@@ -42,9 +46,5 @@ class Sampler:
 
     def wake(self) -> None:
         """Let everyone who waits look again, whether it was fed or not."""
-        self._news.set()
-        self._news = asyncio.Event()
-
-    async def news(self) -> None:
-        """Wait until it was fed again, or `wake` was called."""
-        await self._news.wait()
+        self.news.set()
+        self.news = asyncio.Event()

@@ -90,7 +90,10 @@ class Dashboard:
         """The live part of a page, now and again as it changes; ends when the model goes, or headrace does."""
         sent = ""
         yield f"event: hello\ndata: {__version__}\n\n"
-        while not self._supervisor.draining:
+        while True:
+            news = self._supervisor.sampler.news
+            if self._supervisor.draining:
+                return
             model = self._supervisor.models.get(name) if name is not None else None
             if name is not None and model is None:
                 yield _event("gone", f"{name} is not served any more")
@@ -101,7 +104,7 @@ class Dashboard:
                 sent = html
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_MOVING_S if self._moving(model) else _STILL_S):
-                    await self._supervisor.sampler.news()
+                    await news.wait()
 
     async def _fragment(self, model: ServedModel | None) -> str:
         """The live part; pages that show the same within half a second share it."""
