@@ -216,9 +216,14 @@ class EnvironmentStore:
             shutil.rmtree(self.path(digest), ignore_errors=True)
 
 
+# Made here, before there are threads: where two meet a type for the first time at once, msgspec (0.22) can end the
+# process with a segmentation fault.
+_environment = msgspec.json.Decoder(Environment)
+
+
 def _read(folder: Path) -> Environment | None:
     try:
-        found = msgspec.json.decode((folder / _MARKER).read_bytes(), type=Environment)
+        found = _environment.decode((folder / _MARKER).read_bytes())
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if not os.access(folder / "bin" / "python", os.X_OK):

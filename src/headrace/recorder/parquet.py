@@ -37,6 +37,10 @@ SCHEMA = pa.schema(
 """`request` and `answer` are JSON texts: every model has its own form of them."""
 
 
+# As in `environments.store`: made before there are threads.
+_decoder = msgspec.json.Decoder(Entry)
+
+
 def convert(path: Path) -> int:
     """Turn `path` into a Parquet file beside it, and remove it; returns how many lines were no entries and left out.
 
@@ -76,13 +80,12 @@ def read(path: Path) -> Iterator[Entry]:
 
 def _groups(path: Path) -> Iterator[tuple[list[Entry], int]]:
     """Entries, as many as make a row group, and how many lines between them were none."""
-    decoder = msgspec.json.Decoder(Entry)
     held: list[Entry] = []
     size = unreadable = 0
     with path.open("rb") as lines:
         for line in lines:
             try:
-                held.append(decoder.decode(line))
+                held.append(_decoder.decode(line))
             except (msgspec.DecodeError, RecursionError):
                 unreadable += 1
             size += len(line)

@@ -59,7 +59,7 @@ class Store:
 
     def last(self, uri: str) -> Resolved | None:
         """What `uri` pointed at when the registry was last asked; None if it never was."""
-        return _read(self._resolution(uri), Resolved)
+        return _read(self._resolution(uri), _resolved)
 
     def remember_listed(self, alias: str, listed: Listed) -> None:
         """Keep which models have an alias, for the next start."""
@@ -68,13 +68,13 @@ class Store:
 
     def last_listed(self, alias: str) -> Listed | None:
         """Which models had `alias` when the registry was last asked; None if it never was."""
-        return _read(self._resolution(f"models:/*@{alias}"), Listed)
+        return _read(self._resolution(f"models:/*@{alias}"), _listed)
 
     def find(self, resolved: Resolved) -> Stored | None:
         """The verified copy of a version, or None where there is none or its files are no longer what they were."""
         if not resolved.version and not resolved.source.startswith("models:/"):
             return None  # a path or a run's folder may have changed since
-        digest = _read(self._version(resolved), str)
+        digest = _read(self._version(resolved), _text)
         return self._verified(digest) if digest else None
 
     def add(self, resolved: Resolved, download: Callable[[Path], Path]) -> Stored:
@@ -132,7 +132,7 @@ class Store:
 
     def _verified(self, digest: str) -> Stored | None:
         path = self._home / "models" / digest
-        expected = _read(path.with_suffix(".json"), dict[str, str])
+        expected = _read(path.with_suffix(".json"), _digests)
         if expected is None or not path.is_dir():
             return None
         try:
@@ -205,9 +205,16 @@ def _write(path: Path, data: bytes) -> None:
             raise
 
 
-def _read(path: Path, kind: type[T]) -> T | None:
+# As in `environments.store`: made before there are threads.
+_resolved = msgspec.json.Decoder(Resolved)
+_listed = msgspec.json.Decoder(Listed)
+_text = msgspec.json.Decoder(str)
+_digests = msgspec.json.Decoder(dict[str, str])
+
+
+def _read(path: Path, decoder: msgspec.json.Decoder[T]) -> T | None:
     """What a file of ours holds; None for whatever cannot be read: it is brought anew."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return decoder.decode(path.read_bytes())
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

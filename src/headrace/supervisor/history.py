@@ -40,6 +40,11 @@ class _Entry(msgspec.Struct):
     reason: str
 
 
+# As in `environments.store`: made before there are threads.
+_memory = msgspec.json.Decoder(Memory)
+_entry = msgspec.json.Decoder(_Entry)
+
+
 class History:
     """One model's past, below `home/history`. Losing it is harmless: nothing that serves depends on it.
 
@@ -88,7 +93,7 @@ class History:
         entries: list[dict[str, Any]] = []
         for line in lines:
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                msgspec.json.decode(line, type=_Entry)
+                _entry.decode(line)
                 entry = msgspec.json.decode(line)
                 before = entries[-1] if entries else {}
                 if entry["event"] != "serving" and all(before.get(key) == entry.get(key) for key in _SAME):
@@ -114,7 +119,7 @@ class History:
     def recall(self) -> Memory:
         """What the last run kept; an empty memory where there is none."""
         try:
-            return msgspec.json.decode(self._memory.read_bytes(), type=Memory)
+            return _memory.decode(self._memory.read_bytes())
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return Memory()
 
