@@ -117,10 +117,14 @@ def test_a_shadow_is_sent_a_copy_and_its_answer_is_compared() -> None:
         assert len(other.bodies()) == 20
         rig.send(messages.AskStats(11))
         routes: Counter[tuple[str, str]] = Counter()
+        timed: Counter[tuple[str, str]] = Counter()
         for name, pairs, value in rig.wait_for(messages.Stats, lambda s: s.token == 11).values:
             if name == "headrace_requests_total":
                 routes[dict(pairs).get("version", ""), dict(pairs)["route"]] += int(value)
+            if name in {"headrace_request_seconds_count", "headrace_queue_wait_seconds_count"}:
+                timed[dict(pairs)["version"], name] += int(value)
         assert +routes == {("topic/1", "invocations"): 40, ("topic/2", "shadow"): 20}
+        assert {version for version, _ in +timed} == {"topic/1"}, "nobody waits for a copy"
         for _ in range(2):
             assert client.ask(post(b"!fail")).status == 400
         wait_until(lambda: sum(shadow_counts(rig).values()) == 21, "the copy of one was compared")

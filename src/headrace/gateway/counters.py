@@ -33,11 +33,6 @@ class Histogram:
         self.buckets[bisect_left(self.bounds, value)] += 1
         self.total += value
 
-    def forget(self, value: float) -> None:
-        """Take back one value that was counted."""
-        self.buckets[bisect_left(self.bounds, value)] -= 1
-        self.total -= value
-
     def samples(self, name: str, labels: Labels) -> Iterator[Sample]:
         """Yield the buckets as Prometheus has them: cumulative, `le` as a label, then sum and count."""
         running = 0
@@ -116,13 +111,9 @@ class PoolCounters:
         """An answer with this status is an error of the model's own, or a stream that began with it has broken off."""
         self.model_errors[status] = self.model_errors.get(status, 0) + 1
 
-    def was_copy(self, status: int, latency_s: float, *, model_failed: bool = False) -> None:
-        """What has just been counted as a client's answer, after `latency_s`, was that to a shadow's copy."""
-        self.statuses[status] -= 1
-        self.latency.forget(latency_s)
+    def copy_answered(self, status: int) -> None:
+        """A copy of a request, for a shadow, was answered: no client was, and nothing else is counted of it."""
         self.copies[status] = self.copies.get(status, 0) + 1
-        if model_failed:
-            self.model_errors[status] -= 1
 
     def samples(self, model: str, version: str) -> Iterator[Sample]:
         """Yield everything, labelled."""

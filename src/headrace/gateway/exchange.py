@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from headrace.core.batching import NEVER_S, Work
 from headrace.gateway import answers
@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 
 
 class Job(Work):
-    """What a pool gives to its workers: a client's request, or a flight that several clients wait for."""
+    """What a pool gives to its workers: a client's request, or a flight that several clients wait for.
+
+    `counted`: its answer is a client's, and counts as one.
+    """
 
     __slots__ = ()
+
+    counted: ClassVar[bool] = True
 
     def asked_by(self) -> Sequence[Job]:
         """Those who are answered when it is, each to be counted."""

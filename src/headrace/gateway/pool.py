@@ -441,13 +441,14 @@ class Pool:
             if job.state != SENT:
                 continue
             job.state = DONE
-            status = answer.status
-            statuses[status] = statuses.get(status, 0) + 1
             rows += answer.rows
-            if answer.flags & FLAG_MODEL_ERROR:
-                counters.model_failed(status)
-            latency.observe(now_s - job.arrived_s)
-            wait.observe(sent_s - job.arrived_s)
+            if job.counted:
+                status = answer.status
+                statuses[status] = statuses.get(status, 0) + 1
+                if answer.flags & FLAG_MODEL_ERROR:
+                    counters.model_failed(status)
+                latency.observe(now_s - job.arrived_s)
+                wait.observe(sent_s - job.arrived_s)
             job.answer(answer, self, now_s)
         counters.rows += rows
         counters.batch(decoded.timing, len(frame.works), batch_rows)

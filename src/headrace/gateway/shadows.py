@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from headrace.core.shadowing import Outcome, Shadowing, compare
 from headrace.gateway import answers
 from headrace.gateway.exchange import Exchange, Job
 from headrace.gateway.flights import HIT
-from headrace_worker.wire import FLAG_MODEL_ERROR
 
 if TYPE_CHECKING:
     from headrace.core import messages
@@ -43,6 +42,8 @@ class Copy(Job):
 
     __slots__ = ("_real", "_shadow", "_target")
 
+    counted: ClassVar[bool] = False
+
     def __init__(self, shadow: Shadow, target: Pool, head: bytes, body: bytes, real: tuple[int, bytes]) -> None:
         now_s = monotonic()
         super().__init__(head, body, arrived_s=now_s, deadline_s=now_s + target.route.timeout_s)
@@ -50,15 +51,18 @@ class Copy(Job):
         self._target = target
         self._real = real
 
-    def answer(self, answer: Answer, pool: Pool, now_s: float) -> None:
+    def asked_by(self) -> tuple[()]:
+        """No client."""
+        return ()
+
+    def answer(self, answer: Answer, pool: Pool, now_s: float) -> None:  # noqa: ARG002 - a job's signature
         """The shadow has answered."""
-        failed = bool(answer.flags & FLAG_MODEL_ERROR)
-        pool.counters.was_copy(answer.status, now_s - self.arrived_s, model_failed=failed)
+        pool.counters.copy_answered(answer.status)
         self._shadow.done(self, pool, compare(self._real, (answer.status, answer.body)))
 
     def fail(self, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:  # noqa: ARG002
         """The shadow has not answered."""
-        self._target.counters.was_copy(answers.http_status(code), now_s - self.arrived_s)
+        self._target.counters.copy_answered(answers.http_status(code))
         self._shadow.done(self, self._target, "error")
 
     def move(self, pool: Pool) -> None:

@@ -24,7 +24,8 @@ async def bake(
     """Watch a model's `version` for `bake_s`; returns why it must go, or None when the time has passed.
 
     It is compared with what `former` did in the minutes before it took over; where the two serve `together`, with what
-    that one does in the same time, and from the beginning when `former` has become another version.
+    that one does in the same time, and from the beginning when `former` has become another version. Cancelling ends the
+    watch; what it found until then is forgotten.
     """
     limits = BakeLimits(
         max_error_rate=config.max_error_rate,

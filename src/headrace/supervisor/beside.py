@@ -23,7 +23,7 @@ class Beside:
         """What the main track serves: whose share it is."""
         return self._tracks[0].serving
 
-    def serves(self, resolved: Resolved) -> Version | None:
+    def serving(self, resolved: Resolved) -> Version | None:
         """The version that one of them serves already, if it is this one."""
         for track in self._tracks:
             if track.serving is not None and track.serving.resolved.identity == resolved.identity:

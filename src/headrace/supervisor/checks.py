@@ -26,7 +26,10 @@ class Refused(ModelLoadError):
 
 @dataclass(frozen=True)
 class Former:
-    """What a version is compared with: what serves, or served last. `example_s` is how long its example takes."""
+    """What a version is compared with: what serves, or (`serves` is False) what served last.
+
+    `signature` is as MLflow writes it, `example_s` the median time of its example in seconds; None: it has none.
+    """
 
     signature: dict[str, Any] | None
     example_s: float | None = None

@@ -202,7 +202,7 @@ class ServedModel:
             return None
         behind = {main: current}
         for alias, track in self.sides.items():
-            version = track.serving or (track.resting and self._together.serves(track.resting))
+            version = track.serving or (track.resting and self._together.serving(track.resting))
             if version:
                 behind[alias] = version
         # The main alias comes last: when another's weight grows, requests move only from it to that one.
@@ -240,7 +240,7 @@ class ServedModel:
     def _describe_side(self, alias: str, track: Track) -> dict[str, Any]:
         shadow = self.config.shadow is not None and shadow_of(self.config).alias == alias
         told = {"weight": (self.config.traffic or {}).get(alias, 0), "shadow": shadow, **track.describe()}
-        if track.resting is not None and self._together.serves(track.resting) is None:
+        if track.resting is not None and self._together.serving(track.resting) is None:
             told["resting"] = None  # what it shared is gone, and the registry has not been asked since
         return told
 

@@ -230,7 +230,7 @@ class Track:
             return False
         self._registry_reached()
         self.missing = ""
-        if self._beside is not None and self._beside.serves(resolved):
+        if self._beside is not None and self._beside.serving(resolved):
             if self.resting != resolved:
                 self._log.info("resting", version=str(Known(resolved)), reason="another alias serves it already")
                 self._rest("it serves elsewhere")
@@ -270,7 +270,7 @@ class Track:
         kept = memory.pointed_at
         hint = await asyncio.to_thread(self._means.store.last, self.uri.text) if self._beside is None else kept
         likely = resolved_of(self._rollout.likely(known(hint)))
-        if likely is None or (self._beside is not None and self._beside.serves(likely)):
+        if likely is None or (self._beside is not None and self._beside.serving(likely)):
             return
         if await asyncio.to_thread(self._means.store.find, likely) is not None:
             self._do(self._rollout.guess(Known(likely), time.time()))

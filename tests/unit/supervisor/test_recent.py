@@ -3,6 +3,7 @@
 import asyncio
 import io
 
+from headrace.core.totals import Sample
 from headrace.supervisor.recent import Sampler
 from headrace.telemetry.logs import make_log
 
@@ -11,10 +12,10 @@ def test_what_happens_while_one_looks_is_news() -> None:
     """A page that was being drawn when headrace began to drain waited for the next news, and was cut off instead."""
 
     async def trial() -> None:
-        async def samples() -> list[object]:
+        async def samples() -> list[Sample]:
             return []
 
-        sampler = Sampler(samples, make_log(stream=io.StringIO()))  # type: ignore[arg-type] # of nothing
+        sampler = Sampler(samples, make_log(stream=io.StringIO()))
         news = sampler.news
         sampler.wake()  # before it is waited for
         await asyncio.wait_for(news.wait(), 60)
