@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from headrace.cli.saying import say, say_json, say_marked
 from headrace.client.addresses import check_address, without_credentials
 from headrace.client.checking import Finding, Report, Wanted, check, check_all, expand, wait_ready
 from headrace.client.errors import BadRequest
@@ -52,7 +53,7 @@ def command(
     tell = (lambda _: None) if as_json else _show
     if not addresses:
         if not as_json:
-            click.secho(without_credentials(local), bold=True)
+            say(without_credentials(local), bold=True)
         if wait_s:
             wait_ready([local], wait_s, timeout, "/readyz")
         raise SystemExit(_conclude([check_all(local, timeout, tell)], as_json=as_json))
@@ -63,7 +64,7 @@ def command(
     reports: list[Report] = []
     for address in addresses:
         if not as_json:
-            click.secho(without_credentials(address), bold=True)
+            say(without_credentials(address), bold=True)
         reports.append(check(address, wanted, tell))
     raise SystemExit(_conclude(reports, as_json=as_json))
 
@@ -72,10 +73,10 @@ def _conclude(reports: list[Report], *, as_json: bool) -> int:
     """Say how many are well; returns the exit code."""
     well = sum(report.ok for report in reports)
     if as_json:
-        click.echo(json.dumps({"ok": well == len(reports), "endpoints": [_data(r) for r in reports]}, indent=2))
+        say_json({"ok": well == len(reports), "endpoints": [_data(r) for r in reports]}, indent=2)
     else:
         mark, colour = _MARKS[well == len(reports)]
-        click.echo(f"{click.style(mark, fg=colour)} {well} of {len(reports)} {'is' if well == 1 else 'are'} well")
+        say_marked(mark, colour, f"{well} of {len(reports)} {'is' if well == 1 else 'are'} well")
     return 0 if well == len(reports) else 1
 
 
@@ -94,7 +95,7 @@ def _body(data: str | None) -> bytes | None:
 
 def _show(finding: Finding) -> None:
     mark, colour = _MARKS[finding.ok]
-    click.echo(f"  {click.style(mark, fg=colour)} {finding.what:<12} {finding.told}")
+    say_marked(mark, colour, f"{finding.what:<12} {finding.told}", indent="  ")
 
 
 def _data(report: Report) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections.abc import Coroutine
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from headrace.cli.saying import say, say_json
 from headrace.config import environment
 from headrace.config.load import load_file
 from headrace.config.tree import Config, Model, Registry
@@ -57,12 +57,12 @@ def list_(file: Path | None, as_json: bool) -> None:  # noqa: FBT001
         changed = "; changed after it was built" if one.changed else ""
         size = f"{one.size_bytes / _MB:,.0f} MB"
         packages = f"{len(one.packages)} packages"
-        click.echo(f"{one.digest}  Python {one.python:<8} {packages:>13}  {size:>9}  {used}  {_what(one)}{changed}")
+        say(f"{one.digest}  Python {one.python:<8} {packages:>13}  {size:>9}  {used}  {_what(one)}{changed}")
     unfinished = store.unfinished()
     for digest in unfinished:
-        click.echo(f"{digest}  not whole: it is being built, or the one who built it was killed; prune removes it then")
+        say(f"{digest}  not whole: it is being built, or the one who built it was killed; prune removes it then")
     if not found and not unfinished:
-        click.echo(f"no environments in {store.root}")
+        say(f"no environments in {store.root}")
 
 
 @command.command("build")
@@ -88,10 +88,10 @@ def build(uris: tuple[str, ...], file: Path | None, log_level: str) -> None:
                     path, model.environment, model.environment_mismatch, log.bind(model=name)
                 )
             except HeadraceError as error:
-                click.echo(f"{label}: {error}", err=True)
+                say(f"{label}: {error}", err=True)
                 failed += 1
                 continue
-            click.echo(f"{label}: {prepared.digest or 'the running environment'}")
+            say(f"{label}: {prepared.digest or 'the running environment'}")
         return failed
 
     if _run(work()):
@@ -119,16 +119,16 @@ def check(uris: tuple[str, ...], file: Path | None, as_json: bool) -> None:  # n
         for label, one in examined.items():
             built = "not built yet" if one.own is None else "built, and differs" if one.own.mismatches else "built"
             own = f"{one.digest} is {built}" if one.digest else "cannot be built"
-            click.echo(f"{label}: the running environment {'fits' if one.fits else 'differs'}; its own {own}")
+            say(f"{label}: the running environment {'fits' if one.fits else 'differs'}; its own {own}")
             for where, report in (("running", one.running), ("its own", one.own)):
                 for finding in report.findings if report else ():
                     if finding.verdict != "ok":
-                        click.echo(
+                        say(
                             f"  {finding.package}: {finding.verdict} ({where}: {finding.found or '-'}, "
                             f"required: {finding.required})"
                         )
             if one.problem:
-                click.echo(f"  {one.problem}")
+                say(f"  {one.problem}")
     if not all(one.as_trained for one in examined.values()):
         raise SystemExit(1)
 
@@ -159,11 +159,9 @@ def prune(
         max_age_s=None if days is None else days * _DAY_S, max_bytes=most_bytes, dry_run=dry_run
     )  # fmt: skip
     for one in removed:
-        click.echo(
-            f"{'would remove' if dry_run else 'removed'} {one.digest}  {one.size_bytes / _MB:,.0f} MB  {_what(one)}"
-        )
+        say(f"{'would remove' if dry_run else 'removed'} {one.digest}  {one.size_bytes / _MB:,.0f} MB  {_what(one)}")
     if not removed:
-        click.echo("nothing to remove")
+        say("nothing to remove")
 
 
 def _config(uris: tuple[str, ...], file: Path | None) -> Config:
@@ -220,4 +218,4 @@ def _ago(seconds: float) -> str:
 
 
 def _print_json(value: Any) -> None:
-    click.echo(json.dumps(msgspec.to_builtins(value), indent=2))
+    say_json(msgspec.to_builtins(value), indent=2)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from headrace.cli.admin_port import admin_option, call, model_path
+from headrace.cli.saying import plain, say_json
 
 
 @click.command("history")
@@ -21,12 +21,12 @@ def command(name: str, as_json: bool, admin: str) -> None:  # noqa: FBT001 - cli
     entries = call(admin, model_path(name, "history"))
     if as_json:
         for entry in entries:
-            click.echo(json.dumps(entry))
+            say_json(entry)
         return
     table = Table("when", "what", "version", "why", box=None, header_style="bold")
     for entry in entries:
         when = dt.datetime.fromtimestamp(entry["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         times = f" ({entry['times']} times)" if "times" in entry else ""
         alias = f" @{entry['alias']}" if "alias" in entry else ""
-        table.add_row(when, entry["event"] + times, entry["version"] + alias, entry["reason"])
+        table.add_row(when, *map(plain, (entry["event"] + times, entry["version"] + alias, entry["reason"])))
     Console(highlight=False).print(table)

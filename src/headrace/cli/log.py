@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +13,10 @@ from typing import Any, TypeVar
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from headrace.cli.admin_port import admin_option, call
+from headrace.cli.saying import plain, say, say_json
 from headrace.core.drift import OTHER, Drift, distance, labels_of
 from headrace.core.errors import UsageError
 from headrace.recorder.entries import Entry
@@ -51,7 +51,10 @@ def tail_command(name: str, most: int, follow: bool, as_json: bool, path: Path |
     directory = _directory(name, path, admin)
     with _readable():
         for entry in tail(directory, name, most, follow=follow):
-            click.echo(msgspec.json.encode(entry) if as_json else _line(entry))
+            if as_json:
+                say_json(msgspec.to_builtins(entry))
+            else:
+                say(_line(entry))
 
 
 @command.command("drift")
@@ -87,9 +90,9 @@ def drift_command(
                     drift.add(at_s, entry.version, label)
     report = _report(name, drift, most)
     if as_json:
-        click.echo(json.dumps(report))
+        say_json(report)
     elif not report["labels"]:
-        click.echo(f"headrace: no labels were predicted by '{name}' within {since} ({directory})", err=True)
+        say(f"headrace: no labels were predicted by '{name}' within {since} ({directory})", err=True)
     else:
         _print(report)
 
@@ -125,10 +128,10 @@ def _print(report: dict[str, Any]) -> None:
 
 
 def _shares(title: str, labels: list[str], columns: list[str], parts: list[dict[str, Any]]) -> Table:
-    table = Table(title, *columns, box=None, header_style="bold")
+    table = Table(title, *(Column(plain(column)) for column in columns), box=None, header_style="bold")
     rows = [*labels, *([OTHER] if OTHER not in labels and any(OTHER in part["shares"] for part in parts) else [])]
     for label in rows:
-        table.add_row(label[:_SHORT], *(f"{part['shares'].get(label, 0.0):.1%}" for part in parts))
+        table.add_row(plain(label[:_SHORT]), *(f"{part['shares'].get(label, 0.0):.1%}" for part in parts))
     table.add_row("predictions", *(str(part["predictions"]) for part in parts))
     return table
 

@@ -10,6 +10,7 @@ import click
 
 from headrace import __version__
 from headrace.core.errors import HeadraceError, UsageError
+from headrace.core.escaping import printable_lines
 
 _COMMANDS = {
     "env": "List, build, check and remove the environments that models were trained in.",
@@ -60,7 +61,7 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except HeadraceError as error:
-        click.echo(f"headrace: {error}", err=True)
+        click.echo(f"headrace: {printable_lines(str(error))}", err=True)
         _forget_unwritable_output()
         sys.exit(2 if isinstance(error, UsageError) else 1)
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import yaml
 
+from headrace.cli.saying import say
 from headrace.config.load import load_file, parse
 from headrace.core.errors import UsageError
 from headrace.core.identity import parse_model_uri, served_name
@@ -44,8 +45,8 @@ def command(uris: tuple[str, ...], file: Path | None, output: Path, log_level: s
     told = json.loads((output / "package.json").read_text(encoding="utf-8"))["models"]
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     for name, model in told.items():
-        click.echo(f"{name}: {model['version']}, Python {model['python']}, {model['packages']} packages")
-    click.echo(f"{output}: {size / 1e6:,.0f} MB; serve it with: headrace serve --config {output / 'headrace.yaml'}")
+        say(f"{name}: {model['version']}, Python {model['python']}, {model['packages']} packages")
+    say(f"{output}: {size / 1e6:,.0f} MB; serve it with: headrace serve --config {output / 'headrace.yaml'}")
 
 
 def _document(uris: tuple[str, ...]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from headrace.client.files.reading import Source, format_of, lines, open_source
 from headrace.client.files.writing import line, write
 from headrace.client.progress import shown
 from headrace.core.errors import HeadraceError, UsageError
+from headrace.core.escaping import printable_lines
 
 
 @click.command("predict", context_settings={"help_option_names": ["-h", "--help"]})
@@ -146,4 +147,7 @@ def _inputs(texts: tuple[str, ...], source: Path | None, column: str | None) -> 
 def _print(predictions: list[Any]) -> None:
     if sys.stdout is None:
         raise HeadraceError("the standard output is closed; write to a file with --output")
-    click.echo("\n".join(map(line, predictions)).encode("utf-8", "backslashreplace"))
+    text = "\n".join(map(line, predictions))
+    # A file or a program gets a text as the model wrote it; a terminal would obey what is in it.
+    text = printable_lines(text) if sys.stdout.isatty() else text
+    click.echo(text.encode("utf-8", "backslashreplace"))

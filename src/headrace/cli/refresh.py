@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from headrace.cli.admin_port import admin_option, call, model_path
+from headrace.cli.saying import say
 
 
 @click.command("refresh")
@@ -19,4 +20,4 @@ def command(name: str, anew: bool, admin: str) -> None:  # noqa: FBT001 - click'
     What failed for a reason that may have passed is tried again.
     """
     call(admin, model_path(name, "refresh"), method="POST", params={"anew": "true"} if anew else None)
-    click.echo(f"{name}: asking the registry; see 'headrace history {name}' for what came of it")
+    say(f"{name}: asking the registry; see 'headrace history {name}' for what came of it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from headrace.cli.admin_port import admin_option, call, model_path
+from headrace.cli.saying import say
 
 
 @click.command("rollback")
@@ -18,4 +19,4 @@ def command(name: str, reason: str, admin: str) -> None:
     rollback goes further back. 'headrace refresh NAME --anew' takes it back.
     """
     answer = call(admin, model_path(name, "rollback"), method="POST", params={"reason": reason})
-    click.echo(f"{name}: {answer['message']}")
+    say(f"{name}: {answer['message']}")

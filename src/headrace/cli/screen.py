@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from headrace.cli.saying import plain
+from headrace.core.requirements import without_secrets
 from headrace.supervisor.addresses import model_url, url
 from headrace.supervisor.examples import own_example
 
@@ -32,21 +34,21 @@ def show(supervisor: Supervisor, console: Console | None = None) -> None:
     for name, model in supervisor.models.items():
         where = model_url(supervisor, name)
         if model.ready and model.current:
-            mark, text = "[green]●[/]", f"{model.current.label} on [bold]{where}[/]"
+            colour, text = "green", Text.assemble(plain(model.current.label), " on ", (str(where), "bold"))
         else:
-            mark, text = "[red]●[/]", Text(f"does not serve: {model.why_not()}").markup
-        console.print(f"  {mark} {name:<{width}}  {text}")
+            colour, text = "red", plain(f"does not serve: {model.why_not()}")
+        console.print(Text.assemble("  ", ("●", colour), f" {name:<{width}}  ", text))
     admin = url(supervisor.admin_address)
     if admin:
         console.print(f"  [dim]●[/] {'admin':<{width}}  {admin}  [dim]dashboard, /metrics, /api/models[/]")
     console.print("\n[dim]# try it[/]")
     for name, model in supervisor.models.items():
         if model.ready:
-            console.print(_curl(f"{model_url(supervisor, name)}/invocations", _example(model)), markup=False)
+            console.print(plain(_curl(f"{model_url(supervisor, name)}/invocations", _example(model))))
     registry = supervisor.config.registry.tracking_uri
     if registry:
         console.print("[dim]# see the registry[/]")
-        console.print(_look(registry, _free_port(supervisor)), markup=False)
+        console.print(plain(_look(without_secrets(registry), _free_port(supervisor))))
     console.print("\n[dim]Ctrl-C finishes what is in flight and stops everything.[/]")
 
 

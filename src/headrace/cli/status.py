@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import Any
@@ -15,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headrace.cli.admin_port import AdminUnreachable, admin_option, call
+from headrace.cli.saying import plain, say_json
 
 _WATCH_S = 2.0
 _FIGURES = ("req/s", "p50", "p99", "errors")
@@ -43,7 +43,7 @@ def command(watch: bool, as_json: bool, admin: str) -> None:  # noqa: FBT001 - c
         _watch(admin, as_json=as_json)
     status = call(admin, "/api/models")
     if as_json:
-        click.echo(json.dumps(status))
+        say_json(status)
     else:
         # Into a pipe or a file goes a line for each model, however long.
         console = Console(highlight=False, width=None if sys.stdout.isatty() else _UNBOUND)
@@ -57,7 +57,7 @@ def _watch(admin: str, *, as_json: bool) -> None:
     status = call(admin, "/api/models")  # a wrong address is an error at once
     if as_json:
         while True:
-            click.echo(json.dumps(status))
+            say_json(status)
             time.sleep(_WATCH_S)
             status = call(admin, "/api/models")
     console = Console(highlight=False)
@@ -68,10 +68,10 @@ def _watch(admin: str, *, as_json: bool) -> None:
             try:
                 status = call(admin, "/api/models")
             except AdminUnreachable as error:
-                told = f"\n{error}; trying again"
+                told = f"{error}; trying again"
             if len(status["models"]) >= console.height:
                 status["models"].sort(key=lambda model: model["ready"])  # what is cut off is not what is down
-            live.update(Group(table(status, console.width), Text(told, style="red")), refresh=True)
+            live.update(Group(table(status, console.width), plain(told, "red")), refresh=True)
 
 
 def table(status: dict[str, Any], width: int) -> RenderableType:
@@ -81,10 +81,10 @@ def table(status: dict[str, Any], width: int) -> RenderableType:
     """
     rows, notes = {}, {}
     for model in status["models"]:
-        rows[model["name"]], notes[model["name"]] = _row(model), _one_line(_note(model))
+        rows[model["name"]], notes[model["name"]] = _row(model), plain(_note(model))
         for alias, side in model["sides"].items():
             name = f"{model['name']} @{alias}"
-            rows[name], notes[name] = _side_row(name, model, side), _one_line(_side_note(side))
+            rows[name], notes[name] = _side_row(name, model, side), plain(_side_note(side))
     fixed = [column for column in _COLUMNS if column not in _NAMES]
     needed = {c: max(len(c), *(len(row[c].plain) for row in rows.values()), 0) + 1 for c in fixed} if rows else {}
     left = width - 2 * _LEAST_NAME
@@ -101,17 +101,17 @@ def table(status: dict[str, Any], width: int) -> RenderableType:
         made.add_column("note", overflow="fold")
     for name, row in rows.items():
         made.add_row(*(row[c] for c in shown), *([notes[name]] if beside else []))
-    below = [] if beside else [Text(f"{_one_line(name)}: {note}") for name, note in notes.items() if note]
+    below = [] if beside else [plain(f"{name}: {note}") for name, note in notes.items() if note]
     return Group(made, *below)
 
 
 def _row(model: dict[str, Any]) -> dict[str, Text]:
     current, replicas = model["current"], model["replicas"]
     return {
-        "service": Text(_one_line(model["name"])),
+        "service": plain(model["name"]),
         "port": Text(_port(model)),
         "state": Text(model["state"], style="green" if model["ready"] else "red"),
-        "version": Text(_one_line(current["label"]) if current else "-"),
+        "version": plain(current["label"] if current else "-"),
         "replicas": Text(f"{replicas['ready']}/{replicas['wanted']}"),
         **_figures(model["now"]),
     }
@@ -129,10 +129,10 @@ def _side_row(name: str, model: dict[str, Any], side: dict[str, Any]) -> dict[st
         state = Text("FAILED", style="red") if side["problem"] else Text("-")
     figures = model["now_by_version"].get(label) if current else None
     return {
-        "service": Text(_one_line(name)),
+        "service": plain(name),
         "port": Text(""),
         "state": state,
-        "version": Text(_one_line(label or "-")),
+        "version": plain(label or "-"),
         "replicas": Text(f"{ready}/{wanted}" if current else "-"),
         **(_figures(figures) if figures is not None else dict.fromkeys(_FIGURES, Text("-"))),
     }
@@ -146,11 +146,6 @@ def _figures(now: dict[str, Any]) -> dict[str, Text]:
         "p99": Text(_milliseconds(now["p99_ms"])),
         "errors": Text(errors, style="red" if now["error_rate"] else ""),
     }
-
-
-def _one_line(text: str) -> str:
-    """Without what would move a terminal's cursor or change its colours: names and reasons are a model's."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _port(model: dict[str, Any]) -> str:

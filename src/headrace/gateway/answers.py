@@ -90,11 +90,6 @@ def error_code(body: bytes) -> str:
         return ""
 
 
-def one_line(value: bytes) -> bytes:
-    """`value` without line ends, for a header."""
-    return value.translate(None, b"\r\n")
-
-
 def with_request_id(body: bytes, request_id: bytes, flags: int) -> bytes:
     """Add the member ``request_id`` to a worker's own JSON object; any other body is left as it is."""
     end = body.rstrip()

@@ -17,6 +17,7 @@ from headrace.core import messages
 from headrace.core.admission import ClientShares
 from headrace.core.batching import DONE, NEVER_S, SENT
 from headrace.core.dispatching import Dispatcher, Frame
+from headrace.core.escaping import header_bytes, header_value
 from headrace.core.gathering import Gathering
 from headrace.gateway import answers
 from headrace.gateway.crew import Crew
@@ -42,6 +43,7 @@ class Pool:
     def __init__(self, gateway: Gateway, config: messages.Pool, route: messages.Route) -> None:
         self.gateway = gateway
         self.config = config
+        self._label = header_value(config.label)
         self.route = route
         self.counters = gateway.pool_counters(config)
         self.answer_prefixes: dict[tuple[int, bytes, bytes], bytes] = {}
@@ -372,12 +374,11 @@ class Pool:
         return prefix
 
     def _head_lines(self, status: int, content_type: bytes) -> bytes:
-        label = self.config.label.encode("ascii", "replace")
         return b"%b%bcontent-type: %b\r\nheadrace-model: %b\r\n" % (
             answers.status_line(status),
             self.gateway.date_line,
-            answers.one_line(content_type),
-            answers.one_line(label),
+            header_bytes(content_type),
+            self._label,
         )
 
     def _ask_cache(self, desk: CacheDesk, exchange: Exchange, now_s: float) -> Job | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from headrace.core import messages
+from headrace.core.escaping import header_bytes
 from headrace.gateway import answers
 from headrace.gateway.counters import GatewayCounters, PoolCounters, Sample
 from headrace.gateway.crossing import Crossing
@@ -268,7 +269,7 @@ class Gateway:
             self._reply(exchange, 405, answers.METHOD_NOT_ALLOWED, now_s, extra=b"allow: %b\r\n" % detail)
         elif want == Want.REDIRECT:
             base = b"http://%b" % request.host if request.host else b""
-            extra = b"location: %b%b\r\n" % (base, detail)
+            extra = b"location: %b\r\n" % header_bytes(base + detail)
             self._reply(exchange, 307, b"", now_s, content_type=None, extra=extra)
         elif want == Want.MODELS:
             self._reply(exchange, 200, self._list_models(), now_s)

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import structlog
 
+from headrace.core.escaping import printable_json
 from headrace.core.records import ACCESS, SLOW, Record
+from headrace.telemetry.logs import ForPeople
 
 _PIPE_BUF_BYTES = 4096
 """What a pipe takes whole (POSIX PIPE_BUF on Linux): so lines of several processes never mix."""
@@ -25,7 +26,7 @@ class LineWriter:
         self._fd = fd
         self._tell = tell
         self._failing = False
-        self._render: Callable[[dict[str, Any]], bytes] = _Terminal(fd) if text else msgspec.json.encode
+        self._render: Callable[[dict[str, Any]], bytes] = _Terminal(fd) if text else _json
 
     def write(self, records: list[Record]) -> int:
         """See `Writer`."""
@@ -110,6 +111,10 @@ def _about(record: Record, event: str, level: str) -> dict[str, Any]:
     return line
 
 
+def _json(line: dict[str, Any]) -> bytes:
+    return printable_json(msgspec.json.encode(line).decode()).encode()
+
+
 def _text(value: bytes) -> str:
     return value.decode("utf-8", "backslashreplace")
 
@@ -139,9 +144,9 @@ class _Terminal:
     """Lines for people, as the rest of the log has them."""
 
     def __init__(self, fd: int) -> None:
-        self._renderer = structlog.dev.ConsoleRenderer(colors=os.isatty(fd), pad_event_to=0, sort_keys=False)
+        self._renderer = ForPeople(colors=os.isatty(fd))
 
     def __call__(self, line: dict[str, Any]) -> bytes:
         at = dt.datetime.fromisoformat(line["timestamp"]).astimezone()
         shown = {**line, "timestamp": at.strftime("%H:%M:%S")}
-        return str(self._renderer(None, "", shown)).encode("utf-8", "backslashreplace")
+        return self._renderer(None, "", shown).encode()

@@ -14,7 +14,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from headrace.config.tree import Admin
@@ -24,6 +24,7 @@ from headrace.supervisor.dashboard.pages import Dashboard
 from headrace.supervisor.guard import Guard
 from headrace.supervisor.health import health_routes
 from headrace.supervisor.overview import describe_all, describe_model, describe_recent
+from headrace.supervisor.printable_json import PrintableJSON
 from headrace.supervisor.refusals import Refused, answer_refused, asked_model
 from headrace.telemetry.metrics import exposition
 
@@ -41,15 +42,15 @@ def make_app(supervisor: Supervisor) -> Starlette:
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def models(_: Request) -> Response:
-        return JSONResponse(describe_all(supervisor))
+        return PrintableJSON(describe_all(supervisor))
 
     async def one_model(request: Request) -> Response:
-        return JSONResponse(describe_model(supervisor, asked_model(supervisor, request)))
+        return PrintableJSON(describe_model(supervisor, asked_model(supervisor, request)))
 
     async def refresh(request: Request) -> Response:
         model = asked_model(supervisor, request)
         model.refresh(anew=request.query_params.get("anew") == "true")
-        return JSONResponse({"refreshing": model.name}, 202)
+        return PrintableJSON({"refreshing": model.name}, 202)
 
     async def rollback(request: Request) -> Response:
         model = asked_model(supervisor, request)
@@ -59,16 +60,16 @@ def make_app(supervisor: Supervisor) -> Starlette:
             serves = model.current.label if model.current else "nothing"
             raise Refused("CONFLICT", f"{serves} serves now, not {seen}")
         try:
-            return JSONResponse({"model": model.name, "message": model.roll_back(reason)})
+            return PrintableJSON({"model": model.name, "message": model.roll_back(reason)})
         except UsageError as error:
             raise Refused("CONFLICT", str(error)) from None
 
     async def history(request: Request) -> Response:
         model = asked_model(supervisor, request)
-        return JSONResponse(await asyncio.to_thread(model.history.last))
+        return PrintableJSON(await asyncio.to_thread(model.history.last))
 
     async def recent(request: Request) -> Response:
-        return JSONResponse(describe_recent(supervisor, asked_model(supervisor, request).name))
+        return PrintableJSON(describe_recent(supervisor, asked_model(supervisor, request).name))
 
     async def mlflow_hook(request: Request) -> Response:
         if supervisor.webhooks is None:
@@ -91,7 +92,7 @@ def make_app(supervisor: Supervisor) -> Starlette:
             supervisor.models[model].refresh()
         if supervisor.wildcard is not None:
             supervisor.wildcard.refresh()
-        return JSONResponse({"refreshing": told}, 202)
+        return PrintableJSON({"refreshing": told}, 202)
 
     admin = supervisor.config.admin or Admin()
     return Starlette(

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from headrace.core.escaping import loads_encodable
 from headrace.supervisor.orphans import collect_orphans
 
 Event = dict[str, Any]
@@ -34,7 +35,7 @@ class Reporter:
         """The next event; None when the process is gone."""
         try:
             line = await self._reader.readline()
-            return json.loads(line) if line else None
+            return loads_encodable(line) if line else None
         except (OSError, ValueError):
             return None
 
@@ -78,7 +79,7 @@ class ControlRoom:
         async def host(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 line = await reader.readline()
-                hello = json.loads(line) if line else None
+                hello = loads_encodable(line) if line else None
             except (OSError, ValueError):
                 hello = None
             if not isinstance(hello, dict) or not isinstance(hello.get("pid"), int):

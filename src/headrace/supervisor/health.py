@@ -10,9 +10,10 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from headrace.supervisor.printable_json import PrintableJSON
 from headrace.supervisor.refusals import asked_model
 
 if TYPE_CHECKING:
@@ -39,23 +40,23 @@ def health_routes(supervisor: Supervisor) -> list[BaseRoute]:
         models = asked(request)
         waiting = {name: model.why_not() for name, model in models.items() if not model.started}
         if waiting or not supervisor.listed:
-            return JSONResponse({"started": False, "waiting_for": waiting}, 503)
-        return JSONResponse({"started": True})
+            return PrintableJSON({"started": False, "waiting_for": waiting}, 503)
+        return PrintableJSON({"started": True})
 
     async def readyz(request: Request) -> Response:
         models = asked(request)
         if supervisor.draining:
-            return JSONResponse({"ready": False, "reason": "draining"}, 503)
+            return PrintableJSON({"ready": False, "reason": "draining"}, 503)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_IN_FORCE_S):
                 await supervisor.gateways.until(lambda: supervisor.gateways.in_force)
         waiting = {name: model.why_not() for name, model in models.items() if not model.ready}
         few = supervisor.config.health.ready == "any" and len(waiting) < len(models)
         if not supervisor.gateways.in_force:
-            return JSONResponse({"ready": False, "reason": "a gateway is being started", "waiting_for": waiting}, 503)
+            return PrintableJSON({"ready": False, "reason": "a gateway is being started", "waiting_for": waiting}, 503)
         if (waiting and not few) or not models:
-            return JSONResponse({"ready": False, "waiting_for": waiting}, 503)
-        return JSONResponse({"ready": True, **({"waiting_for": waiting} if waiting else {})})
+            return PrintableJSON({"ready": False, "waiting_for": waiting}, 503)
+        return PrintableJSON({"ready": True, **({"waiting_for": waiting} if waiting else {})})
 
     return [
         Route("/livez", livez),

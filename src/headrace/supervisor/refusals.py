@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from headrace.core.errors import HeadraceError
 from headrace.supervisor.models import ServedModel
+from headrace.supervisor.printable_json import PrintableJSON
 
 if TYPE_CHECKING:
     from headrace.supervisor.app import Supervisor
@@ -24,7 +25,7 @@ class Refused(HeadraceError):
 
 def refusal(error: HeadraceError) -> Response:
     """The answer that says `error`."""
-    return JSONResponse({"error_code": error.code, "message": str(error)}, error.status)
+    return PrintableJSON({"error_code": error.code, "message": str(error)}, error.status)
 
 
 async def answer_refused(_: Request, error: Exception) -> Response:

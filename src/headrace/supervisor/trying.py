@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import h11
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from headrace.supervisor.addresses import authority, reachable
 from headrace.supervisor.models import ServedModel
+from headrace.supervisor.printable_json import PrintableJSON
 from headrace.supervisor.refusals import Refused
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Trying:
             raise Refused("TEMPORARILY_UNAVAILABLE", f"the model's port did not answer: {error}") from None
         finally:
             self._running -= 1
-        return JSONResponse(_tell(tried))
+        return PrintableJSON(_tell(tried))
 
     def _where(self, model: ServedModel) -> tuple[tuple[str, int], str] | None:
         own, shared = self._supervisor.address(model.name), self._supervisor.address(None)

@@ -1,12 +1,17 @@
-"""Logs: one line an event, for people on a terminal and as JSON otherwise, always on standard error."""
+"""Logs: one line an event, for people on a terminal and as JSON otherwise, always on standard error.
+
+Names and messages of others stand in them: whatever these hold, a line is one line of printable characters.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal, TextIO, TypeAlias
+from typing import Any, Literal, TextIO, TypeAlias
 
 import structlog
+
+from headrace.core.escaping import printable, printable_json
 
 Log: TypeAlias = structlog.typing.FilteringBoundLogger
 
@@ -20,10 +25,10 @@ def make_log(form: Literal["auto", "text", "json"] = "auto", level: str = "info"
     renderer: structlog.typing.Processor
     if text:
         stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
-        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=0, sort_keys=False)
+        renderer = ForPeople(colors=stream.isatty())
     else:
         stamp = structlog.processors.TimeStamper(fmt="iso")
-        renderer = structlog.processors.JSONRenderer(default=str)
+        renderer = _for_programs
     log: Log = structlog.wrap_logger(
         structlog.PrintLogger(stream),
         processors=[
@@ -35,3 +40,42 @@ def make_log(form: Literal["auto", "text", "json"] = "auto", level: str = "info"
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
     )
     return log
+
+
+class ForPeople:
+    """Renders an event as a line. What an exception was raised by follows it, each line of that set in."""
+
+    def __init__(self, *, colors: bool) -> None:
+        self._render = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0, sort_keys=False)
+
+    def __call__(self, logger: Any, name: str, event: structlog.typing.EventDict) -> str:
+        """Render; see structlog's processors."""
+        exception = event.pop("exception", None)
+        shown = {printable(key): _plain(value) for key, value in event.items()}
+        shown["event"] = printable(str(event.get("event", "")))
+        lines = [str(self._render(logger, name, shown)), *(str(exception).split("\n") if exception else ())]
+        return "\n    ".join([lines[0], *map(printable, lines[1:])])
+
+
+class _Escaped:
+    """Text that the renderer is to write as it is, instead of escaping the escapes."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isprintable() else _Escaped(f"'{printable(value)}'")
+    text = repr(value)  # what the renderer would write
+    return value if text.isprintable() else _Escaped(printable(text))
+
+
+_json = structlog.processors.JSONRenderer(default=str)
+
+
+def _for_programs(logger: Any, name: str, event: structlog.typing.EventDict) -> str:
+    return printable_json(str(_json(logger, name, event)))

@@ -16,6 +16,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from headrace.core.escaping import printable
+
 Labels = tuple[tuple[str, str], ...]
 Sample = tuple[str, Labels, float]
 Kind = Literal["counter", "gauge", "histogram"]
@@ -280,7 +282,7 @@ class _Collected(Collector):
     def collect(self) -> Iterator[Metric]:
         by_name: dict[str, list[tuple[dict[str, str], float]]] = defaultdict(list)
         for name, labels, value in self._samples:
-            by_name[name].append((dict(labels), value))
+            by_name[name].append(({key: printable(text) for key, text in labels}, value))
         for name, definition in DEFINITIONS.items():
             if definition.kind == "histogram":
                 if by_name.get(f"{name}_count"):

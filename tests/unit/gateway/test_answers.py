@@ -16,7 +16,3 @@ def test_request_ids_are_put_into_error_objects_only() -> None:
     assert answers.with_request_id(b"{ }", b'i"\\', 1) == b'{ "request_id": "i\\"\\\\"}'
     for body, flags in ((b'{"a": 1}', 0), (b"[1]", 1), (b"", 1)):
         assert answers.with_request_id(body, b"i", flags) == body
-
-
-def test_nothing_can_begin_a_header_of_its_own() -> None:
-    assert answers.one_line(b"a\r\nb: c") == b"ab: c"

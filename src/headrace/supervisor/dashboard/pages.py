@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from headrace import __version__
+from headrace.core.escaping import printable_lines
 from headrace.supervisor.dashboard import views, words
 from headrace.supervisor.examples import made_up, own_example
 from headrace.supervisor.models import ServedModel
+from headrace.supervisor.printable_json import PrintableJSON
 from headrace.supervisor.refusals import Refused, asked_model
 from headrace.supervisor.trying import MAX_REQUEST_BYTES, Trying
 
@@ -125,7 +127,7 @@ class Dashboard:
         model = asked_model(self._supervisor, request)
         own = await asyncio.to_thread(own_example, model)
         example = own if own is not None else made_up(model)
-        return JSONResponse({"model": model.name, "logged": own is not None, "example": example})
+        return PrintableJSON({"model": model.name, "logged": own is not None, "example": example})
 
     async def _try(self, request: Request) -> Response:
         return await self._trying.answer(request, asked_model(self._supervisor, request))
@@ -194,6 +196,8 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        # What is no markup of ours is shown as any other output is: nothing turns the direction of writing.
+        finalize=lambda value: printable_lines(value) if type(value) is str else value,
     )
     for filter_ in (words.rate, words.milliseconds, words.share, words.ago, words.span, words.moment, words.machine):
         made.filters[filter_.__name__] = filter_

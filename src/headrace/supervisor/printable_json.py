@@ -1,0 +1,19 @@
+"""The admin port's JSON, in printable characters: people read it on terminals, and names and reasons are a model's."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.responses import JSONResponse
+
+from headrace.core.escaping import printable_json
+
+
+class PrintableJSON(JSONResponse):
+    """An answer of JSON."""
+
+    def render(self, content: Any) -> bytes:
+        """Encode it; half a surrogate pair stays an escape."""
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return printable_json(text).encode()
