@@ -375,9 +375,10 @@ def test_processes_show_what_they_take(seen: Seen) -> None:
     ):
         assert len(seen.traffic.series("headrace_process_cpu_seconds_total", role=role, **labels)) == least
         rss = seen.traffic.of("headrace_process_resident_memory_bytes", role=role, **labels)
-        pss = seen.traffic.of("headrace_process_proportional_memory_bytes", role=role, **labels)
         assert 5e6 < rss < psutil.virtual_memory().total
-        assert 0 < pss <= rss * 1.5  # read at different times
+        if role in {"host", "replica"}:  # of the others the kernel tells it to root only
+            pss = seen.traffic.of("headrace_process_proportional_memory_bytes", role=role, **labels)
+            assert 0 < pss <= rss * 1.5  # read at different times
     shared = seen.traffic.of("headrace_process_proportional_memory_bytes", role="replica", **PICKY)
     assert shared < seen.traffic.of("headrace_process_resident_memory_bytes", role="replica", **PICKY) / 1.2
     assert seen.traffic.of("headrace_process_cpu_seconds_total", role="supervisor") > 0

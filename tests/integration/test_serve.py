@@ -222,7 +222,7 @@ def test_a_model_that_cannot_load_fails_beside_a_good_one(registry: str, tmp_pat
 def test_models_come_up_one_after_another_where_that_is_asked_for(registry: str, tmp_path: Path) -> None:
     models = {name: {"uri": "models:/moody@production", "port": 0, "environment": "local"} for name in ("a", "b", "c")}
     document = {"registry": {"tracking_uri": registry}, "admin": {"port": 0}, "bring_up_at_once": 1, "models": models}
-    with serving(tmp_path, document, environ={"MOODY_SLOW_LOAD": "0.3"}) as one:
+    with serving(tmp_path, document, environ={"MOODY_SLOW_LOAD": "0.3", "HEADRACE_PASS_ENV": "MOODY_*"}) as one:
         for name in models:
             assert ask(f"{one.url(name)}/ping").status == 200
         steps = [e for e in one.events if e["event"] in {"worker started", "worker ready"}]
@@ -236,7 +236,7 @@ def test_health_is_503_until_a_worker_is_ready(registry: str, tmp_path: Path) ->
         free.bind(("127.0.0.1", 0))
         document["models"]["moody"]["port"] = free.getsockname()[1]
     url = f"http://127.0.0.1:{document['models']['moody']['port']}"
-    with serving(tmp_path, document, environ={"MOODY_SLOW_LOAD": "1"}) as one:
+    with serving(tmp_path, document, environ={"MOODY_SLOW_LOAD": "1", "HEADRACE_PASS_ENV": "MOODY_*"}) as one:
         early = until(lambda: ask(f"{url}/ping"), "the gateway to answer")
         assert early.status == 503
         assert ask(f"{url}/invocations", HAPPY).status == 503

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -53,6 +55,10 @@ _ADMIN_PORT = 5100
     "--admin-port", type=click.IntRange(0, 65535), default=None,
     help=f"The admin port [default: {_ADMIN_PORT}, or any free one if that is taken].",
 )  # fmt: skip
+@click.option(
+    "--pass-env", multiple=True, metavar="NAME", envvar="HEADRACE_PASS_ENV",
+    help="A variable that models are to get beside those of the machine, or a pattern: AWS_*.",
+)  # fmt: skip
 @click.option("--log-format", type=click.Choice(["auto", "text", "json"]), default=None)
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default=None)
 def command(
@@ -66,6 +72,7 @@ def command(
     no_conda: bool,  # noqa: FBT001
     install_mlflow: bool,  # noqa: ARG001, FBT001
     admin_port: int | None,
+    pass_env: tuple[str, ...],
     log_format: str | None,
     log_level: str | None,
 ) -> None:
@@ -79,6 +86,8 @@ def command(
     config = load_file(file) if file else configured(model_uri or "", port, host, timeout, workers, admin_port)
     if no_conda or env_manager:
         config = _with_environment(config, "local" if no_conda or env_manager == "local" else "exact")
+    if pass_env:
+        config = _for_all(config, lambda model: {"pass_env": (*model.pass_env, *pass_env)})
     asked = {key: value for key, value in (("format", log_format), ("level", log_level)) if value is not None}
     config = msgspec.structs.replace(config, log=msgspec.structs.replace(config.log, **asked))
     logger = make_log(config.log.format, config.log.level)
@@ -131,10 +140,14 @@ def configured(uri: str, port: int, host: str, timeout_s: float, workers: int, a
 
 def _with_environment(config: Config, policy: EnvironmentPolicy) -> Config:
     """The configuration with one policy for all models: what the command line says stands above the file."""
-    models = {name: msgspec.structs.replace(model, environment=policy) for name, model in config.models.items()}
+    return _for_all(config, lambda _: {"environment": policy})
+
+
+def _for_all(config: Config, change: Callable[[Model], dict[str, Any]]) -> Config:
+    models = {name: msgspec.structs.replace(model, **change(model)) for name, model in config.models.items()}
     wildcard = config.wildcard
     if wildcard is not None:
-        wildcard = msgspec.structs.replace(wildcard, environment=policy)
+        wildcard = msgspec.structs.replace(wildcard, **change(wildcard))
     return msgspec.structs.replace(config, models=models, wildcard=wildcard)
 
 

@@ -121,6 +121,9 @@ class Environments(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     `wheels`: a directory that packages come from, and from nowhere else. `prebuilt`: a directory with environments that
     were built beforehand, which is only read. `headrace package` writes both.
+
+    A build runs code of packages: it gets the variables of uv, pip, compilers and the network, and those that
+    `pass_env` names, by name or by pattern.
     """
 
     interpreters: tuple[NonEmpty, ...] = ()
@@ -130,6 +133,7 @@ class Environments(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     build_timeout_s: Positive = 1800.0
     max_age_days: Positive | None = None
     max_bytes: Count | None = None
+    pass_env: tuple[NonEmpty, ...] = ()
     wheels: NonEmpty | None = None
     prebuilt: NonEmpty | None = None
 
@@ -216,6 +220,9 @@ class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `environment`: `exact` builds the one that the model was trained in, `compatible` does so unless the running one
     satisfies it, `local` uses the running one. `environment_mismatch` says whether a version is served that is not in
     the environment it asks for; None: `warn` under local, `refuse` otherwise.
+
+    `env` are variables for the model. Of those that headrace was started with it gets what concerns the machine
+    (docs/environments.md) and those that `pass_env` names, by name or by pattern: `[OPENAI_API_KEY, AWS_*]`.
     """
 
     uri: NonEmpty
@@ -230,6 +237,7 @@ class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     errors: Errors | None = None
     config: dict[str, Any] | None = None
     env: dict[str, str] = {}
+    pass_env: tuple[NonEmpty, ...] = ()
     checks: Checks = Checks()
     rollout: Rollout = Rollout()
     probe: Probe | None = None

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from headrace.core import errors
+from headrace.core import errors, inheriting
 from headrace.core.errors import EnvironmentBuildFailed, HeadraceError
 from headrace.environments.building import Order
 from headrace.environments.messages import Built, NotBuilt
@@ -32,7 +32,7 @@ async def order_build(order: Order, environ: Mapping[str, str], log: Log) -> str
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=dict(environ),
+        env=inheriting.for_builder(environ, order.settings.pass_env),
         start_new_session=True,
     )
     try:

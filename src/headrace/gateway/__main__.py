@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
+from headrace.config.secrecy import make_undumpable
 from headrace.gateway.process import serve
 
 
 def main() -> int:
     """Parse the command line (`--index` only tells processes apart in ``ps``) and serve."""
+    make_undumpable()
     parser = argparse.ArgumentParser(prog="python -m headrace.gateway", description=__doc__)
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--index", type=int, default=0)

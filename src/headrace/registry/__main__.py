@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
+from headrace.config.secrecy import make_undumpable
 from headrace.core import framing
 from headrace.core.errors import HeadraceError, ModelNotFound, UsageError
 from headrace.core.identity import Resolved, parse_model_uri
@@ -108,6 +109,7 @@ class Agent:
 
 def main() -> NoReturn:
     """Start the agent with the descriptor that the supervisor passed on."""
+    make_undumpable()
     parser = argparse.ArgumentParser(prog="python -m headrace.registry")
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("settings", type=json.loads)

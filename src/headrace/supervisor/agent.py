@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from headrace.core import framing
+from headrace.core import framing, inheriting
 from headrace.core.errors import HeadraceError, ModelNotFound, RegistryError, UsageError
 from headrace.core.identity import Resolved
 from headrace.core.restart import RestartPolicy, Restarts
@@ -51,7 +51,7 @@ class RegistryAgent:
         hung_after_s: float | None,
     ) -> None:
         self._settings = dict(settings)
-        self._environ = environ
+        self._environ = inheriting.for_agent(environ)
         self._log = log
         self._timeout_s = timeout_s
         self._hung_after_s = hung_after_s

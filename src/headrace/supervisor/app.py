@@ -14,12 +14,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from headrace.config import environment
+from headrace.config.secrecy import make_undumpable
 from headrace.config.traffic import PIN_HEADER
 from headrace.config.tree import Config, Model
+from headrace.core import inheriting
 from headrace.core.errors import ConfigError, HeadraceError
 from headrace.core.identity import parse_model_uri
 from headrace.core.messages import Configure, Hazard, Limits, Listener, ModelError, Probed, Table
@@ -30,7 +31,6 @@ from headrace.environments.preparing import Environments
 from headrace.registry.store import Store
 from headrace.supervisor.agent import RegistryAgent
 from headrace.supervisor.control import ControlRoom, Reporter
-from headrace.supervisor.cores import available_cores
 from headrace.supervisor.gateways import Gateways
 from headrace.supervisor.history import History
 from headrace.supervisor.means import Means
@@ -42,6 +42,7 @@ from headrace.supervisor.recent import Sampler
 from headrace.supervisor.recorder import RecorderProcess, recording
 from headrace.supervisor.sockets import listen
 from headrace.supervisor.wildcard import Wildcard
+from headrace.supervisor.worker_environ import worker_environ
 from headrace.telemetry.logs import Log
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -115,6 +116,7 @@ class Supervisor:
         `on_settled` is called once every model serves or has failed. Raises ConfigError with the path of a URI that
         leads nowhere, and UsageError for a registry or a cache directory that cannot be used.
         """
+        make_undumpable()
         _become_subreaper()
         room = ControlRoom()
         try:
@@ -192,6 +194,7 @@ class Supervisor:
         home = environment.home(config.home, environ)
         store = Store(home, key)
         environments = Environments(home, config.environments, environ)
+        self._tell_kept_back()
         settings = {
             "home": str(home),
             "registry_key": key,
@@ -239,7 +242,8 @@ class Supervisor:
                 room=room,
                 traffic=self,
                 bring_up=bring_up,
-                environ=_worker_environ(environ, model, tracking),
+                environ=worker_environ(environ, model, tracking),
+                kept_back=inheriting.kept_back(environ, model.pass_env),
                 options=self._worker_options(model),
                 poll_s=poll_s,
                 hung_after_s=hung_after_s,
@@ -266,6 +270,13 @@ class Supervisor:
                 self.publish,
                 self._log,
             )
+
+    def _tell_kept_back(self) -> None:
+        models = [m for m in (*self.config.models.values(), self.config.wildcard) if m is not None]
+        kept = [inheriting.kept_back(self._environ, model.pass_env) for model in models]
+        names = inheriting.worth_telling(frozenset.union(*kept)) if kept else []
+        if names:
+            self._log.info("variables kept from models", names=names, hand_on="by pass_env, or by env")
 
     def _worker_options(self, model: Model) -> dict[str, Any]:
         options: dict[str, Any] = {
@@ -383,29 +394,6 @@ def _watched_headers(config: Config) -> tuple[str, ...]:
         names |= {"traceparent", "tracestate"}
     names |= {model.queue.client_header.lower() for model in models if model.queue.client_header is not None}
     return tuple(sorted(names | {PIN_HEADER for model in models if model.pin_header}))
-
-
-def _worker_environ(environ: Mapping[str, str], model: Model, tracking_uri: str | None) -> dict[str, str]:
-    """A worker's environment: the user's, with thread pools sized so that the replicas share the cores.
-
-    OpenBLAS starts its threads when it is imported, and a process with threads cannot be forked safely: one, unless
-    the user says otherwise.
-    """
-    threads = str(model.threads or max(1, available_cores() // model.replicas))
-    made = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "NUMEXPR_NUM_THREADS": threads}
-    made["OPENBLAS_NUM_THREADS"] = str(model.threads or 1)
-    made["MLFLOW_DISABLE_AGENT_HINT"] = "true"
-    uri = tracking_uri or environ.get("MLFLOW_TRACKING_URI")
-    asked = {"MLFLOW_TRACKING_URI": _absolute(uri)} if uri else {}
-    return {**made, **environ, **asked, **model.env, "PYTHONUNBUFFERED": "1"}
-
-
-def _absolute(uri: str) -> str:
-    """A database file's URI that means the same where a worker stands."""
-    scheme, relative, path = uri.partition(":///")
-    if scheme != "sqlite" or not relative or path.startswith("/") or path in {"", ":memory:"}:
-        return uri
-    return f"sqlite:///{Path(path).absolute()}"
 
 
 def _first(group: BaseExceptionGroup[HeadraceError]) -> HeadraceError:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from headrace.core import framing
+from headrace.core import framing, inheriting
 from headrace.core.messages import (
     Applied,
     AskStats,
@@ -72,7 +72,7 @@ class Gateways:
         on_model_error: Callable[[ModelError], None],
     ) -> None:
         self._slots = [_Slot(c) for c in configurations]
-        self._environ = environ
+        self._environ = inheriting.for_gateway(environ)
         self._log = log
         self._hung_after_s = hung_after_s
         self._on_hung = on_hung

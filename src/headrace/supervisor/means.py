@@ -37,7 +37,7 @@ class Traffic(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
-    """One for each supervisor but for `environ` and `options`, which are a model's.
+    """One for each supervisor but for `environ`, `kept_back` and `options`, which are a model's.
 
     `poll_s` None: the registry is asked at the start and by `refresh` only. `hung_after_s` None: nobody is watched.
     """
@@ -49,6 +49,7 @@ class Means:
     traffic: Traffic
     bring_up: asyncio.Semaphore
     environ: Mapping[str, str]
+    kept_back: frozenset[str]
     options: Mapping[str, Any]
     poll_s: float | None
     hung_after_s: float | None

@@ -18,6 +18,7 @@ from headrace.config import environment
 from headrace.config.tree import Config
 from headrace.core.errors import UsageError
 from headrace.core.identity import safe_name
+from headrace.core.inheriting import for_builder
 from headrace.environments.building import lock_file
 from headrace.environments.preparing import Environments
 from headrace.environments.store import Environment
@@ -109,7 +110,8 @@ def _fill(
         model = config.models[name]
         if not lock_file(into / "wheels", built.digest).exists():  # else another model has the same environment
             log.info("gathering wheels", model=name, environment=built.digest, packages=len(built.packages))
-            gather(built, path, into / "wheels", environ, sources=config.environments.source_builds)
+            variables = for_builder(environ, config.environments.pass_env)
+            gather(built, path, into / "wheels", variables, sources=config.environments.source_builds)
         # The last part of the path is the version that clients, metrics and the status name.
         place = Path("models") / name / safe_name(label.rpartition("/")[2])
         shutil.copytree(path, into / place)

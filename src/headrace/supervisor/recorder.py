@@ -16,7 +16,7 @@ import msgspec
 
 from headrace.config import environment
 from headrace.config.traffic import WILDCARD
-from headrace.core import framing
+from headrace.core import framing, inheriting
 from headrace.core.messages import Recording
 from headrace.core.records import AskSamples, Finish, FromRecorder, Open, Ping, Pong, PredictionLog, Samples, ToRecorder
 from headrace.core.restart import RestartPolicy, Restarts
@@ -82,7 +82,7 @@ class RecorderProcess:
             traces=told.trace_sample is not None,
             otlp_endpoint=config.telemetry.otlp.endpoint if config.telemetry.otlp is not None else None,
         )
-        self._environ = environ
+        self._environ = inheriting.for_recorder(environ)
         self._log = log
         self._hung_after_s = config.health.hung_after_s
         self._pulse = Pulse()

@@ -439,6 +439,7 @@ class Track:
             label=version.label,
             replicas=self.config.replicas,
             environ=self._means.environ,
+            kept_back=self._means.kept_back,
             options=self._means.options,
             timeout_s=self.config.timeout_s,
             hung_after_s=self._means.hung_after_s,

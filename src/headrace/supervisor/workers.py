@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from headrace.core import inheriting
 from headrace.core.errors import HeadraceError
 from headrace.core.messages import WorkerRef
 from headrace.core.restart import RestartPolicy, Restarts
@@ -51,6 +52,7 @@ class WorkerSpec:
     label: str
     replicas: int
     environ: Mapping[str, str]
+    kept_back: frozenset[str]
     options: Mapping[str, Any]
     timeout_s: float
     hung_after_s: float | None
@@ -382,7 +384,8 @@ class Workers:
         return replica
 
     def _fail(self, reason: str, detail: str) -> None:
-        self.failure, self.failure_detail = reason, detail
+        self.failure = f"{reason}{inheriting.hint(f'{reason} {detail}', self.spec.kept_back)}"
+        self.failure_detail = detail
         self._wake.set()
 
     def _spawn(self, coroutine: Any) -> None:

@@ -250,7 +250,7 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "gauge",
             "bytes",
             "Memory with shared pages divided among those that share them (PSS): what a sum is right "
-            "of. Read once a minute.",
+            "of. Read once a minute, of workers; of the others only where headrace may trace them (as root).",
             ("role", *_VERSION, "index"),
         ),
     },
