@@ -27,6 +27,21 @@ ALLOWED_ON_CI = re.compile(r"no Python 3\.\d+ found|the recordings of MLflow's s
 REGISTRY = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
 
 
+_MOST_ID_CHARACTERS = 60
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:  # noqa: ARG001
+    """Name cases of bytes and texts by themselves only where that is short and printable: else by their argument.
+
+    pytest numbers those that have the same name. What a case holds may differ from one collection to the next (gzip
+    writes the time into its header), and two workers of one run have to collect the same names.
+    """
+    if not isinstance(val, str | bytes):
+        return None
+    text = val.decode("latin-1") if isinstance(val, bytes) else val
+    return text if text.isascii() and text.isprintable() and len(text) <= _MOST_ID_CHARACTERS else argname
+
+
 def pytest_configure() -> None:
     """Take SIGINT as from a terminal: a shell that runs tests in the background has it ignored, by children too."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -15,12 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.integration.moving import Registry
 from tests.integration.serving import Serving, ask, serving, until
 from tests.integration.swarm import Swarm
+from tests.processes import alive
 
 TEXT = {"dataframe_records": [{"text": "a text"}]}
 # Versions of `shifty`: what serves as well as any, and what cannot load, fails its example, has another signature.
@@ -168,5 +168,5 @@ def agree(one: Serving) -> None:
     assert 'version="shifty/2"' in info[0]
     rollbacks = next(line for line in metrics.splitlines() if line.startswith("headrace_rollbacks_total{"))
     assert float(rollbacks.split()[-1]) == len([e for e in entries if e["event"] in {"rolled back", "withdrawn"}])
-    workers = [p for p in one.processes("headrace_worker") if p.status() != psutil.STATUS_ZOMBIE]
+    workers = alive(one.processes("headrace_worker"))
     assert len(workers) == 3, "a host and its replicas"

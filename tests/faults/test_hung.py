@@ -15,6 +15,7 @@ import yaml
 
 from tests.faults.test_process_death import HAPPY, config, pids
 from tests.integration.serving import HEADRACE, Serving, ask, serving, until
+from tests.processes import command, family
 
 LIMIT_S = 2.0
 
@@ -98,16 +99,16 @@ def test_a_supervisor_whose_loop_hangs_ends_with_everything(registry: str, tmp_p
         start_new_session=True,
     )
     try:
-        until(lambda: len(psutil.Process(process.pid).children(recursive=True)) >= 4, "the whole family")
-        family = psutil.Process(process.pid).children(recursive=True)
+        until(lambda: len(family(process.pid)) >= 4, "the whole family")
+        running = family(process.pid)
         os.set_blocking(writing, False)
         with contextlib.suppress(BlockingIOError):
             while os.write(writing, b"x" * 65536):
                 pass
         os.set_blocking(writing, True)
-        os.kill(next(p.pid for p in family if "headrace.gateway" in " ".join(p.cmdline())), signal.SIGKILL)
+        os.kill(next(p.pid for p in running if "headrace.gateway" in command(p)), signal.SIGKILL)
         assert process.wait(30) == 70
-        _, left = psutil.wait_procs(family, timeout=60)
+        _, left = psutil.wait_procs(running, timeout=60)
         assert left == []
     finally:
         process.kill()

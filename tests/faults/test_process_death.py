@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.load import Load
 from tests.integration.serving import Answer, Serving, ask, serving, until
+from tests.processes import family, status
 
 HAPPY = {"instances": ["good great happy"]}
 
@@ -57,8 +58,8 @@ def test_what_a_model_leaves_behind_is_collected(registry: str, tmp_path: Path) 
 
 def zombies(one: Serving) -> list[psutil.Process]:
     """Processes of ours that have ended and that nobody has collected."""
-    family = psutil.Process(one.process.pid).children(recursive=True)
-    return [p for p in family if p.is_running() and p.status() == psutil.STATUS_ZOMBIE]
+    below = psutil.Process(one.process.pid).children(recursive=True)
+    return [process for process in below if status(process) == psutil.STATUS_ZOMBIE]
 
 
 def test_a_gateway_killed_under_load_is_replaced_and_workers_stay(registry: str, tmp_path: Path) -> None:
@@ -137,13 +138,13 @@ def test_nothing_survives_the_supervisor(registry: str, tmp_path: Path) -> None:
     with serving(tmp_path, config(registry, moody={"uri": "models:/moody/1", "replicas": 2})) as one:
         url = f"{one.url('moody')}/invocations"
         until(lambda: one.status("moody")["replicas"]["ready"] == 2, "both replicas")
-        family = psutil.Process(one.process.pid).children(recursive=True)
-        assert len(family) == 5, "gateway, agent, host, two replicas"
+        running = family(one.process.pid)
+        assert len(running) == 5, "gateway, agent, host, two replicas"
         busy = threading.Thread(target=_ask_in_vain, args=(url,))
         busy.start()
-        until(lambda: any(p.is_running() for p in family), "the family")
+        until(lambda: any(p.is_running() for p in running), "the family")
         one.process.kill()
-        _, left = psutil.wait_procs(family, timeout=60)
+        _, left = psutil.wait_procs(running, timeout=60)
         assert left == []
         busy.join()
 

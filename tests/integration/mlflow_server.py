@@ -12,9 +12,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
 from tests.integration.serving import ask, until
+from tests.processes import family
 
 _SCRIPT = Path(__file__).with_name("build_pair.py")
 _PATIENCE_S = 150.0
@@ -65,10 +64,7 @@ class MlflowServer:
 
     def kill(self) -> None:
         """End it with everything it has started, as a crash would."""
-        family = [self._process.pid]
-        with contextlib.suppress(psutil.NoSuchProcess):
-            family += [p.pid for p in psutil.Process(self._process.pid).children(recursive=True)]
-        for pid in family:
+        for pid in [self._process.pid, *(process.pid for process in family(self._process.pid))]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()

@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 import psutil
 import yaml
 
+from tests.processes import command, family
+
 HEADRACE = str(Path(sys.executable).with_name("headrace"))
 PATIENCE_S = 150.0
 JSON = {"Content-Type": "application/json"}
@@ -123,12 +125,7 @@ class Serving:
 
     def processes(self, role: str) -> list[psutil.Process]:
         """The living processes with `role` in their command line: `headrace.gateway`, `role=host`, `role=replica`..."""
-        found = []
-        for process in psutil.Process(self.process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if role in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return found
+        return [process for process in family(self.process.pid) if role in command(process)]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Signal it and wait; returns the exit code."""
@@ -156,11 +153,11 @@ def serving(
         file.write_text(yaml.safe_dump(config), encoding="utf-8")
         arguments = ("--config", str(file), *arguments)
     one = Serving(list(arguments), directory, environ)
-    family: list[psutil.Process] = []
+    running: list[psutil.Process] = []
     try:
         yield one
         if one.process.poll() is None:
-            family = psutil.Process(one.process.pid).children(recursive=True)
+            running = family(one.process.pid)
     finally:
         if one.process.poll() is None:
             one.process.send_signal(signal.SIGTERM)
@@ -173,5 +170,5 @@ def serving(
         for stream in (one.process.stdout, one.process.stderr):
             if stream:
                 stream.close()
-    _, left = psutil.wait_procs(family, timeout=5)
+    _, left = psutil.wait_procs(running, timeout=PATIENCE_S)
     assert not left, f"left running: {left}"

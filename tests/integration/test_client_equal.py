@@ -89,7 +89,6 @@ def where(request: pytest.FixtureRequest) -> dict[str, Client]:
             ["2024-01-01", "2024-01-01T12:00:00.000000"],
         ),
     ],
-    ids=repr,
 )
 def test_a_model_without_a_signature_gets_what_was_given(where: dict[str, Client], data: Any, answer: Any) -> None:
     assert where["echo"].predict(data) == answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import math
@@ -22,6 +23,7 @@ import requests
 
 from headrace.client import BadRequest, ModelError, connect
 from tests.integration.serving import Serving, ask, until
+from tests.processes import family
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]  # the server of all starts in one of them
 
@@ -42,16 +44,18 @@ def mlflow_server(client_registry: str, tmp_path_factory: pytest.TempPathFactory
     log = tmp_path_factory.mktemp("mlflow_server") / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=environ, start_new_session=True)
-    family: list[psutil.Process] = []
+    running: list[psutil.Process] = []
     try:
         until(lambda: ask(f"http://127.0.0.1:{port}/ping").status == 200, "MLflow's server", patience_s=90)
-        family = psutil.Process(process.pid).children(recursive=True)
+        running = family(process.pid)
         yield f"http://127.0.0.1:{port}"
     finally:
-        for one in [*family, psutil.Process(process.pid)]:
-            one.kill()
+        process.kill()
+        for one in running:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
         process.wait()
-        psutil.wait_procs(family, timeout=60)
+        psutil.wait_procs(running, timeout=60)
 
 
 def test_mlflows_own_server_is_served_as_well(mlflow_server: str, client_server: Serving) -> None:

@@ -22,6 +22,7 @@ from headrace.environments.store import EnvironmentStore
 from tests.environment_rig import log, offline, prepare, record, wheel
 from tests.environment_rig.stubborn import stubborn
 from tests.integration.serving import until
+from tests.processes import alive, command, family
 
 HERE = platform.python_version()
 SERVES = ["mlflow==1.0", "numpy==1.0", "pandas==1.0"]
@@ -72,7 +73,7 @@ def builders() -> Builders:
 
     def running() -> list[psutil.Process]:
         own = [child for child in psutil.Process().children() if child not in shared]
-        return [process for child in own for process in (child, *child.children(recursive=True))]
+        return alive([process for child in own for process in (child, *family(child.pid))])
 
     return running
 
@@ -202,18 +203,20 @@ def test_a_builder_and_its_tools_end_with_the_one_who_ordered(
 ) -> None:
     started, _ = stubborn(wheels)
     folder = model(tmp_path, "stubborn==1.0")
-    command = [sys.executable, "-c", PREPARE, str(home), str(folder)]
-    with subprocess.Popen(command, env=apart(wheels)) as orderer:
-        until(started.exists, "the build to start")
-        family = builders()
-        if builder_too:
-            orderer.send_signal(signal.SIGSTOP)  # it cannot end what its builder ran
-            for process in family:
-                if "headrace.environments" in " ".join(process.cmdline()):
-                    process.kill()
-        orderer.send_signal(signal.SIGKILL)
-    _, alive = psutil.wait_procs(family, timeout=30)
-    assert alive == []
+    order = [sys.executable, "-c", PREPARE, str(home), str(folder)]
+    with subprocess.Popen(order, env=apart(wheels)) as orderer:
+        try:
+            until(started.exists, "the build to start")
+            running = builders()
+            if builder_too:
+                orderer.send_signal(signal.SIGSTOP)  # it cannot end what its builder ran
+                for process in running:
+                    if "headrace.environments" in command(process):
+                        process.kill()
+        finally:
+            orderer.send_signal(signal.SIGKILL)  # else leaving the block waits for a build that never ends
+    _, left_running = psutil.wait_procs(running, timeout=60)
+    assert left_running == []
     (half_built,) = left(home)
     assert EnvironmentStore(home).find(half_built) is None
     # The next one finds what was left, and builds anew in the same place.
