@@ -9,6 +9,7 @@ import sys
 import click
 
 from headrace import __version__
+from headrace.cli.start import restore
 from headrace.core.errors import HeadraceError, UsageError
 from headrace.core.escaping import printable_lines
 
@@ -40,6 +41,8 @@ class _Lazy(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"headrace.cli.{cmd_name}").command
+        if cmd_name != "serve":  # which goes on ending at once, until it has a loop that can end it in order
+            restore()
         return command
 
 
@@ -62,11 +65,11 @@ def main() -> None:
         sys.exit(130)
     except HeadraceError as error:
         click.echo(f"headrace: {printable_lines(str(error))}", err=True)
-        _forget_unwritable_output()
+        forget_unwritable_output()
         sys.exit(2 if isinstance(error, UsageError) else 1)
 
 
-def _forget_unwritable_output() -> None:
+def forget_unwritable_output() -> None:
     """What standard output has not taken, it does not take at exit: Python would say so again, with exit code 120."""
     try:
         if sys.stdout is not None:

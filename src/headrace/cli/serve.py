@@ -12,6 +12,7 @@ import click
 import msgspec
 import uvloop
 
+from headrace.cli.main import forget_unwritable_output
 from headrace.cli.screen import show
 from headrace.config import environment
 from headrace.config.load import check, load_file
@@ -107,12 +108,13 @@ def command(
         logger.info("admin", address=url(supervisor.admin_address))
         show(supervisor)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            code = runner.run(supervisor.run(settled))
-        except UsageError as error:
-            raise _told_where(error, file) from None
-    raise SystemExit(code)
+    try:
+        code = asyncio.Runner(loop_factory=uvloop.new_event_loop).run(supervisor.run(settled))
+    except UsageError as error:
+        raise _told_where(error, file) from None
+    # At once: a thread that still reads a model's files, for one, would hold up an orderly end.
+    forget_unwritable_output()
+    os._exit(code)
 
 
 def _told_where(error: UsageError, file: Path | None) -> UsageError:

@@ -118,11 +118,13 @@ class Supervisor:
         """
         make_undumpable()
         _become_subreaper()
+        self._watch_signals()
         room = ControlRoom()
         try:
             await room.open(self._greet)
             self._prepare(room)
-            self._watch_signals()
+            if self.draining:
+                return 0
             self.publish()
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -143,7 +145,7 @@ class Supervisor:
                     serving.append(tasks.create_task(self._tell_when_settled(on_settled)))
                     await self._stop.wait()
                     await self._drain(gateways)
-                    if self.recorder is not None:
+                    if self.recorder is not None and self.gateways.opened:
                         await self.recorder.finish()
                     for task in serving:
                         task.cancel()
@@ -352,6 +354,8 @@ class Supervisor:
             return self.listed and self.gateways.in_force and all(m.settled for m in self.models.values())
 
         await self.gateways.until(settled)
+        if self.draining:
+            return
         ready = sum(m.ready for m in self.models.values())
         self._notifier.ready(f"{ready} of {len(self.models)} models can answer")
         if on_settled:

@@ -45,6 +45,7 @@ class _Slot:
     configure: Configure
     child: Child | None = None
     writer: asyncio.StreamWriter | None = None
+    task: asyncio.Task[None] | None = None
     applied: int = -1
     told: set[str] = field(default_factory=set)
     stats: dict[int, asyncio.Future[Stats]] = field(default_factory=dict)
@@ -81,6 +82,7 @@ class Gateways:
         self._table = Table(generation=0, routes=(), pools=())
         self._changed = asyncio.Condition()
         self._draining = False
+        self.opened = False
         self._token = 0
         self._turn = 0
         self._totals = Totals()
@@ -108,8 +110,8 @@ class Gateways:
     async def run(self) -> None:
         """Keep every gateway running; returns when all have drained. Cancelling kills them."""
         async with asyncio.TaskGroup() as tasks:
-            for slot in self._slots:
-                tasks.create_task(self._keep(slot))
+            for slot in self._slots if not self._draining else ():
+                slot.task = tasks.create_task(self._keep(slot))
 
     def publish(self, table: Table) -> None:
         """Make this the table that should be in force."""
@@ -174,10 +176,13 @@ class Gateways:
             slot.probes.pop(token, None)
 
     def drain(self) -> None:
-        """Let every gateway finish what it has and end."""
+        """Let every gateway finish what it has and end; one that is still on its way up has nothing."""
         self._draining = True
         for slot in self._slots:
-            slot.say(Drain())
+            if slot.applied >= 0:
+                slot.say(Drain())
+            elif slot.task is not None:
+                slot.task.cancel()
 
     async def _keep(self, slot: _Slot) -> None:
         log = self._log.bind(gateway=slot.configure.index)
@@ -241,6 +246,7 @@ class Gateways:
         slot.pulse.heard()
         if isinstance(message, Applied):
             slot.applied = message.generation
+            self.opened = True
         elif isinstance(message, Drained):
             slot.told.discard(message.pool)
         elif isinstance(message, WorkerHung):
