@@ -20,6 +20,7 @@ from tests.integration.serving import HEADRACE, PATIENCE_S, ask, until
 CURSOR = "a\x1b[2J\x1b]0;title\x07b\nc\x00\x7f"
 WRITING = "\u202eexe\x9b31m[red]x[bold] \xa0"
 LOUD = "loud\r\x85"
+EXACT, FOLDED = "pair", "$(pair)\x1b"
 MAKE = """
 import json, sys
 from pathlib import Path
@@ -72,7 +73,7 @@ class Shown:
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     directory = tmp_path_factory.mktemp("hostile")
-    names = json.dumps({"moody.py": [CURSOR, WRITING], "loud.py": [LOUD]})
+    names = json.dumps({"moody.py": [CURSOR, WRITING, FOLDED, EXACT], "loud.py": [LOUD]})
     subprocess.run(
         [sys.executable, "-W", "ignore", "-c", MAKE, names, str(Path(__file__).parent), str(directory)], check=True
     )
@@ -117,7 +118,7 @@ def test_the_screen_and_the_log(shown: Shown) -> None:
 
 def test_the_header_is_valid_and_names_the_version(shown: Shown) -> None:
     models = [m for m in ask(f"{admin(shown)}/api/models").json["models"] if m["ready"]]
-    assert len(models) == 2
+    assert len(models) == 3
     for model in models:
         answer = ask(f"{model['url']}/invocations", {"inputs": ["a"]})
         assert answer.status == 200
@@ -130,7 +131,7 @@ def test_the_admin_port(shown: Shown) -> None:
         assert answer.status == 200, (path, answer.body[:300])
         assert_obeyable_by_nobody(answer.body.replace(b"\t", b" "))
     labels = {m["current"]["label"] for m in ask(f"{admin(shown)}/api/models").json["models"] if m["current"]}
-    assert labels == {f"{CURSOR}/1", f"{WRITING}/1"}
+    assert labels == {f"{CURSOR}/1", f"{WRITING}/1", f"{EXACT}/1"}
 
 
 def test_the_commands_of_operators(shown: Shown) -> None:
@@ -144,4 +145,6 @@ def test_the_commands_of_operators(shown: Shown) -> None:
         assert b"Traceback" not in done.stderr
         assert_obeyable_by_nobody(done.stdout)
         assert_obeyable_by_nobody(done.stderr)
-    assert printable(f"{WRITING}/1").encode() in shown.run("status", *at).stdout
+    status = shown.run("status", *at).stdout.decode()
+    assert printable(f"{WRITING}/1") in status
+    assert f"not served: {printable(FOLDED)}: the name 'pair' is that of another registered model" in status

@@ -102,6 +102,8 @@ def table(status: dict[str, Any], width: int) -> RenderableType:
     for name, row in rows.items():
         made.add_row(*(row[c] for c in shown), *([notes[name]] if beside else []))
     below = [] if beside else [plain(f"{name}: {note}") for name, note in notes.items() if note]
+    left_out = (status.get("wildcard") or {}).get("left_out") or {}
+    below += [plain(f"not served: {name}: {why}", "yellow") for name, why in left_out.items()]
     return Group(made, *below)
 
 

@@ -14,7 +14,6 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from headrace.config.places import make_room
 from headrace.core.environment import Spec
 from headrace.core.mismatch import Installed, Package
 from headrace.environments import survey
@@ -80,7 +80,7 @@ class EnvironmentStore:
     def use(self, digest: str) -> None:
         """Keep an environment from being removed until `release` was called as often, or this process ends."""
         self._prepare()
-        fd = os.open(self._lock(digest, "use"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = self._open_lock(digest, "use")
         fcntl.flock(fd, fcntl.LOCK_SH)
         os.utime(fd)
         self._uses.setdefault(digest, []).append(fd)
@@ -204,16 +204,26 @@ class EnvironmentStore:
     @contextlib.contextmanager
     def _locked(self, digest: str, kind: str, how: int) -> Iterator[None]:
         """Hold a lock for the block; raises BlockingIOError where `how` says not to wait."""
-        fd = os.open(self._lock(digest, kind), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = self._open_lock(digest, kind)
         try:
             fcntl.flock(fd, how)
             yield
         finally:
             os.close(fd)
 
+    def _open_lock(self, digest: str, kind: str) -> int:
+        path, how = self._lock(digest, kind), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            return os.open(path, how, 0o600)
+        except (IsADirectoryError, FileNotFoundError):  # a directory, or a link to nowhere: nobody can have locked it
+            make_room(path)
+            return os.open(path, how, 0o600)
+
     def _discard(self, digest: str) -> None:
-        if self.path(digest).exists() and self.find(digest) is None:
-            shutil.rmtree(self.path(digest), ignore_errors=True)
+        """Remove what is no whole environment, whatever it is."""
+        if self.find(digest) is None:
+            with contextlib.suppress(OSError):
+                make_room(self.path(digest))
 
 
 # Made here, before there are threads: where two meet a type for the first time at once, msgspec (0.22) can end the

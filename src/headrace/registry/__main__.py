@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +38,7 @@ class Agent:
         self._send_lock = threading.Lock()
         self._resolver_lock = threading.Lock()
         self._resolver: Resolver | None = None
-        self._store = Store(Path(settings["home"]), settings["registry_key"])
+        self._store = Store(Path(settings["home"]), settings["registry_key"], _tell)
 
     def run(self) -> NoReturn:
         """Serve until the supervisor closes the channel, then end at once, whatever the threads wait for."""
@@ -105,6 +106,12 @@ class Agent:
     def _send(self, answer: FromAgent) -> None:
         with self._send_lock:
             self._channel.sendall(framing.encode(answer))
+
+
+def _tell(repaired: str) -> None:
+    """Say it on standard error, which the supervisor passes on to the log."""
+    sys.stderr.write(f"cache repaired: {repaired}\n")
+    sys.stderr.flush()
 
 
 def main() -> NoReturn:

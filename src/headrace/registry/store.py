@@ -23,6 +23,7 @@ from typing import TypeVar
 
 import msgspec
 
+from headrace.config.places import Tell, make_room, replace_file
 from headrace.core.errors import ModelLoadError, UsageError
 from headrace.core.identity import Resolved
 from headrace.registry.messages import Listed, Stored
@@ -37,10 +38,12 @@ _IGNORED = {"registered_model_meta"}  # MLflow writes it into whatever directory
 class Store:
     """The caches below one home directory, for one registry (`registry` is its URI, part of every key).
 
-    Raises UsageError where there cannot be such a directory.
+    Whatever has become of a file of it counts as not there, and is made anew: `tell` is told. Raises UsageError where
+    there cannot be such a directory.
     """
 
-    def __init__(self, home: Path, registry: str) -> None:
+    def __init__(self, home: Path, registry: str, tell: Tell = lambda _: None) -> None:
+        self._tell = tell
         self._home = home
         self._registry = registry
         try:
@@ -55,7 +58,7 @@ class Store:
     def remember(self, resolved: Resolved) -> None:
         """Keep what a URI points at, for the next start; where the disk is full, the last answer stays."""
         with contextlib.suppress(OSError):
-            _write(self._resolution(resolved.uri), msgspec.json.encode(resolved))
+            self._write(self._resolution(resolved.uri), msgspec.json.encode(resolved))
 
     def last(self, uri: str) -> Resolved | None:
         """What `uri` pointed at when the registry was last asked; None if it never was."""
@@ -64,7 +67,7 @@ class Store:
     def remember_listed(self, alias: str, listed: Listed) -> None:
         """Keep which models have an alias, for the next start."""
         with contextlib.suppress(OSError):
-            _write(self._resolution(f"models:/*@{alias}"), msgspec.json.encode(listed))
+            self._write(self._resolution(f"models:/*@{alias}"), msgspec.json.encode(listed))
 
     def last_listed(self, alias: str) -> Listed | None:
         """Which models had `alias` when the registry was last asked; None if it never was."""
@@ -82,7 +85,9 @@ class Store:
 
         Raises ModelLoadError when what came is no MLflow model; a failed download leaves nothing behind.
         """
-        staging = Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self._home / "models"))
+        models = self._home / "models"
+        models.mkdir(mode=0o700, parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=_INCOMING, dir=models))
         held = os.open(staging, os.O_RDONLY)
         try:
             _hold(held)
@@ -93,12 +98,12 @@ class Store:
                 raise ModelLoadError(f"{resolved.source} holds no MLmodel file: it is not an MLflow model")
             files = _hash_tree(source)
             digest = hashlib.sha256(msgspec.json.encode(files, order="sorted")).hexdigest()
-            target = self._home / "models" / digest
+            target = models / digest
             if self._verified(digest) is None:
                 # The list of files first: from the rename on the copy is whole for every other process.
-                _write(target.with_suffix(".json"), msgspec.json.encode(files))
-                with contextlib.suppress(FileNotFoundError):
-                    target.rename(staging / "damaged")
+                self._write(target.with_suffix(".json"), msgspec.json.encode(files))
+                if os.path.lexists(target):
+                    self._set_aside(target, staging / "damaged")
                 try:
                     source.rename(target)
                 except OSError:
@@ -107,7 +112,7 @@ class Store:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
             os.close(held)
-        _write(self._version(resolved), msgspec.json.encode(digest))
+        self._write(self._version(resolved), msgspec.json.encode(digest))
         return Stored(digest=digest, path=str(target), size_bytes=_size_bytes(target))
 
     def sweep(self, now_s: float) -> None:
@@ -133,13 +138,26 @@ class Store:
     def _verified(self, digest: str) -> Stored | None:
         path = self._home / "models" / digest
         expected = _read(path.with_suffix(".json"), _digests)
-        if expected is None or not path.is_dir():
+        if expected is None or path.is_symlink() or not path.is_dir():
             return None
         try:
             whole = _hash_tree(path) == expected
         except (OSError, ModelLoadError):
             return None
         return Stored(digest=digest, path=str(path), size_bytes=_size_bytes(path)) if whole else None
+
+    def _set_aside(self, target: Path, aside: Path) -> None:
+        """Take what is no whole copy out of the place of one; another process may do the same."""
+        try:
+            target.rename(aside)
+        except FileNotFoundError:
+            return
+        except OSError:  # a directory that may not be written to, for one
+            make_room(target)
+        self._tell(f"the copy {target} was not what had been fetched; it was fetched again")
+
+    def _write(self, path: Path, data: bytes) -> None:
+        replace_file(path, data, self._tell)
 
     def _resolution(self, uri: str) -> Path:
         return self._home / "resolutions" / f"{_key(self._registry, uri)}.json"
@@ -171,6 +189,8 @@ def _hash_tree(root: Path) -> dict[str, str]:
             relative = path.relative_to(root).as_posix()
             if relative in _IGNORED:
                 continue
+            if not path.is_file():  # a pipe would keep its reader for ever, and a link may lead nowhere
+                raise ModelLoadError(f"{relative} of the model is no file")
             if not path.resolve().is_relative_to(root.resolve()):
                 raise ModelLoadError(f"the model's file {relative} is a link to outside of the model")
             with path.open("rb") as file:
@@ -193,18 +213,6 @@ def _private_directory(path: Path) -> None:
         ) from error
 
 
-def _write(path: Path, data: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        beside = Path(file.name)
-        try:
-            file.write(data)
-            file.close()
-            beside.replace(path)
-        except OSError:
-            beside.unlink(missing_ok=True)
-            raise
-
-
 # As in `environments.store`: made before there are threads.
 _resolved = msgspec.json.Decoder(Resolved)
 _listed = msgspec.json.Decoder(Listed)
@@ -215,6 +223,6 @@ _digests = msgspec.json.Decoder(dict[str, str])
 def _read(path: Path, decoder: msgspec.json.Decoder[T]) -> T | None:
     """What a file of ours holds; None for whatever cannot be read: it is brought anew."""
     try:
-        return decoder.decode(path.read_bytes())
+        return decoder.decode(path.read_bytes()) if path.is_file() else None  # of a pipe one would wait for ever
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -7,10 +7,11 @@ import hashlib
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
+from headrace.config.places import make_room, replace_file
 from headrace.core.identity import Resolved, safe_name
 
 _MOST_ENTRIES = 1000
@@ -55,11 +56,12 @@ class History:
         self._origin = home, registry, uri, model
         self._alias = alias
         folder = home / "history"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         origin = f"{registry}\0{uri}".encode()
         name = f"{model}-{hashlib.sha256(origin).hexdigest()[:12]}"
         self._entries = folder / f"{name}.jsonl"
-        self._memory = folder / f"{name}{f'@{safe_name(alias)}' if alias is not None else ''}.json"
+        self._memory = folder / f"{name}{_marked(alias) if alias is not None else ''}.json"
 
     def of_alias(self, alias: str) -> History:
         """The history of another alias of the same model: its entries stand among the model's, marked with it."""
@@ -71,14 +73,14 @@ class History:
         if self._alias is not None:
             entry["alias"] = self._alias
         with contextlib.suppress(OSError):
-            with self._entries.open("ab+") as file:
+            with self._open() as file:
                 # A process that was killed may have left half a line: it must not swallow this one.
                 end = file.seek(0, os.SEEK_END)
                 whole = end == 0 or os.pread(file.fileno(), 1, end - 1) == b"\n"
                 file.write((b"" if whole else b"\n") + msgspec.json.encode(entry) + b"\n")
             if self._entries.stat().st_size > _MOST_ENTRIES * 1024:
                 kept = self._entries.read_bytes().splitlines(keepends=True)[-_MOST_ENTRIES // 2 :]
-                self._replace(self._entries, b"".join(kept))
+                replace_file(self._entries, b"".join(kept))
 
     def last(self, count: int = 50) -> list[dict[str, Any]]:
         """The newest entries, oldest first; lines that are none are left out.
@@ -114,7 +116,7 @@ class History:
     def remember(self, memory: Memory) -> None:
         """Keep what the next start needs."""
         with contextlib.suppress(OSError):
-            self._replace(self._memory, msgspec.json.encode(memory))
+            replace_file(self._memory, msgspec.json.encode(memory))
 
     def recall(self) -> Memory:
         """What the last run kept; an empty memory where there is none."""
@@ -123,8 +125,17 @@ class History:
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return Memory()
 
-    @staticmethod
-    def _replace(path: Path, data: bytes) -> None:
-        beside = path.with_suffix(f".{os.getpid()}.tmp")
-        beside.write_bytes(data)
-        beside.replace(path)
+    def _open(self) -> BinaryIO:
+        """Open the entries; what is no file that can be written makes room for one. Raises OSError."""
+        try:
+            return self._entries.open("ab+")
+        except (IsADirectoryError, FileNotFoundError, PermissionError):
+            make_room(self._entries)
+            self._entries.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return self._entries.open("ab+")
+
+
+def _marked(alias: str) -> str:
+    """An alias as the end of a file's name: of two that fold into one, each has its own."""
+    folded = safe_name(alias)
+    return f"@{folded}" if folded == alias else f"@{folded}-{hashlib.sha256(alias.encode()).hexdigest()[:8]}"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +22,8 @@ from headrace.registry.store import Store
 from headrace.supervisor.agent import RegistryAgent
 from headrace.supervisor.models import ServedModel
 from headrace.telemetry.logs import Log
+
+_NAME_IT = "give it an entry of its own under models:, with a name"
 
 
 class Wildcard:
@@ -54,6 +57,7 @@ class Wildcard:
         self._served: dict[str, str] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._left_out: dict[str, str] = {}
+        self._names: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return f"<Wildcard {self._config.uri} {sorted(self._served)}>"
@@ -106,7 +110,8 @@ class Wildcard:
         wanted = self._choose(listed)
         for registered in [r for r in self._served if r not in wanted]:
             name = self._served.pop(registered)
-            self._log.info("model goes", model=name, reason=f"it has no alias {self._alias!r} any more")
+            reason = self._left_out.get(registered, f"it has no alias {self._alias!r} any more")
+            self._log.info("model goes", model=name, reason=reason)
             tasks.create_task(self._remove(name))
         for registered, name in wanted.items():
             if registered in self._served:
@@ -126,16 +131,8 @@ class Wildcard:
 
     def _choose(self, listed: Listed) -> dict[str, str]:
         """{registered name: name to serve it by} of what is served; the rest is left out, and told."""
-        wanted: dict[str, str] = {}
-        left_out: dict[str, str] = {}
-        for registered in sorted(listed.versions, key=lambda r: (r not in self._served, r)):
-            name = safe_name(registered)
-            if name in self._explicit:
-                left_out[registered] = f"the configuration has a model {name!r} of its own"
-            elif name in wanted.values():
-                left_out[registered] = f"another model is served by the name {name!r}"
-            else:
-                wanted[registered] = name
+        wanted, left_out = by_served_name(listed.versions, self._explicit)
+        self._names = frozenset(wanted.values())
         if listed.more:
             left_out["..."] = f"more than at_most: {self._config.at_most} models have the alias"
         if left_out != self._left_out:
@@ -159,3 +156,32 @@ class Wildcard:
         await asyncio.gather(running, return_exceptions=True)
         del self._running[name]
         self._log.info("model gone", model=name)
+        if name in self._names:  # another one is to be served by it
+            self.refresh()
+
+
+def by_served_name(registered: Iterable[str], explicit: AbstractSet[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """({registered name: name to serve it by}, {registered name: why it is not served}).
+
+    Where several would be served by one name, the one that is called so in the registry is, and none where none is:
+    who has asked for a name gets no other model's answers, whichever was there first.
+    """
+    claims: dict[str, list[str]] = {}
+    for one in sorted(registered):
+        claims.setdefault(safe_name(one), []).append(one)
+    wanted: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    for name, claimants in claims.items():
+        if name in explicit:
+            left_out |= dict.fromkeys(claimants, f"the configuration has a model {name!r} of its own")
+        elif len(claimants) == 1:
+            wanted[claimants[0]] = name
+        elif name in claimants:
+            wanted[name] = name
+            why = f"the name {name!r} is that of another registered model; {_NAME_IT}"
+            left_out |= {one: why for one in claimants if one != name}
+        else:
+            for one in claimants:
+                others = ", ".join(repr(other) for other in claimants if other != one)
+                left_out[one] = f"{others} would be served by the name {name!r} as well; {_NAME_IT}"
+    return wanted, left_out

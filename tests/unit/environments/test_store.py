@@ -157,3 +157,30 @@ def test_what_is_in_use_counts_first_when_there_is_too_much(
     for dry_run in (True, False):
         assert [e.digest for e in store.prune(max_age_s=None, max_bytes=0, dry_run=dry_run)] == [C]
     assert [e.digest for e in store.all()] == [A]
+
+
+@pytest.mark.parametrize("damage", ["file", "dangling link", "link", "directory", "lock"])
+def test_whatever_stands_in_the_place_of_an_environment_it_can_be_built(tmp_path: Path, damage: str) -> None:
+    store = EnvironmentStore(tmp_path / "home")
+    store.root.mkdir(parents=True)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("x", encoding="utf-8")
+    path = store.path(A)
+    if damage == "file":
+        path.write_text("x", encoding="utf-8")
+    elif damage == "dangling link":
+        path.symlink_to("/nowhere/at/all")
+    elif damage == "link":
+        path.symlink_to(outside)
+    elif damage == "directory":
+        (path / "bin" / "python").mkdir(parents=True)
+    else:
+        for kind in ("lock", "use"):
+            (store.root / f"{A}.{kind}").mkdir()
+    with store.building(A) as place:
+        assert not os.path.lexists(place)
+        store.complete(whole(store, A))
+    store.use(A)
+    assert store.find(A) is not None
+    assert (outside / "kept").exists()

@@ -1,5 +1,7 @@
 """The store keeps whole, verified copies, and never half of one."""
 
+import os
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -192,3 +194,104 @@ def test_a_home_that_cannot_be_one_is_named(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("", encoding="utf-8")
     with pytest.raises(UsageError, match=r"/home/models cannot be made .*Not a directory.*HEADRACE_HOME"):
         Store(tmp_path / "home", "r")
+
+
+def a_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def full_directory(path: Path) -> None:
+    path.mkdir()
+    (path / "a").mkdir()
+    (path / "a" / "b").write_text("x", encoding="utf-8")
+    (path / "a").chmod(0)
+    path.chmod(0)
+
+
+def a_file(path: Path) -> None:
+    path.write_text("x", encoding="utf-8")
+
+
+def unreadable_file(path: Path) -> None:
+    path.write_text("x", encoding="utf-8")
+    path.chmod(0)
+
+
+def link_to_nowhere(path: Path) -> None:
+    path.symlink_to("/nowhere/at/all")
+
+
+def link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def link_out(path: Path) -> None:
+    outside = next(folder for folder in path.parents if folder.name == "home").with_name("outside")
+    outside.mkdir(exist_ok=True)
+    (outside / "kept").write_text("x", encoding="utf-8")
+    path.symlink_to(outside)
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def nothing(path: Path) -> None:
+    assert not path.exists()
+
+
+DAMAGES = (
+    a_directory,
+    full_directory,
+    a_file,
+    unreadable_file,
+    link_to_nowhere,
+    link_to_itself,
+    link_out,
+    pipe,
+    nothing,
+)
+
+
+def remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("place", ["models/*.json", "models/*[!n]", "models/*/MLmodel", "versions/*", "resolutions/*"])
+def test_whatever_stands_in_a_place_of_the_cache_it_is_made_anew(
+    tmp_path: Path, place: str, damage: Callable[[Path], None]
+) -> None:
+    home, told = tmp_path / "home", list[str]()
+    store = Store(home, "r", told.append)
+    first = store.add(VERSION, writes(MODEL))
+    store.remember(VERSION)
+    (path,) = home.glob(place)
+    remove(path)
+    damage(path)
+    if place != "resolutions/*":
+        assert store.find(VERSION) is None
+    else:
+        assert store.last(VERSION.uri) is None
+    again = store.find(VERSION) or store.add(VERSION, writes(MODEL))
+    store.remember(VERSION)
+    assert again == first == store.find(VERSION)
+    assert store.last(VERSION.uri) == VERSION
+    assert Path(again.path, "data/model.bin").read_text(encoding="utf-8") == "weights"
+    if damage is not nothing and (place.startswith("models/*") and not place.endswith("json")):
+        assert told
+    if damage is link_out:
+        assert (tmp_path / "outside" / "kept").exists(), "what a link points to is not ours"
+
+
+def test_a_cache_that_is_removed_while_it_is_used_is_made_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home", "r")
+    first = store.add(VERSION, writes(MODEL))
+    shutil.rmtree(tmp_path / "home")
+    assert store.find(VERSION) is None
+    assert store.add(VERSION, writes(MODEL)) == first
+    store.remember(VERSION)
+    assert store.last(VERSION.uri) == VERSION

@@ -76,3 +76,40 @@ def test_every_start_is_an_entry(tmp_path: Path) -> None:
         History(tmp_path, "r", "models:/mood@p", "mood").add("serving", "mood/1", "the registry points at it")
     assert len(History(tmp_path, "r", "models:/mood@p", "mood").last()) == 3
     assert len(History(tmp_path, "r", "models:/mood@p", "mood").last(2)) == 2
+
+
+@pytest.mark.parametrize("damage", ["directory", "dangling link", "no folder", "file for the folder"])
+def test_whatever_stands_in_the_place_of_its_files_the_past_is_kept_from_then_on(tmp_path: Path, damage: str) -> None:
+    history = History(tmp_path, "r", VERSION.uri, "a")
+    history.add("serving", "a/1", "before")
+    history.remember(Memory(served=[VERSION]))
+    folder = tmp_path / "history"
+    files = list(folder.iterdir())
+    assert len(files) == 2
+    for path in files:
+        path.unlink()
+        if damage == "directory":
+            (path / "inner").mkdir(parents=True)
+        elif damage == "dangling link":
+            path.symlink_to(folder / "elsewhere" / "nowhere")
+    if damage in {"no folder", "file for the folder"}:
+        folder.rmdir()
+    if damage == "file for the folder":
+        folder.write_text("x", encoding="utf-8")
+        again = History(tmp_path, "r", VERSION.uri, "a")  # what serves does not need it
+        again.add("serving", "a/2", "lost")
+        assert (again.last(), again.recall()) == ([], Memory())
+        return
+    assert (history.last(), history.recall()) == ([], Memory())
+    history.add("serving", "a/2", "after")
+    history.remember(Memory(served=[VERSION]))
+    again = History(tmp_path, "r", VERSION.uri, "a")
+    assert [e["version"] for e in again.last()] == ["a/2"]
+    assert again.recall().served == [VERSION]
+
+
+def test_two_aliases_whose_names_fold_into_one_have_a_memory_each(tmp_path: Path) -> None:
+    history = History(tmp_path, "r", VERSION.uri, "a")
+    for alias in ("\u00e4", "\u00f6", "-"):
+        history.of_alias(alias).remember(Memory(served=[VERSION]))
+    assert len(list((tmp_path / "history").glob("*@*.json"))) == 3
