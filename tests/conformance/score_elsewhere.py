@@ -22,6 +22,7 @@ import mlflow.sklearn
 import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
+from mlflow.pyfunc.model import PythonModel
 from mlflow.types import ColSpec, Schema
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -77,6 +78,39 @@ REQUESTS: dict[str, list[Any]] = {
 }
 
 
+class Teller(PythonModel):
+    """Answers each row with its date."""
+
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> list[str]:  # noqa: ARG002
+        return [f"{n} {moment}" for n, moment in zip(model_input["n"], model_input["t"])]
+
+
+REPAIRED: list[tuple[Any, Any]] = [
+    ({"dataframe_records": {"n": 1, "t": UTC}}, {"dataframe_records": [{"n": 1, "t": UTC}]})
+    for UTC in ("2024-02-29T12:34:56", "2024-02-29")
+] + [
+    (table(["n", "t"], [1, sent]), table(["n", "t"], [1, "2024-02-29T10:34:56.500000"]))
+    for sent in ("2024-02-29T10:34:56.500Z", "2024-02-29T12:34:56.5+02:00")
+]
+"""Requests that every MLflow refuses by an accident, and what they mean."""
+
+
+def repairs(directory: str) -> None:
+    """Requests that are refused by an accident are answered as what they mean."""
+    signature = ModelSignature(Schema([ColSpec("long", "n"), ColSpec("datetime", "t")]))
+    mlflow.pyfunc.save_model(directory, python_model=Teller(), signature=signature, pip_requirements=["mlflow"])
+    scorer = scoring.load(directory, scoring.ScoringOptions())
+    for sent, normal in REPAIRED:
+        bodies = [memoryview(encode(one)) for one in (sent, normal, sent)]
+        answers, _, _ = scorer.score([HEAD], bytes(len(bodies)), bodies)
+        assert [a.status for a in answers] == [200] * 3, answers
+        assert len(set(answers)) == 1, answers
+    marked = b"\xef\xbb\xbf" + encode(REPAIRED[0][1])
+    assert scorer.score([HEAD], b"\0", [memoryview(marked)])[0][0].status == 200
+    (csv,), _, _ = scorer.score([wire.head(b"text/csv")], b"\0", [memoryview(b"n;t\n1;2024-02-29T10:34:56Z\n")])
+    assert csv.status == 200, csv
+
+
 def wanted(scorer: scoring.Scorer, body: bytes) -> tuple[int, Any]:
     """What this environment's scoring server answers."""
     oracle = scorer.oracle
@@ -122,6 +156,7 @@ def main() -> None:
     assert got(answer)[1]["path"] == "dataframe_split.data[0][2]", answer
     csv = strict.score([wire.head(b"text/csv")], b"\0", [memoryview(b"a,b,c\n1,2,3\n")])[0][0]
     assert csv.status == 200, csv
+    repairs(directory + "/dates")
     print(json.dumps(report))
 
 

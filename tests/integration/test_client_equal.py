@@ -152,9 +152,18 @@ def test_a_model_of_type_hints_is_asked_in_its_form_at_once_when_that_is_known(s
     assert served["typed"].ask(rows).value == ["a"]
     with pytest.raises(BadRequest, match="Field required"):
         served["typed"].predict([{"n": 1}])
-    with pytest.raises(BadRequest, match="'inputs' key"):
-        served["typed"].predict(rows, form="dataframe_records")
+    assert served["typed"].predict(rows, form="dataframe_records") == ["a"]
     assert served["typed"].predict(rows) == ["a"]
+
+
+def test_what_mlflow_refuses_by_an_accident_is_taken(where: dict[str, Client]) -> None:
+    row = {"x": 1, "n": 2, "s": "a", "t": "2024-02-29T01:00:00+01:00"}
+    wanted = where["table"].predict([{**row, "t": "2024-02-29T00:00:00"}])
+    assert text(where["table"].predict([row])) == text(wanted)
+    assert where["text"].predict(["a"], params={"times": "2"}) == [["text", "text"]]
+    assert where["typed"].predict([{"n": 1, "s": "a"}], form="instances") == ["a"]
+    for form in ("dataframe_records", "inputs"):
+        assert text(where["table"].predict({form: row}, form="raw")) == text(wanted)
 
 
 def test_params_reach_the_model(where: dict[str, Client]) -> None:

@@ -46,7 +46,7 @@ def _quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     logging.disable(logging.NOTSET)
 
 
-def mlflow_answer(scorer: scoring.Scorer, body: bytes, kind: str = "application/json") -> tuple[int, Any]:
+def mlflow_answer(scorer: scoring.Scorer, body: Any, kind: str = "application/json") -> tuple[int, Any]:
     """What the scoring server answers: (status, body), the body of an error parsed; (500, None) for its defects."""
     oracle = scorer.oracle
     try:
@@ -59,8 +59,14 @@ def mlflow_answer(scorer: scoring.Scorer, body: bytes, kind: str = "application/
     return 200, text.encode()
 
 
-def assert_same(answer: wire.Answer, wanted: tuple[int, Any], body: bytes) -> None:
-    status, content = wanted
+def assert_same(scorer: scoring.Scorer, answer: wire.Answer, body: bytes) -> None:
+    status, content = mlflow_answer(scorer, body)
+    if status >= 400 and answer.status == 200:  # refused by an accident: answered as the repaired request is
+        found = scorer.second_try.repaired(body)
+        assert found is not None, f"{body!r} -> {answer}, MLflow {status} {str(content)[:300]}"
+        if found.nulls:  # there is no form in which MLflow itself takes them
+            return
+        status, content = mlflow_answer(scorer, found.request)
     note(f"{body!r} -> {answer.status} {answer.body[:300]!r}, MLflow {status} {str(content)[:300]}")
     if content is None:  # a defect: we may do better, and say so in JSON
         json.loads(answer.body)
@@ -90,7 +96,7 @@ def test_a_generated_request_is_answered_as_mlflow_answers_it(case: tuple[str, b
     scorer = corpus.scorer(label)
     for _ in range(2):  # the second time by the fast path, if the first has proved it
         (answer,) = corpus.score(scorer, [body])
-        assert_same(answer, mlflow_answer(scorer, body), body)
+        assert_same(scorer, answer, body)
 
 
 @st.composite
@@ -108,7 +114,7 @@ def test_a_batch_is_answered_as_mlflow_answers_each_request(case: tuple[str, lis
     label, batch = case
     scorer = corpus.scorer(label)
     for body, answer in zip(batch, corpus.score(scorer, batch), strict=True):
-        assert_same(answer, mlflow_answer(scorer, body), body)
+        assert_same(scorer, answer, body)
 
 
 @pytest.mark.parametrize("label", LABELS)

@@ -24,7 +24,7 @@ def parse(body: bytes, *, decode_first: bool, max_nesting: int, max_integer_digi
     """Parse like `json.loads`; NotJson for what it refuses, Refusal (400) for what goes beyond the limits.
 
     `decode_first` follows the MLflow versions that decode the body as UTF-8 before they parse it; the others
-    leave it to `json.loads`, which also takes UTF-16, UTF-32 and a byte order mark.
+    leave it to `json.loads`, which also takes UTF-16 and UTF-32. A byte order mark is taken from all.
     """
     if body.count(b"[") + body.count(b"{") > max_nesting and _deeper_than(body, max_nesting):
         raise Refusal(
@@ -33,7 +33,7 @@ def parse(body: bytes, *, decode_first: bool, max_nesting: int, max_integer_digi
     if len(body) > max_integer_digits and re.search(rb"[0-9]{%d}" % (max_integer_digits + 1), body):
         _refuse_long_integers(body, max_integer_digits)
     try:
-        return json.loads(body.decode("utf-8") if decode_first else body)
+        return json.loads(body.decode("utf-8-sig") if decode_first else body)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise NotJson from error
     except ValueError:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace_worker.scoring import shapes
 from headrace_worker.scoring.locate import MAX_SHOWN, Finding, show
+from headrace_worker.scoring.moments import without_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -251,7 +252,7 @@ def _in_value(kind: Any, value: Any, path: str, *, is_column: bool = False) -> I
         elif name == "binary" and not _is_base64(value):
             yield _expected(path, "binary data as base64", value)
         elif name == "datetime" and not _is_date(value):
-            yield _expected(path, "a date and time without a time zone", value)
+            yield _expected(path, "a date and time", value)
     elif hasattr(kind, "properties"):
         yield from _in_object(kind, value, path)
     elif hasattr(kind, "value_type"):
@@ -304,6 +305,8 @@ def _is_date(value: Any) -> bool:
     """Whether this is a date for certain, in a form that everyone knows; what is only unusual is no date here."""
     if not isinstance(value, str):
         return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+    if without_zone(value) is not None:
+        return True
     try:
         return dt.datetime.fromisoformat(value).tzinfo is None
     except ValueError:

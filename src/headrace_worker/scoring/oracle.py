@@ -13,6 +13,7 @@ from typing import Any
 
 from headrace_worker.scoring import flaskless, media
 from headrace_worker.scoring.predicting import guarded_predict
+from headrace_worker.scoring.repair import NULLABLE
 
 UNEXPECTED = (
     "Encountered an unexpected error while evaluating the model. Verify that the serialized input Dataframe is "
@@ -38,6 +39,7 @@ class Call:
         self.message = ""
         self.data: Any = None
         self.params: Any = None
+        self.is_enforced = False
         self._model = model
         self._error = error
 
@@ -138,7 +140,7 @@ class Oracle:
         """Raise what checking the input of `call` against the signature raises, without the model."""
         from mlflow.models.utils import _enforce_params_schema
 
-        if not self.is_type_hint:
+        if not self.is_type_hint and not call.is_enforced:
             self.enforce(call.data)
         _enforce_params_schema(call.params, call.metadata.get_params_schema())
 
@@ -152,9 +154,36 @@ class Oracle:
 
     def score(self, data: Any) -> Call:
         """Predict a table that was parsed here; raises CallFailed with MLflow's words for what went wrong."""
-        call = Call(self.model)
+        return self._score(Call(self.model), data, None)
+
+    def score_with_nulls(self, data: Any, params: Any, nulls: dict[str, list[int]]) -> Call:
+        """As `score`, for columns with nulls that MLflow has no type for: the model gets pandas' nullable types.
+
+        `nulls` names the rows of each whose value in `data` only stands for one.
+        """
         try:
-            call.predict(data)
+            frame = self.with_nulls(data, nulls)
+        except Exception as failure:
+            raise CallFailed(Call(self.model), failure) from failure
+        call = Call(self.unenforced)
+        call.is_enforced = True
+        return self._score(call, frame, params)
+
+    def with_nulls(self, data: Any, nulls: dict[str, list[int]]) -> Any:
+        """What the model is handed for `data`: enforced, null where `nulls` says so; raises what enforcing raises."""
+        import pandas as pd
+
+        frame = self.enforce(data)
+        types = dict(zip(self.input_schema.input_names(), self.input_schema.input_types()))
+        for name, places in nulls.items():
+            array = pd.array(frame[name].to_numpy(), dtype=NULLABLE[types[name].name])
+            array[places] = pd.NA
+            frame[name] = pd.Series(array, index=frame.index)
+        return frame
+
+    def _score(self, call: Call, data: Any, params: Any) -> Call:
+        try:
+            call.predict(data, params)
         except self.error_class as error:
             worded: Any = error
             worded.message = f"Failed to predict data '{data}'. \nError: {worded.message}"
@@ -171,12 +200,14 @@ class Oracle:
         error: Exception = make(message, error_code=BAD_REQUEST, stack_trace=traceback.format_exc())
         return error
 
-    def parse_json(self, payload: bytes) -> tuple[Any, Any]:
+    def parse_json(self, payload: bytes | dict[str, Any]) -> tuple[Any, Any]:
         """(data, params) of a JSON body as the scoring server makes them; raises `error_class`.
 
         Only for MLflow versions that stream, all of which have the function behind it.
         """
-        text: Any = payload.decode("utf-8") if self.decodes_first else payload
+        text: Any = dict(payload) if isinstance(payload, dict) else payload
+        if isinstance(payload, bytes) and self.decodes_first:
+            text = payload.decode("utf-8-sig")
         parsed = self.server._parse_json_data(text, self.model.metadata, self.input_schema)  # noqa: SLF001
         return parsed.data, parsed.params
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import platform
@@ -20,6 +21,7 @@ from headrace_worker.scoring.oracle import Call, CallFailed, Oracle
 from headrace_worker.scoring.output import Encoder, Unsendable
 from headrace_worker.scoring.predicting import stream_chunks
 from headrace_worker.scoring.refusal import JSON, Refusal
+from headrace_worker.scoring.second_try import SecondTry
 from headrace_worker.scoring.shapes import LLM_KEYS, Classifier, Kind, Share
 from headrace_worker.scoring.streaming import events, streams
 from headrace_worker.scoring.tables import Tables
@@ -35,6 +37,14 @@ _logger = logging.getLogger(__name__)
 _TOO_LARGE = Refusal(500, "INTERNAL_ERROR", "The worker has not enough memory to read this request.")
 
 _scan: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder())["scan_once"]
+
+
+class _Misfit(Exception):
+    """Checking the input of a stream raised `error`."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class Scorer:
@@ -64,6 +74,7 @@ class Scorer:
         )
         self._teller = telling.Teller(self.oracle, self.plan, strict=options.strict)
         self._tables = Tables(self.oracle)
+        self.second_try = SecondTry(self.oracle, self.plan, self._teller, self._parse)
         self._hazards: Counter[str] = Counter()
         self._streams = streams(model)
         self._heads: dict[bytes, media.Media | Refusal] = {}
@@ -225,9 +236,27 @@ class Scorer:
             call, text = self._call(kind, body, request, error)
         except CallFailed as failed:
             if not failed.call.predicted:
-                return self._teller.tell(failed, request)
+                return self._again(kind, body, request, failed)
             # The model has answered, with something that MLflow cannot send.
             call, text = failed.call, None
+        return self._answer(call, text, request)
+
+    def _again(self, kind: str, body: bytes, request: Any, failed: CallFailed) -> wire.Answer:
+        """The answer to a request that MLflow has refused or the model failed on; repaired where it can be."""
+        outcome = self.second_try.score(kind, body, failed)
+        if outcome is None or (outcome.is_refused and not self.options.strict):
+            return self._teller.tell(failed, request)
+        repaired = outcome.repaired
+        if outcome.call is not None:
+            return self._answer(outcome.call, outcome.text, request if repaired is None else repaired.request)
+        assert outcome.failed is not None  # noqa: S101 - what has no call has failed
+        told = self.second_try.repaired(body, as_json=True) if repaired is not None else None
+        if told is None:
+            return self._teller.tell(outcome.failed, request)
+        return self._teller.tell(outcome.failed, told.request, told.told)
+
+    def _answer(self, call: Call, text: str | None, request: Any) -> wire.Answer:
+        """The answer to a request that the model has answered in `call`."""
         if call.is_table and (rows_out := rows.count(call.raw)) is not None and rows_out < call.rows:
             return self._tell_fewer(call.raw, call.rows, rows_out)
         if text is not None:
@@ -280,28 +309,45 @@ class Scorer:
         if isinstance(read, Refusal):
             return telling.tell_refusal(read, strict=self.options.strict)
         request: Any = None
+        whole = b""
         try:
             whole = inflate(bytes(body), read.codings, self.options.max_inflated_bytes)
             request = self._parse(whole)
-            misfit = self._misfit(whole)
-            if misfit is not None:
-                return self._by_reference(media.JSON, whole, request, misfit)
-            data, params = self.oracle.parse_json(whole)
+            model, data, params = self._stream_input(whole)
         except Refusal as refusal:
             return telling.tell_refusal(refusal, strict=self.options.strict)
+        except _Misfit as misfit:
+            return self._by_reference(media.JSON, whole, request, misfit.error)
         except Exception as error:  # noqa: BLE001 - MLflow's parser raises whatever pandas raises
             return self._teller.tell(CallFailed(Call(self.model), error), request)
-        chunks = stream_chunks(self.model, data, params)
+        chunks = stream_chunks(model, data, params)
         return events(chunks, lambda c: self.encoder.encode(c, wrapped=False), strict=self.options.strict)
 
-    def _misfit(self, body: bytes) -> Exception | None:
-        """What checking the input of `body` raises; once a stream has begun there is no status left to say it with."""
-        data, params = self.oracle.parse_json(body)  # for this alone: a check may change its argument
+    def _stream_input(self, body: bytes) -> tuple[Any, Any, Any]:
+        """(the model, data, params) to stream with; raises what MLflow's parser raises, and _Misfit."""
+        try:
+            return (self.model, *self._fitting(body))
+        except Exception:
+            found = self.second_try.repaired(body)
+            if found is None:
+                raise
+            try:
+                if not found.nulls:
+                    return (self.model, *self._fitting(found.request))
+                data, params = self.second_try.parsed(found)
+                return self.oracle.unenforced, self.oracle.with_nulls(data, found.nulls), params
+            except Exception:  # noqa: BLE001, S110 - it is told of the request as it was sent
+                pass
+            raise
+
+    def _fitting(self, payload: bytes | dict[str, Any]) -> tuple[Any, Any]:
+        """(data, params) of a request that fits; once a stream has begun there is no status left to say otherwise."""
+        data, params = self.oracle.parse_json(copy.deepcopy(payload))  # for this alone: a check may change its argument
         try:
             self.oracle.validate(data, params)
-        except Exception as error:  # noqa: BLE001 - MLflow's checks raise whatever pandas raises
-            return error
-        return None
+        except Exception as error:
+            raise _Misfit(error) from error
+        return self.oracle.parse_json(payload)
 
     def warm_up(self) -> dict[str, Any]:
         """Score the model's own example once and see whether its rows can be merged (warmup.py)."""

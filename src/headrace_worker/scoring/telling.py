@@ -12,6 +12,8 @@ from headrace_worker.scoring import hints, locate, misfit, shapes
 from headrace_worker.scoring.refusal import JSON, TEXT, Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from headrace_worker.scoring.oracle import Call, CallFailed, Oracle
     from headrace_worker.scoring.plan import Plan
 
@@ -53,13 +55,13 @@ class Teller:
         self._plan = plan
         self._strict = strict
 
-    def tell(self, failed: CallFailed, request: Any) -> wire.Answer:
+    def tell(self, failed: CallFailed, request: Any, told: Callable[[str], str] = str) -> wire.Answer:
         """The answer for a reference call that failed before the model had answered.
 
-        `request` is the parsed body, None if it is not JSON.
+        `request` is the parsed body, None if it is not JSON; `told` makes of a path in it that of what was sent.
         """
         if self._strict:
-            return self._tell_strictly(failed, request)
+            return self._tell_strictly(failed, request, told)
         error: Any = failed.error
         if isinstance(error, self._oracle.error_class):
             raised = failed.call.raised
@@ -77,15 +79,15 @@ class Teller:
             body = error_body(str(error.error_code), str(error))
         return wire.Answer(int(error.get_http_status_code()), JSON, body, rows, flags)
 
-    def _tell_strictly(self, failed: CallFailed, request: Any) -> wire.Answer:
+    def _tell_strictly(self, failed: CallFailed, request: Any, told: Callable[[str], str]) -> wire.Answer:
         call = failed.call
         raised: Any = call.raised
         if raised is None or self.is_callers(call):
-            return self._tell_caller(failed, request)
+            return self._tell_caller(failed, request, told)
         status = _status(raised) if isinstance(raised, self._oracle.error_class) else 500
         lacking = misfit.incomplete(request, self._oracle.input_schema) if type(request) is dict else None
         if status >= 500 and lacking is not None:
-            return _located(lacking, call.rows)
+            return _located(lacking, call.rows, told)
         if status >= 500:
             _logger.error("the model failed", exc_info=raised)
             message = f"The model failed on this input ({type(raised).__name__})."
@@ -94,7 +96,7 @@ class Teller:
             # Raised while MLflow checks the input against a type hint or a chat schema; the text repeats the input.
             found = hints.misfit(self._oracle.model, call.data) if self._oracle.is_type_hint else None
             if found is not None:
-                return _located(found, call.rows)
+                return _located(found, call.rows, told)
             return _own(
                 status, str(raised.error_code), "The input does not fit what the model accepts.", rows=call.rows
             )
@@ -108,7 +110,7 @@ class Teller:
             return True
         return False
 
-    def _tell_caller(self, failed: CallFailed, request: Any) -> wire.Answer:
+    def _tell_caller(self, failed: CallFailed, request: Any, told: Callable[[str], str]) -> wire.Answer:
         if request is None and failed.call.data is None:
             return _own(400, "BAD_REQUEST", _about_syntax(failed.error))
         if request is not None and not isinstance(request, dict):
@@ -120,7 +122,7 @@ class Teller:
         if found is None:
             found = self._odd_param(failed, request) or misfit.misfit(request, self._oracle.input_schema)
         if found is not None:
-            return _located(found, failed.call.rows)
+            return _located(found, failed.call.rows, told)
         code = str(getattr(failed.error, "error_code", "BAD_REQUEST"))
         return _own(400, code, _without_input(failed), rows=failed.call.rows)
 
@@ -139,8 +141,9 @@ def _own(status: int, code: str, message: str, *, rows: int = 0, path: str = "",
     return wire.Answer(status, JSON, error_body(code, message, **more), rows, wire.FLAG_ERROR_OBJECT | flags)
 
 
-def _located(found: locate.Finding, rows: int) -> wire.Answer:
-    return _own(400, "INVALID_PARAMETER_VALUE", f"{found.path}: {found.message}", path=found.path, rows=rows)
+def _located(found: locate.Finding, rows: int, told: Callable[[str], str]) -> wire.Answer:
+    path = told(found.path)
+    return _own(400, "INVALID_PARAMETER_VALUE", f"{path}: {found.message}", path=path, rows=rows)
 
 
 def _status(error: Any) -> int:
