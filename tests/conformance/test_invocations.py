@@ -33,20 +33,7 @@ FIXED = {
     "out.np_timedelta",
     "out.complex",
     "out.generator",
-    "text.text_named.inputs_scalar",
-    "text.text_col.inputs_scalar",
-    "cols.int_all_null.inputs",
-    "cols.dt_tz.split",
-    "unnamed.one_inputs_scalar",
-    "nested.vec_ints.records",
-    "nested.map_two.records",
-    "nested.map_two.inputs",
-    "tensor.rank",
-    "params.i_2",
-    "typed.split",
-    "typed.records",
-    "typed.scalar",
-}
+} | corpus.REPAIRED
 # What a worker does not see: HTTP itself, and time.
 GATEWAY = {"http.raw_garbage", "http.raw_no_host", "http.raw_http10", "http.raw_cl_and_te", "raise.sleep_timeout"}
 

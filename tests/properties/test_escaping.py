@@ -13,7 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from headrace.cli.saying import plain, say, say_json, say_marked
+from headrace.cli.rich_text import plain
+from headrace.cli.saying import say, say_json, say_marked
 from headrace.cli.status import table
 from headrace.core.escaping import header_bytes, header_value, loads_encodable, printable, printable_json
 from headrace.core.records import ACCESS

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from headrace.cli.admin_port import admin_option, call, model_path
-from headrace.cli.saying import plain, say_json
+from headrace.cli.rich_text import plain
+from headrace.cli.saying import say_json
 
 
 @click.command("history")

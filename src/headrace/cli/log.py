@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from headrace.cli.admin_port import admin_option, call
-from headrace.cli.saying import plain, say, say_json
+from headrace.cli.rich_text import plain
+from headrace.cli.saying import say, say_json
 from headrace.core.drift import OTHER, Drift, distance, labels_of
 from headrace.core.errors import UsageError
 from headrace.recorder.entries import Entry

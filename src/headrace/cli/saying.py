@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import click
-from rich.text import Text
 
 from headrace.core.escaping import printable, printable_json
 
@@ -24,8 +23,3 @@ def say_marked(mark: str, colour: str, text: str, *, indent: str = "") -> None:
 def say_json(value: Any, *, indent: int | None = None) -> None:
     """Print JSON, on one line where no `indent` is given."""
     click.echo(printable_json(json.dumps(value, indent=indent, ensure_ascii=False)))
-
-
-def plain(text: str, style: str = "") -> Text:
-    """Text for a table or a line: without markup, whatever brackets it holds."""
-    return Text(printable(text), style=style)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from headrace.cli.saying import plain
+from headrace.cli.rich_text import plain
 from headrace.core.requirements import without_secrets
 from headrace.supervisor.addresses import model_url, url
 from headrace.supervisor.examples import own_example

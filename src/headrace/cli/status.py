@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from headrace.cli.admin_port import AdminUnreachable, admin_option, call
-from headrace.cli.saying import plain, say_json
+from headrace.cli.rich_text import plain
+from headrace.cli.saying import say_json
 
 _WATCH_S = 2.0
 _FIGURES = ("req/s", "p50", "p99", "errors")
