@@ -7,22 +7,31 @@ from __future__ import annotations
 
 import inspect
 import sys
-import types
-import typing
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from headrace.config import tree
+from headrace.config import kinds, tree
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 HEAD = """\
 # Settings
 
 Every key of `headrace.yaml`. Written by `make settings` from `src/headrace/config/tree.py`; a test compares the two.
-An unknown key, a wrong type or an impossible combination is refused with its path. Durations end in `_s` (seconds) or
-`_ms` (milliseconds), sizes in `_bytes`.
+
+**All mistakes of a file are told in one run**, each with its line, its path and what may stand there: unknown keys,
+wrong types, impossible combinations.
+
+**Forms.** The file is YAML 1.2, and so may be JSON: `1e-9` is a number, `off` a text, `0o17` fifteen and `010` ten. A
+key that stands twice is refused. Durations end in `_s` (seconds), `_ms` (milliseconds) or `_days`, sizes in `_bytes`; a
+number there may have a unit: `timeout_s: 90s`, `5m`, `2h`, `max_bytes: 256MB` (millions), `256MiB` (1024 times 1024). A
+text may be written as a number (`env: {OMP_NUM_THREADS: 1}`), and a number as a text; truth values also as `yes`, `no`,
+`on`, `off`. Where a section may be `null`, `true` means the section with its defaults (`cache: true`), and `false`
+means `null`.
+
+**Variables.** `${NAME}` in a value is replaced with the variable of headrace's environment; one that is not set is a
+mistake. `${NAME:-default}` is `default` where the variable is not set or empty; `$${` is the text `${`. In braces or
+brackets put quotes around it: `{port: "${PORT:-5001}"}`.
 """
 
 
@@ -36,53 +45,18 @@ def page() -> str:
         rows = ["| key | type | default |", "|---|---|---|"]
         for field in msgspec.structs.fields(section):
             name = f"{path}.{field.name}".lstrip(".")
-            nested, listed = _nested(field.type)
+            mapping = kinds.mapping_of(field.type)
+            nested = kinds.section_of(mapping[1] if mapping else field.type)
             if name == "wildcard":  # written as the entry "*" of models
                 inner.append(('models."*"', tree.Wildcard))
                 continue
             if nested is not None:
-                inner.append((f"{name}.NAME" if listed else name, nested))
-            rows.append(f"| `{field.name}` | {_type(field.type)} | {_default(field)} |")
+                inner.append((f"{name}.NAME" if mapping else name, nested))
+            rows.append(f"| `{field.name}` | {kinds.words(field.type)} | {_default(field)} |")
         title = f"## `{path}`" if path else "## The file"
         parts.append(f"{title}\n\n{inspect.cleandoc(section.__doc__ or '')}\n\n" + "\n".join(rows) + "\n")
         sections = inner + sections
     return "\n".join(parts)
-
-
-def _nested(kind: Any) -> tuple[type[msgspec.Struct] | None, bool]:
-    for option in (kind, *typing.get_args(kind)):
-        if isinstance(option, type) and issubclass(option, msgspec.Struct):
-            return option, typing.get_origin(kind) is dict
-    return None, False
-
-
-def _type(kind: Any) -> str:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is typing.Annotated:
-        meta = arguments[1]
-        bounds = [
-            f"{sign} {value:g}" for sign, value in (("≥", meta.ge), (">", meta.gt), ("≤", meta.le)) if value is not None
-        ]
-        return _type(arguments[0]) + (f" {', '.join(bounds)}" if bounds else "")
-    if origin is typing.Literal:
-        return " or ".join(f"`{a}`" for a in arguments)
-    if origin in {typing.Union, types.UnionType}:
-        return " or ".join("`null`" if a is type(None) else _type(a) for a in arguments)
-    if origin is dict:
-        return f"mapping of names to {_type(arguments[1])}"
-    if origin in {list, tuple}:
-        return f"list of {_type(arguments[0])}"
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return "section"
-    names = {
-        int: "whole number",
-        float: "number",
-        str: "text",
-        bool: "`true` or `false`",
-        Path: "path",
-        Any: "anything",
-    }
-    return names.get(kind, getattr(kind, "__name__", str(kind)))
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from headrace.cli.saying import say
-from headrace.config.load import load_file, parse
+from headrace.config.load import load_file, parse, read_document
 from headrace.core.errors import UsageError
 from headrace.core.identity import parse_model_uri, served_name
 from headrace.supervisor.packaging import write_package
@@ -37,7 +36,7 @@ def command(uris: tuple[str, ...], file: Path | None, output: Path, log_level: s
     log = make_log("auto", log_level)
     if file:
         config = load_file(file)
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        document = read_document(file)
     else:
         document = _document(uris)
         config = parse({**document, "registry": {"timeout_s": _REGISTRY_S}})

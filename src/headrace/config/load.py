@@ -1,79 +1,142 @@
-"""Reads a configuration file, and says exactly where it is wrong: the path of the key, what is there, what may be."""
+"""Reads a configuration file and says all that is wrong with it: the line, the path of the key, what may be there."""
 
 from __future__ import annotations
 
-import difflib
-import re
+import os
+from collections.abc import Collection, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 import yaml
 
 from headrace.config import tree
+from headrace.config.expanding import expand
+from headrace.config.fitting import WRONG, Fitting
+from headrace.config.reading import Unreadable, compose, key_of, line, line_at, represent, value_of
 from headrace.config.traffic import WILDCARD, check_traffic
-from headrace.core.errors import ConfigError, UsageError
+from headrace.core.errors import ConfigErrors, Problem, UsageError
 from headrace.core.identity import parse_model_uri, valid_name
 
-T = TypeVar("T")
 M = TypeVar("M", bound=tree.Model)
 
-_UNKNOWN = re.compile(r"unknown field `([^`]+)`")
-_AT = re.compile(r" - at (?:`(?P<key>key)` in )?`\$(?P<path>[^`]*)`$")
-_NOT_AN_OPTION = re.compile(r"Invalid enum value (?P<value>.*)")
+_NO_MODELS = "at least one model is needed, such as 'topic: {uri: \"models:/topic@production\"}'"
 
 
-def load_file(path: Path) -> tree.Config:
-    """Parse and check one YAML file; raises ConfigError or UsageError with one line that a person can act on."""
+def load_file(path: Path, environ: Mapping[str, str] | None = None) -> tree.Config:
+    """Parse and check one YAML file; raises UsageError with a line for each thing that is wrong.
+
+    Variables are expanded (`environ` None: with those of this process); relative paths start where the file is.
+    """
+    environ = os.environ if environ is None else environ
     try:
-        text = path.read_text(encoding="utf-8")
+        root, problems = expand(compose(_text(path)), environ)
+    except Unreadable as error:
+        raise ConfigErrors([error.problem], str(path)) from None
+    config = None
+    if not problems:  # what a missing variable would have been is not known: more would be guessed
+        config, problems = _parse(root)
+    if problems or config is None:
+        raise ConfigErrors(_in_order(root, problems), str(path))
+    return _anchored(config, path.absolute().parent)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """A configuration file as it was written, with variables that are not expanded; call it after `load_file`."""
+    document = value_of(compose(_text(path)))
+    return document if isinstance(document, dict) else {}
+
+
+def parse(document: object) -> tree.Config:
+    """Turn a parsed document into the tree; raises ConfigErrors with the path of each thing that is wrong."""
+    try:
+        config, problems = _parse(represent(document))
+    except Unreadable as error:
+        raise ConfigErrors([error.problem]) from None
+    if problems or config is None:
+        raise ConfigErrors(problems)
+    return config
+
+
+def check(config: tree.Config) -> None:
+    """Refuse what is wrong only in combination; raises ConfigErrors."""
+    problems = list(_combined(config))
+    if problems:
+        raise ConfigErrors(problems)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; write one like the example in the README") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
-    try:
-        document = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader that refuses duplicate keys
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not valid YAML: {_located_in_text(error)}") from None
-    try:
-        return _anchored(parse(document), path.absolute().parent)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error.path}" if error.path else str(path), _problem(error)) from None
 
 
-def parse(document: object) -> tree.Config:
-    """Turn a parsed document into the tree; raises ConfigError with the path of what is wrong."""
-    if not isinstance(document, dict):
-        raise ConfigError("", f"expected a mapping with 'models:', got {_kind(document)}")
-    models = document.get("models")
-    if not isinstance(models, dict) or not models:
-        raise ConfigError(
-            "models", "at least one model is needed, such as 'topic: {uri: \"models:/topic@production\"}'"
-        )
-    if "wildcard" in document:
-        raise ConfigError("wildcard", f"unknown key; it is written as the model '{WILDCARD}' under models")
-    parsed: dict[str, tree.Model] = {}
+def _in_order(root: yaml.Node, problems: list[Problem]) -> list[Problem]:
+    """The problems in the order of the file."""
+    placed = [one if one.line else one._replace(line=line_at(root, one.path)) for one in problems]
+    return sorted(placed, key=lambda one: one.line or 0)
+
+
+def _parse(root: yaml.Node) -> tuple[tree.Config | None, list[Problem]]:
+    """The tree, and all that is wrong with it; None where there is no use in looking on."""
+    if not isinstance(root, yaml.MappingNode):
+        got = "a list" if isinstance(root, yaml.SequenceNode) else "nothing" if value_of(root) is None else "a text"
+        return None, [Problem("", f"expected a mapping with 'models:', got {got}", line(root))]
+    fitting = Fitting()
+    rest = yaml.MappingNode(root.tag, [], root.start_mark, root.end_mark)
+    models: yaml.Node | None = None
+    for key, value in root.value:
+        if key_of(key) == "wildcard":
+            says = f"unknown key; it is written as the model '{WILDCARD}' under models"
+            fitting.problems.append(Problem("wildcard", says, line(key)))
+        elif key_of(key) == "models" and models is None:
+            models = value
+        else:
+            rest.value.append((key, value))
+    config = fitting.section(rest, tree.Config, "")
+    if models is None and "models" not in fitting.meant:
+        fitting.problems.append(Problem("models", _NO_MODELS, line(root)))
+    if models is not None:
+        named, wildcard = _models(models, fitting)
+        config = msgspec.structs.replace(config, models=named, wildcard=wildcard)
+        # A mistake is told once: not again by what follows of it.
+        wrong = {one.path for one in fitting.problems} | fitting.meant
+        fitting.problems += [one for one in _combined(config, wrong) if one.path not in wrong]
+    return config, fitting.problems
+
+
+def _models(node: yaml.Node, fitting: Fitting) -> tuple[dict[str, tree.Model], tree.Wildcard | None]:
+    """The models that fit."""
+    if not isinstance(node, yaml.MappingNode) or not node.value:
+        fitting.problems.append(Problem("models", _NO_MODELS, line(node)))
+        return {}, None
+    named: dict[str, tree.Model] = {}
     wildcard: tree.Wildcard | None = None
-    for name, entry in models.items():
+    for name, entry in fitting.entries(node, "models"):
+        path = f"models.{name}"
         if name == WILDCARD:
-            wildcard = _convert(entry, tree.Wildcard, f"models.{WILDCARD}")
-            _check_uri(f"models.{WILDCARD}", wildcard)
-            continue
-        if not isinstance(name, str):
-            raise ConfigError(f"models.{name}", f"expected str, got {_kind(name)}: write the name in quotes")
-        if not valid_name(name):
-            raise ConfigError(
-                f"models.{name}",
-                "a model's name may hold letters, digits, '.', '_' and '-' (it becomes part of a URL)",
-            )
-        parsed[name] = _convert(entry, tree.Model, f"models.{name}")
-        _check_uri(f"models.{name}", parsed[name])
-    config = _convert({k: v for k, v in document.items() if k != "models"}, tree.Config, "")
-    config = msgspec.structs.replace(config, models=parsed, wildcard=wildcard)
-    check(config)
-    return config
+            wildcard = _model(entry, tree.Wildcard, path, fitting)
+        elif not valid_name(name):
+            says = "a model's name may hold letters, digits, '.', '_' and '-' (it becomes part of a URL)"
+            fitting.problems.append(Problem(path, says))
+        elif (model := _model(entry, tree.Model, path, fitting)) is not None:
+            named[name] = model
+    return named, wildcard
+
+
+def _model(node: yaml.Node, kind: type[M], path: str, fitting: Fitting) -> M | None:
+    before = len(fitting.problems)
+    model = fitting.section(node, kind, path)
+    if model is WRONG:
+        return None
+    wrong = {one.path for one in fitting.problems[before:]}
+    fitting.problems += [one for one in check_traffic(path, model) if one.path not in wrong]
+    return model  # type: ignore[no-any-return]
 
 
 def _anchored(config: tree.Config, folder: Path) -> tree.Config:
@@ -105,174 +168,54 @@ def _anchored(config: tree.Config, folder: Path) -> tree.Config:
     )
 
 
-def _check_uri(path: str, model: tree.Model) -> None:
-    try:
-        parse_model_uri(model.uri)
-    except UsageError as error:
-        raise ConfigError(f"{path}.uri", str(error)) from None
-    check_traffic(path, model)
+def _combined(config: tree.Config, wrong: Collection[str] = ()) -> Iterator[Problem]:
+    """What is wrong only in combination: ports that are taken twice, models that nothing serves, extras not there.
 
-
-def check(config: tree.Config) -> None:
-    """Refuse what is wrong only in combination: ports that are taken twice, models that nothing serves."""
+    `wrong` are paths of mistakes that are known: what stands there is not what was meant.
+    """
+    shared = config.gateway.port is not None or not {"gateway", "gateway.port"}.isdisjoint(wrong)
     taken: dict[int, str] = {}
     ports: list[tuple[str, int | None]] = [("admin.port", config.admin.port if config.admin else None)]
     ports.append(("gateway.port", config.gateway.port))
     ports.extend((f"models.{name}.port", model.port) for name, model in config.models.items())
     for path, port in ports:
         if port and port in taken:
-            raise ConfigError(path, f"port {port} is already used by {taken[port]}; give each its own")
-        if port:
+            yield Problem(path, f"port {port} is already used by {taken[port]}; give each its own")
+        elif port:
             taken[port] = path
-    if config.wildcard is not None and config.gateway.port is None:
-        raise ConfigError(f"models.{WILDCARD}", "is served on the shared port: set gateway.port")
-    if config.telemetry.otlp is not None:
-        _check_otlp()
+    if config.wildcard is not None and not shared:
+        yield Problem(f"models.{WILDCARD}", "is served on the shared port: set gateway.port")
+    if config.telemetry.otlp is not None and not _otlp_there():
+        yield Problem("telemetry.otlp", "needs OpenTelemetry's packages: install headrace's extra 'otel'")
     wildcard = {WILDCARD: config.wildcard} if config.wildcard is not None else {}
     for name, model in {**config.models, **wildcard}.items():
         if model.cache is not None and model.cache.url is not None:
-            _check_redis(f"models.{name}.cache.url", model.cache.url)
-        if model.prediction_log is not None:
-            _check_prediction_log(f"models.{name}.prediction_log", model.prediction_log)
+            yield from _check_redis(f"models.{name}.cache.url", model.cache.url)
+        log = model.prediction_log
+        if log is not None and log.format == "parquet" and find_spec("pyarrow") is None:
+            path = f"models.{name}.prediction_log.format"
+            yield Problem(path, "needs the package 'pyarrow': install headrace's extra 'parquet'")
     for name, model in config.models.items():
-        if model.port is None and config.gateway.port is None:
-            raise ConfigError(
-                f"models.{name}.port",
-                "without a port of its own the model needs the shared one: set gateway.port",
-            )
+        if model.port is None and not shared:
+            says = "without a port of its own the model needs the shared one: set it here, or set gateway.port"
+            yield Problem(f"models.{name}.port", says)
 
 
-def _check_prediction_log(path: str, log: tree.PredictionLog) -> None:
-    if log.format == "parquet" and find_spec("pyarrow") is None:
-        raise ConfigError(f"{path}.format", "needs the package 'pyarrow': install headrace's extra 'parquet'")
-
-
-def _check_otlp() -> None:
+def _otlp_there() -> bool:
     try:
-        there = find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
     except ModuleNotFoundError:
-        there = False
-    if not there:
-        raise ConfigError("telemetry.otlp", "needs OpenTelemetry's packages: install headrace's extra 'otel'")
+        return False
 
 
-def _check_redis(path: str, url: str) -> None:
+def _check_redis(path: str, url: str) -> Iterator[Problem]:
     """Refuse a URL that the gateways could do nothing with; it may hold a password and is not repeated."""
     try:
         from redis.connection import parse_url  # noqa: PLC0415 - an optional package
     except ImportError:
-        raise ConfigError(path, "needs the package 'redis': install headrace's extra 'redis'") from None
+        yield Problem(path, "needs the package 'redis': install headrace's extra 'redis'")
+        return
     try:
         parse_url(url)  # type: ignore[no-untyped-call]
     except (ValueError, TypeError):
-        raise ConfigError(path, "expected a URL such as redis://host:6379/0") from None
-
-
-def _convert(value: object, kind: type[T], path: str) -> T:
-    if value is None and path:
-        value = {}
-    try:
-        return msgspec.convert(value, kind, dec_hook=_beyond_yaml)
-    except msgspec.ValidationError as error:
-        raise _located(str(error), value, kind, path) from None
-
-
-def _beyond_yaml(kind: type[Any], value: object) -> object:
-    """What YAML has no form of its own for: a path is written as a string."""
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    raise TypeError(f"Expected `{kind.__name__}`, got `{_kind(value)}`")
-
-
-def _located(message: str, value: object, kind: type[Any], path: str) -> ConfigError:
-    """Turn msgspec's message into ours: the whole path, and what may stand there instead."""
-    at = _AT.search(message)
-    inner = at["path"] if at else ""
-    problem = message[: at.start()] if at else message
-    if inner.endswith("[...]"):
-        inner = _entry(inner.removesuffix("[...]"), value, kind)
-    where = (path + inner).lstrip(".")
-    unknown = _UNKNOWN.search(problem)
-    if unknown:
-        known = [field.name for field in msgspec.structs.fields(_section(_type_at(kind, inner)))]
-        near = difflib.get_close_matches(unknown[1], known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "known here: " + ", ".join(known)
-        return ConfigError(f"{where}.{unknown[1]}".lstrip("."), f"unknown key; {hint}")
-    missing = re.search(r"missing required field `([^`]+)`", problem)
-    if missing:
-        return ConfigError(f"{where}.{missing[1]}".lstrip("."), "is required")
-    if other := _NOT_AN_OPTION.fullmatch(problem):
-        return ConfigError(where, f"{other['value']} is none of: {', '.join(sorted(_options(_type_at(kind, inner))))}")
-    problem = problem[0].lower() + problem[1:].replace("`", "")
-    if at and at["key"]:
-        problem = f"a key of it: {problem}"
-    return ConfigError(where, problem.replace("object", "a mapping"))
-
-
-def _type_at(kind: Any, inner: str) -> Any:
-    """The type of what stands at a path below `kind`, such as ``.batch.max_rows`` or ``.allow[1]``."""
-    for part in re.findall(r"[^.\[\]]+", inner):
-        if part.isdigit():
-            continue  # an item of a list: its type is among the list's arguments
-        kind = next((f.type for f in msgspec.structs.fields(_section(kind)) if f.name == part), tree.Section)
-    return kind
-
-
-def _section(kind: Any) -> type[tree.Section]:
-    return next(
-        (o for o in (kind, *get_args(kind)) if isinstance(o, type) and issubclass(o, tree.Section)), tree.Section
-    )
-
-
-def _options(kind: Any) -> set[str]:
-    """The words that a type allows, wherever in it they stand."""
-    if get_origin(kind) is Literal:
-        return set(get_args(kind))
-    return set().union(*map(_options, get_args(kind)))
-
-
-def _entry(inner: str, value: Any, kind: type[Any]) -> str:
-    """The path of the entry of a mapping that is wrong: msgspec says only which mapping."""
-    for part in inner.strip(".").split("."):
-        value = value[part]
-    for key, one in value.items():
-        try:
-            msgspec.convert({key: one}, _type_at(kind, inner), dec_hook=_beyond_yaml)
-        except msgspec.ValidationError:
-            return f"{inner}.{key}"
-    return inner
-
-
-def _located_in_text(error: yaml.YAMLError) -> str:
-    """What is wrong with a text and in which line of it, in one line."""
-    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return " ".join(str(error).split())
-    mark = error.problem_mark
-    parts = (error.context, error.problem)
-    return f"line {mark.line + 1}, column {mark.column + 1}: {', '.join(' '.join(p.split()) for p in parts if p)}"
-
-
-def _problem(error: ConfigError) -> str:
-    return str(error).removeprefix(f"{error.path}: ")
-
-
-def _kind(value: object) -> str:
-    return "nothing" if value is None else type(value).__name__
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML lets a later key replace an earlier one in silence; a configuration must not."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue  # what it brings may be replaced by what stands beside it: that is what it is for
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, (str, int, float)) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
-                )
-            if isinstance(key, (str, int, float)):
-                seen.add(key)
-        return super().construct_mapping(node, deep)
+        yield Problem(path, "expected a URL such as redis://host:6379/0")

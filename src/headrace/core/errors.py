@@ -7,6 +7,9 @@ exception for each request that is refused would cost it more than the answer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 HTTP_STATUS: dict[str, int] = {
     "BAD_REQUEST": 400,
     "INVALID_PARAMETER_VALUE": 400,
@@ -53,6 +56,32 @@ class ConfigError(UsageError):
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path}: {problem}" if path else problem)
         self.path = path
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong in a configuration. `path` is where in the tree, `line` (from 1) where in the file."""
+
+    path: str
+    says: str
+    line: int | None = None
+
+
+class ConfigErrors(ConfigError):
+    """All that is wrong in one configuration, at least one thing; `path` is the first one's.
+
+    One line for each: `file` (where there is one), line, path, and what to do.
+    """
+
+    def __init__(self, problems: Sequence[Problem], file: str | None = None) -> None:
+        lines = []
+        for path, says, line in problems:
+            place = "" if file is None else f"{file}: " if line is None else f"{file}:{line}: "
+            lines.append(f"{place}{path}: {says}" if path else f"{place}{says}")
+        if len(lines) > 1:
+            lines.insert(0, f"{file or 'the configuration'}: {len(problems)} mistakes")
+        super().__init__("", "\n".join(lines))
+        self.path = problems[0].path
+        self.problems = tuple(problems)
 
 
 class RegistryError(HeadraceError):

@@ -35,7 +35,7 @@ def test_a_wildcard_is_accepted_beside_models() -> None:
     [
         ({"traffic": {"challenger": 10}}, "traffic", "lacks the uri's own alias 'production'"),
         ({"traffic": {"production": 0, "challenger": 0}}, "traffic", "sum up to 0"),
-        ({"traffic": {"production": -1}}, "traffic", ">= 0"),
+        ({"traffic": {"production": -1}}, "traffic", "≥ 0"),
         ({"traffic": {"production": 1, "a/b": 1}}, "traffic.a/b", "is no alias"),
         ({"traffic": {"production": 1, **{f"a{n}": 1 for n in range(9)}}}, "traffic", "at most 8"),
         ({"uri": "models:/topic/3", "traffic": {"production": 1}}, "traffic", "needs a uri with an alias"),
