@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -95,7 +94,7 @@ class Fitting:
         known = [field.name for field in msgspec.structs.fields(kind) if field.name != "wildcard"]
         folded = name.lower().replace("-", "_")
         near = difflib.get_close_matches(folded, known, n=1) or [one for one in known if one.startswith(f"{folded}_")]
-        elsewhere = [place for place, section in _sections(tree.Config, "") if name in section.__struct_fields__]
+        elsewhere = [place for place, section in kinds.sections(tree.Config) if name in section.__struct_fields__]
         if near:
             says = f"did you mean {near[0]!r}?"
             self.meant.add(f"{path}.{near[0]}".lstrip("."))
@@ -164,18 +163,6 @@ def _as_section(node: yaml.Node, kind: type[tree.Section]) -> str:
     if not fits:
         return f": write {{{msgspec.structs.fields(kind)[0].name}: ...}}" if scalar(node) is not True else ": write {}"
     return f": write {{{fits[0]}: {_brief(node)}}}"
-
-
-def _sections(kind: type[tree.Section], path: str) -> Iterator[tuple[str, type[tree.Section]]]:
-    """Every section of the tree with its path."""
-    yield path, kind
-    for field in msgspec.structs.fields(kind):
-        if field.name == "wildcard":
-            continue
-        mapping = kinds.mapping_of(field.type)
-        inner = kinds.section_of(mapping[1] if mapping else field.type)
-        if inner is not None:
-            yield from _sections(inner, f"{path}.{field.name}".lstrip(".") + (".NAME" if mapping else ""))
 
 
 def _article(words: str) -> str:

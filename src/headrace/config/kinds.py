@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,16 @@ def item_of(kind: Any) -> Any:
         if typing.get_origin(option) in {list, tuple}:
             return typing.get_args(option)[0]
     return None
+
+
+def sections(kind: type[tree.Section], path: str = "") -> Iterator[tuple[str, type[tree.Section]]]:
+    """A section and all below it, with their paths; the entries of `models` stand under ``models.NAME``."""
+    yield path, kind
+    for field in msgspec.structs.fields(kind):
+        mapping = mapping_of(field.type)
+        inner = section_of(mapping[1] if mapping else field.type)
+        if inner is not None and field.name != "wildcard":
+            yield from sections(inner, f"{path}.{field.name}".lstrip(".") + (".NAME" if mapping else ""))
 
 
 def literals(kind: Any) -> tuple[str, ...]:
