@@ -12,7 +12,9 @@ import atheris
 
 with atheris.instrument_imports(include=["headrace.gateway.parsing", "headrace.gateway.routing"]):
     from headrace.core.messages import Limits
-    from headrace.gateway.parsing import RequestHead, RequestReader
+    from headrace.gateway.heads import RequestHead
+    from headrace.gateway.parsing import RequestReader
+    from headrace.gateway.routing import Want
 
 LIMITS = Limits(max_header_bytes=512, max_body_bytes=256)
 
@@ -29,13 +31,17 @@ class Heard:
         self.said.append(("head", head.target))
         return True
 
-    def on_request(self, head: RequestHead, body: bytes) -> None:
+    def takes_body(self, head: RequestHead) -> bool:
+        """Take some bodies and leave others."""
+        return head.target.want == Want.INVOKE
+
+    def on_request(self, head: RequestHead, body: bytes | None) -> None:
         """Take a whole request."""
         if self.refused:
             raise AssertionError("a request after the refusal")
-        if len(body) > LIMITS.max_body_bytes:
+        if body is not None and len(body) > LIMITS.max_body_bytes:
             raise AssertionError(f"a body of {len(body)} bytes")
-        self.said.append(("request", head.target, head.wire_head, head.keep_alive, head.problem, bytes(body)))
+        self.said.append(("request", head.target, head.wire_head, head.keep_alive, head.problem, body))
 
     def on_refused(self, code: str, message: str) -> None:  # noqa: ARG002 - the words may depend on the cut
         """Take the last word."""

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from headrace.core.batching import DONE, NEVER_S
 from headrace.gateway import answers
 from headrace.gateway.exchange import Exchange
-from headrace.gateway.parsing import BODY, HEAD, IDLE, STOPPED, RequestHead, RequestReader
+from headrace.gateway.heads import RequestHead
+from headrace.gateway.parsing import BODY, HEAD, IDLE, STOPPED, RequestReader
 from headrace.gateway.routing import Want
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ _LINGER_S = 2.0
 _LINGER_BYTES = 64 * 1024 * 1024
 _PROBE_S = 0.01
 _PROBE_LONGEST_S = 0.5
-_MOST_ARRIVING_BODIES = 4
-"""Incomplete bodies of all connections together may hold as much as this many of the largest that are allowed."""
+_MOST_ARRIVING_REQUESTS = 4
+"""Incomplete requests of all connections together may hold as much as this many of the largest that are allowed."""
 _EXPECTED_TARGETS = frozenset({Want.INVOKE})
 
 
@@ -66,7 +67,7 @@ class Connection(asyncio.Protocol):
         self.exchanges: deque[Exchange] = deque()
         self.deadline_s = NEVER_S
         self._reader: RequestReader | None = None
-        self._parked: deque[tuple[RequestHead, bytes]] = deque()
+        self._parked: deque[tuple[RequestHead, bytes | None]] = deque()
         # Whether anything of what follows is not as usual: for nearly every answer this one look is enough.
         self._special = False
         self._peer: bytes | None = None
@@ -177,8 +178,12 @@ class Connection(asyncio.Protocol):
             self.transport.write(answers.CONTINUE)
         return True
 
-    def on_request(self, head: RequestHead, body: bytes) -> None:
-        """A request is complete."""
+    def takes_body(self, head: RequestHead) -> bool:
+        """Whether a worker could be given this request with its body."""
+        return not head.problem and self.gateway.takes_body(head.target)
+
+    def on_request(self, head: RequestHead, body: bytes | None) -> None:
+        """A request is complete; `body` None: it was not kept, and no worker is asked."""
         self._owes_continue = False
         self._timed_phase = IDLE
         if len(self.exchanges) >= self.gateway.limits.max_pipelined or self._write_paused or self._parked:
@@ -187,12 +192,15 @@ class Connection(asyncio.Protocol):
             self._pause_reading()
             return
         now_s = monotonic()
-        exchange = Exchange(self, head, body, now_s)
+        exchange = Exchange(self, head, body or b"", now_s)
         self.exchanges.append(exchange)
         self.deadline_s = NEVER_S
         if not head.keep_alive:
             self._closing = self._special = True
-        self.gateway.handle(exchange, now_s)
+        if body is None:
+            self.gateway.answer(exchange, now_s)
+        else:
+            self.gateway.handle(exchange, now_s)
 
     def on_refused(self, code: str, message: str) -> None:
         """One error answer, after those of earlier requests; then close."""
@@ -285,7 +293,9 @@ class Connection(asyncio.Protocol):
         reader.feed(data)
         if was_idle and reader.first_head is not None and reader.first_head.reusable:
             self.port.remember(data, reader.first_head)
-        if reader.body_bytes != self._held_bytes and not self._may_hold(reader.body_bytes):
+        reader.first_head = None  # it may be large, and this connection may be idle from now on
+        held_bytes = reader.held_bytes
+        if held_bytes != self._held_bytes and not self._may_hold(held_bytes):
             self._stop_reading()
             self.on_refused("OVERLOADED", "Too many large requests are arriving at once; try again in a moment.")
             return
@@ -296,13 +306,14 @@ class Connection(asyncio.Protocol):
             # A fixed time for all of it, from its first byte: a client that trickles gains nothing.
             self.deadline_s = monotonic() + (limits.header_timeout_s if phase == HEAD else limits.body_timeout_s)
 
-    def _may_hold(self, body_bytes: int) -> bool:
-        """Account for an incomplete body; False if all connections together hold too much of such."""
+    def _may_hold(self, held_bytes: int) -> bool:
+        """Account for an incomplete request; False if all connections together hold too much of such."""
         gateway = self.gateway
-        gateway.arriving_bytes += body_bytes - self._held_bytes
-        more = body_bytes > self._held_bytes
-        self._held_bytes = body_bytes
-        return not more or gateway.arriving_bytes <= _MOST_ARRIVING_BODIES * gateway.limits.max_body_bytes
+        gateway.arriving_bytes += held_bytes - self._held_bytes
+        more = held_bytes > self._held_bytes
+        self._held_bytes = held_bytes
+        most_bytes = _MOST_ARRIVING_REQUESTS * (gateway.limits.max_body_bytes + gateway.limits.max_header_bytes)
+        return not more or gateway.arriving_bytes <= most_bytes
 
     def _advance(self, now_s: float) -> None:
         exchanges = self.exchanges

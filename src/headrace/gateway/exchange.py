@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from headrace.core.admission import Charge
     from headrace.gateway.connection import Connection
     from headrace.gateway.flights import Flight
-    from headrace.gateway.parsing import RequestHead
+    from headrace.gateway.heads import RequestHead
     from headrace.gateway.pool import Pool
     from headrace.gateway.streams import StreamReply
     from headrace_worker.wire import Answer

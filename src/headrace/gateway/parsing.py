@@ -8,17 +8,24 @@ Refused beyond what llhttp refuses: HTTP versions other than 1.0 and 1.1, a miss
 that is no host (RFC 9112 3.2), any Transfer-Encoding but ``chunked`` and any at all in HTTP/1.0 (RFC 9112 6.1), heads
 and bodies that are too large. ``Upgrade`` is ignored, as RFC 9110 7.8 allows: the request, body and all, is answered as
 HTTP/1.1.
+
+The framing of a chunked body (sizes, extensions, trailers) is bounded by `Limits.max_header_bytes`: without payload in
+between, and in all beyond as many bytes as the payload has. llhttp tells nothing of extensions, so framing is what was
+fed less what came out as payload. That is exact to one read: bytes of a read that also ends or begins a body do not
+count.
 """
 
 from __future__ import annotations
 
 import re
+from io import BytesIO
 from typing import Protocol
 
 import httptools
 
 from headrace.core.messages import Limits
-from headrace.gateway.routing import Target, resolve
+from headrace.gateway.heads import RequestHead
+from headrace.gateway.routing import resolve
 from headrace_worker import wire
 
 IDLE = 0
@@ -30,7 +37,7 @@ _EVENT_STREAM = b"text/event-stream"
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}) (/[^\s\x00-\x1f\x7f-\xff]*) HTTP/1\.[01]\r\n")
 _ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")  # RFC 9110 7.2, RFC 3986 3.2.2
-_NONE_WATCHED: dict[bytes, bytes] = {}
+_NO_HEAD = RequestHead()
 
 _KNOWN = (
     b"Content-Type",
@@ -51,61 +58,17 @@ _LOWER = frozenset(n.lower() for n in _KNOWN)
 _LENGTHS = frozenset(map(len, _KNOWN))
 
 
-class RequestHead:
-    """What a request's head says, as far as the gateway cares; never changed, so that equal heads can share one.
-
-    `wire_head` is what the worker is told of it. `timeout_s` is the client's limit or None, `problem` an error message
-    if the head is well-formed HTTP that cannot be served. `content_length` is 0 for no body and for chunks.
-    `reusable`: the same bytes again mean the same again, and the connection goes on afterwards. `watched` holds those
-    of `Limits.watched_headers` that the request has. `method` and `url` are as sent, for the access log.
-    """
-
-    __slots__ = (
-        "bypass_cache",
-        "content_length",
-        "head_only",
-        "host",
-        "http10",
-        "keep_alive",
-        "method",
-        "problem",
-        "request_id",
-        "reusable",
-        "stream",
-        "target",
-        "timeout_s",
-        "url",
-        "watched",
-        "wire_head",
-    )
-
-    def __init__(self) -> None:
-        self.target = Target(0)  # type: ignore[arg-type]
-        self.wire_head = b""
-        self.host = b""
-        self.http10 = False
-        self.keep_alive = True
-        self.head_only = False
-        self.method = b""
-        self.url = b""
-        self.content_length = 0
-        self.stream = False
-        self.bypass_cache = False
-        self.request_id: bytes | None = None
-        self.timeout_s: float | None = None
-        self.problem = ""
-        self.reusable = False
-        self.watched: dict[bytes, bytes] = _NONE_WATCHED
-
-
 class Sink(Protocol):
     """Who a `RequestReader` reports to: a connection, or a test's recorder."""
 
     def on_head(self, head: RequestHead) -> bool:
         """A request waits for ``100 Continue``; False stops the reader, for the sink has refused it."""
 
-    def on_request(self, head: RequestHead, body: bytes) -> None:
-        """A request is complete."""
+    def takes_body(self, head: RequestHead) -> bool:
+        """Whether the body that follows `head` will be used; if not, it is read and thrown away."""
+
+    def on_request(self, head: RequestHead, body: bytes | None) -> None:
+        """A request is complete. `body` is None where `takes_body` said that it is not used."""
 
     def on_refused(self, code: str, message: str) -> None:
         """The stream cannot be understood or exceeds a limit: one error answer, then close."""
@@ -114,7 +77,7 @@ class Sink(Protocol):
 class RequestReader:
     """Reads the requests of one connection; see the module's docstring.
 
-    `phase` says what is awaited, `body_bytes` how much of an incomplete body is held.
+    `phase` says what is awaited, `held_bytes` how much of an incomplete request is in memory.
     """
 
     def __init__(self, sink: Sink, limits: Limits, port_model: str | None) -> None:
@@ -129,34 +92,30 @@ class RequestReader:
         self._fields: dict[bytes, bytes] = {}
         self._url = b""
         self._hosts = 0
-        self._body: list[bytes] = []
-        self.body_bytes = 0
-        self._head = RequestHead()
+        self._head = _NO_HEAD
+        self._headed = False
+        self._keeps = True
+        self._body: bytes | None = b""
+        self._buffer: BytesIO | None = None
+        self._body_bytes = self._framing_bytes = self._bare_bytes = self._trailer_bytes = 0
         self._replaying = False
         self._parser = httptools.HttpRequestParser(self)
 
+    @property
+    def held_bytes(self) -> int:
+        """What is in memory of a request that is not complete."""
+        if self.phase == HEAD:
+            return max(self._head_bytes, self._fed_bytes)
+        if self.phase == BODY:
+            return self._head.size_bytes + self._bare_bytes + (self._body_bytes if self._keeps else 0)
+        return 0
+
     def feed(self, data: bytes) -> None:
         """Take more bytes. `first_head` is afterwards the head of the request that these bytes began with, if any."""
-        if self.phase == STOPPED:
-            return
-        was_idle = self.phase == IDLE
-        was_in_head = self.phase == HEAD
         self.first_head = None
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserInvalidMethodError as error:
-            # Only if it is the very first thing in these bytes do we know where its request line begins.
-            line = _REQUEST_LINE.match(data) if was_idle and self.first_head is None else None
-            self._unknown_method(line, error)
-        except httptools.HttpParserError as error:
-            self._refuse("BAD_REQUEST", f"Malformed HTTP request: {error}")
-        if self.phase == HEAD:
-            # A single endless header never reaches a callback: bytes that can only belong to this head count too.
-            if was_in_head or (was_idle and self.first_head is None):
-                self._fed_bytes += len(data)
-            self._check_head_bytes(max(self._head_bytes, self._fed_bytes))
+        rest: bytes | memoryview = data
+        while rest and self.phase != STOPPED:
+            rest = self._parse(rest)
 
     def close(self) -> None:
         """Let go of the parser, which refers back to this reader, and of what was read."""
@@ -166,8 +125,36 @@ class RequestReader:
 
     def drop_body(self) -> None:
         """Let go of an incomplete body."""
-        self._body = []
-        self.body_bytes = 0
+        self._body = b""
+        self._buffer = None
+        self._body_bytes = self._bare_bytes = 0
+
+    def _parse(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Give `data` to the parser. Returns what is to be parsed anew, behind a head that asked for an upgrade."""
+        before = self.phase
+        body_bytes = self._body_bytes
+        self._headed = False
+        rest: bytes | memoryview = b""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # A view: thousands of such requests in one read would copy what follows each of them.
+            rest = memoryview(data)[upgrade.args[0] :]
+            self._ignore_upgrade()
+        except httptools.HttpParserInvalidMethodError as error:
+            # Only if it is the very first thing in these bytes do we know where its request line begins.
+            line = _REQUEST_LINE.match(data) if before == IDLE and not self._headed else None
+            self._unknown_method(line, error)
+        except httptools.HttpParserError as error:
+            self._refuse("BAD_REQUEST", f"Malformed HTTP request: {error}")
+        if self.phase == HEAD:
+            # A single endless header never reaches a callback: bytes that can only belong to this head count too.
+            if before != BODY and not self._headed:
+                self._fed_bytes += len(data)
+            self._check_head_bytes(max(self._head_bytes, self._fed_bytes))
+        elif before == BODY and self.phase == BODY and not self._headed:
+            self._count_framing(len(data), self._body_bytes - body_bytes)
+        return rest
 
     # llhttp's callbacks, in the order of a request.
 
@@ -188,6 +175,10 @@ class RequestReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser."""
         if self.phase != HEAD:
+            if self.phase == BODY:
+                self._trailer_bytes += len(name) + len(value) + 4
+                if self._trailer_bytes > self._limits.max_header_bytes:
+                    self._trailers_too_large()
             return
         self._head_bytes += len(name) + len(value) + 4
         known = _SPELLINGS.get(name)
@@ -209,6 +200,7 @@ class RequestReader:
         """Called by the parser."""
         if self.phase != HEAD or self._replaying:
             return
+        self._headed = True
         parser = self._parser
         version = parser.get_http_version()
         fields = self._fields
@@ -241,6 +233,7 @@ class RequestReader:
             head.watched = {name: fields[name] for name in self._watched if name in fields}
         self._read_timeout(head, fields.get(b"request-timeout-ms"))
         head.content_length = int(fields.get(b"content-length", b"0"))
+        head.size_bytes = self._head_bytes
         chunked = b"transfer-encoding" in fields
         expect = fields.get(b"expect")
         head.reusable = (
@@ -252,8 +245,10 @@ class RequestReader:
             and not head.http10
         )
         self.phase = BODY
-        self._body = []
-        self.body_bytes = 0
+        has_body = chunked or head.content_length > 0
+        self._keeps = not has_body or self._sink.takes_body(head)
+        self._body = b"" if self._keeps else None
+        self._body_bytes = self._framing_bytes = self._bare_bytes = self._trailer_bytes = 0
         if self.first_head is None:
             self.first_head = head
         if head.http10 and head.stream:
@@ -262,26 +257,39 @@ class RequestReader:
             head.reusable = False
             self._body_too_large()
         elif expect is not None and not head.http10:
-            self._expected(head, expect, has_body=chunked or head.content_length > 0)
+            self._expected(head, expect, has_body=has_body)
 
     def on_body(self, body: bytes) -> None:
         """Called by the parser."""
         if self.phase != BODY:
             return
-        self._body.append(body)
-        self.body_bytes += len(body)
-        if self.body_bytes > self._limits.max_body_bytes:
+        first = not self._body_bytes
+        self._body_bytes += len(body)
+        if self._body_bytes > self._limits.max_body_bytes:
             self._body_too_large()
+        elif not self._keeps:
+            return
+        elif first:
+            self._body = body
+        else:
+            # A buffer that grows, and not a list: a piece of two bytes is an object of 35.
+            if self._buffer is None:
+                self._buffer = BytesIO()
+                self._buffer.write(self._body or b"")
+                self._body = b""
+            self._buffer.write(body)
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
         if self.phase != BODY or (self._replaying is False and self._parser.should_upgrade()):
             return
         head = self._head
-        parts = self._body
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        self._body = []
-        self.body_bytes = 0
+        body = self._body if self._buffer is None else self._buffer.getvalue()
+        # Of what was read, nothing stays with a connection that only waits for its next request.
+        self._head = _NO_HEAD
+        self._fields = {}
+        self._url = b""
+        self.drop_body()
         self._replaying = False
         self.phase = IDLE if head.keep_alive else STOPPED
         self._sink.on_request(head, body)
@@ -293,6 +301,21 @@ class RequestReader:
             return True
         self._refuse("HEADERS_TOO_LARGE", f"The request's head exceeds {self._limits.max_header_bytes} bytes.")
         return False
+
+    def _count_framing(self, fed_bytes: int, payload_bytes: int) -> None:
+        """Bound what surrounds the payload of a body: it costs time and, as trailers, memory, and brings nothing."""
+        framing_bytes = fed_bytes - payload_bytes
+        self._framing_bytes += framing_bytes
+        self._bare_bytes = 0 if payload_bytes else self._bare_bytes + framing_bytes
+        most = self._limits.max_header_bytes
+        if self._bare_bytes > most:
+            self._trailers_too_large()
+        elif self._framing_bytes > most + self._body_bytes:
+            self._refuse("BAD_REQUEST", "The request's chunks are too small: send the body in fewer, larger ones.")
+
+    def _trailers_too_large(self) -> None:
+        most = self._limits.max_header_bytes
+        self._refuse("HEADERS_TOO_LARGE", f"The request's trailers or chunk extensions exceed {most} bytes.")
 
     def _check_framing(self, version: str) -> bool:
         problem = ""
@@ -346,7 +369,7 @@ class RequestReader:
         self.phase = STOPPED
         self._sink.on_request(head, b"")
 
-    def _ignore_upgrade(self, rest: bytes) -> None:
+    def _ignore_upgrade(self) -> None:
         """Go on behind a head that asked for another protocol, as if it had not: a new parser is given its framing."""
         if self.phase == STOPPED:
             return
@@ -358,11 +381,7 @@ class RequestReader:
         framing = b"content-length: %d\r\n" % head.content_length
         if b"transfer-encoding" in self._fields:
             framing = b"transfer-encoding: chunked\r\n"
-        first = self.first_head
         self._replaying = True
         self._parser = httptools.HttpRequestParser(self)
         closing = b"" if head.keep_alive else b"connection: close\r\n"
         self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: x\r\n%b%b\r\n" % (framing, closing))
-        if rest:
-            self.feed(rest)
-        self.first_head = first

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from headrace.gateway.parsing import RequestHead
+    from headrace.gateway.heads import RequestHead
     from headrace.gateway.server import Gateway
 
 _MAX_HEADS = 4096

@@ -19,7 +19,7 @@ from headrace.gateway.crossing import Crossing
 from headrace.gateway.pool import Pool
 from headrace.gateway.probing import ProbeJob
 from headrace.gateway.recording import Recording
-from headrace.gateway.routing import Want
+from headrace.gateway.routing import Target, Want
 from headrace.gateway.shadows import Copy
 
 if TYPE_CHECKING:
@@ -182,7 +182,37 @@ class Gateway:
             if entrance is not None and entrance.queues:
                 entrance.submit(exchange, now_s)
                 return
-        self._answer(exchange, now_s)
+        self.answer(exchange, now_s)
+
+    def answer(self, exchange: Exchange, now_s: float) -> None:
+        """Answer a request without a worker."""
+        request = exchange.request
+        want, model, detail = request.target
+        if request.problem:
+            self._fail(exchange, "BAD_REQUEST", request.problem, now_s)
+        elif want == Want.HEALTH:
+            self._answer_health(exchange, model, now_s)
+        elif want == Want.NOT_FOUND:
+            self._reply(exchange, 404, answers.NOT_FOUND, now_s)
+        elif want == Want.WRONG_METHOD:
+            self._reply(exchange, 405, answers.METHOD_NOT_ALLOWED, now_s, extra=b"allow: %b\r\n" % detail)
+        elif want == Want.REDIRECT:
+            base = b"http://%b" % request.host if request.host else b""
+            extra = b"location: %b\r\n" % header_bytes(base + detail)
+            self._reply(exchange, 307, b"", now_s, content_type=None, extra=extra)
+        elif want == Want.MODELS:
+            self._reply(exchange, 200, self._list_models(), now_s)
+        elif want == Want.WRONG_MODEL or (model not in self._routes and exchange.connection.port.model is None):  # type: ignore[union-attr]
+            self._answer_unknown_model(exchange, now_s)
+        elif want == Want.VERSION and (pool := self._serving.get(model)) is not None:  # type: ignore[arg-type]
+            self._reply(exchange, 200, pool.config.mlflow_version.encode(), now_s)
+        else:
+            self._fail(exchange, "TEMPORARILY_UNAVAILABLE", self._why_not(model or ""), now_s, retry_after_s=1)
+
+    def takes_body(self, target: Target) -> bool:
+        """Whether a request for `target` would be given to a worker now, so that its body is needed."""
+        entrance = self._entrances.get(target.model) if target.want == Want.INVOKE else None  # type: ignore[arg-type]
+        return entrance is not None and entrance.queues
 
     def new_request_id(self) -> bytes:
         """An id for a request whose client has not given one; unique among all gateways with near certainty."""
@@ -255,30 +285,6 @@ class Gateway:
                 crossing = self._crossings.setdefault(model, Crossing(self, model))
                 crossing.configure(split, pool, self._pools)
                 self._entrances[model] = crossing
-
-    def _answer(self, exchange: Exchange, now_s: float) -> None:
-        request = exchange.request
-        want, model, detail = request.target
-        if request.problem:
-            self._fail(exchange, "BAD_REQUEST", request.problem, now_s)
-        elif want == Want.HEALTH:
-            self._answer_health(exchange, model, now_s)
-        elif want == Want.NOT_FOUND:
-            self._reply(exchange, 404, answers.NOT_FOUND, now_s)
-        elif want == Want.WRONG_METHOD:
-            self._reply(exchange, 405, answers.METHOD_NOT_ALLOWED, now_s, extra=b"allow: %b\r\n" % detail)
-        elif want == Want.REDIRECT:
-            base = b"http://%b" % request.host if request.host else b""
-            extra = b"location: %b\r\n" % header_bytes(base + detail)
-            self._reply(exchange, 307, b"", now_s, content_type=None, extra=extra)
-        elif want == Want.MODELS:
-            self._reply(exchange, 200, self._list_models(), now_s)
-        elif want == Want.WRONG_MODEL or (model not in self._routes and exchange.connection.port.model is None):  # type: ignore[union-attr]
-            self._answer_unknown_model(exchange, now_s)
-        elif want == Want.VERSION and (pool := self._serving.get(model)) is not None:  # type: ignore[arg-type]
-            self._reply(exchange, 200, pool.config.mlflow_version.encode(), now_s)
-        else:
-            self._fail(exchange, "TEMPORARILY_UNAVAILABLE", self._why_not(model or ""), now_s, retry_after_s=1)
 
     def _answer_health(self, exchange: Exchange, model: str | None, now_s: float) -> None:
         port_model = exchange.connection.port.model  # type: ignore[union-attr]

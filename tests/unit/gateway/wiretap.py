@@ -9,6 +9,7 @@ from headrace.core import messages
 from headrace.gateway.connection import Connection
 from headrace.gateway.exchange import Exchange
 from headrace.gateway.port import Port
+from headrace.gateway.routing import Target, Want
 from headrace.gateway.server import Gateway
 from headrace_worker.wire import Answer
 
@@ -92,12 +93,15 @@ class _Echo(Gateway):
         )
 
     def handle(self, exchange: Exchange, now_s: float) -> None:
-        if exchange.request.target.want != 0:
+        if exchange.request.target.want != Want.INVOKE:
             super().handle(exchange, now_s)
         elif self._hold:
             self.held.append(exchange)
         else:
             self.echo(exchange)
+
+    def takes_body(self, target: Target) -> bool:
+        return target.want == Want.INVOKE
 
     def echo(self, exchange: Exchange) -> None:
         """Answer it."""

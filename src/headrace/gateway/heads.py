@@ -1,0 +1,57 @@
+"""What the head of a request says."""
+
+from __future__ import annotations
+
+from headrace.gateway.routing import Target
+
+_NONE_WATCHED: dict[bytes, bytes] = {}
+
+
+class RequestHead:
+    """What a request's head says, as far as the gateway cares; never changed, so that equal heads can share one.
+
+    `wire_head` is what the worker is told of it. `timeout_s` is the client's limit or None, `problem` an error message
+    if the head is well-formed HTTP that cannot be served. `content_length` is 0 for no body and for chunks,
+    `size_bytes` about what the head holds in memory.
+    `reusable`: the same bytes again mean the same again, and the connection goes on afterwards. `watched` holds those
+    of `Limits.watched_headers` that the request has. `method` and `url` are as sent, for the access log.
+    """
+
+    __slots__ = (
+        "bypass_cache",
+        "content_length",
+        "head_only",
+        "host",
+        "http10",
+        "keep_alive",
+        "method",
+        "problem",
+        "request_id",
+        "reusable",
+        "size_bytes",
+        "stream",
+        "target",
+        "timeout_s",
+        "url",
+        "watched",
+        "wire_head",
+    )
+
+    def __init__(self) -> None:
+        self.target = Target(0)  # type: ignore[arg-type]
+        self.wire_head = b""
+        self.host = b""
+        self.http10 = False
+        self.keep_alive = True
+        self.head_only = False
+        self.method = b""
+        self.url = b""
+        self.content_length = 0
+        self.size_bytes = 0
+        self.stream = False
+        self.bypass_cache = False
+        self.request_id: bytes | None = None
+        self.timeout_s: float | None = None
+        self.problem = ""
+        self.reusable = False
+        self.watched: dict[bytes, bytes] = _NONE_WATCHED
