@@ -77,14 +77,15 @@ class Errors(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Batch(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`batch:` how many requests become one predict; `max_rows: 1` turns it off.
 
-    `tolerance`: how far a float of a shared predict may be from what the request alone gets, as a share of it (below 1:
-    the difference). 0: answers are the same to the byte, and a model whose are not is asked once for each request.
+    `tolerance`: how far a float of a shared predict may be from what the request alone gets. `auto`: by the rounding
+    noise of the type in which the model computes. 0: not at all, answers are the same to the byte. Another number: by
+    that share of it (below 1: by the number). A model whose answers differ by more is asked once for each request.
     """
 
     max_rows: Count = BatchOptions().max_rows
     max_bytes: Count = BatchOptions().max_bytes
     max_delay_ms: Annotated[float, Meta(ge=0)] = 0.0
-    tolerance: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    tolerance: Annotated[float, Meta(ge=0, lt=1)] | Literal["auto"] = "auto"
 
 
 class Queue(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

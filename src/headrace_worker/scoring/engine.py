@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace_worker import wire
 from headrace_worker.scoring import rows, shapes
-from headrace_worker.scoring.nearness import near
+from headrace_worker.scoring.nearness import Judge
 from headrace_worker.scoring.output import scalar_texts
 from headrace_worker.scoring.predicting import guarded_predict
 from headrace_worker.scoring.refusal import JSON
@@ -64,7 +64,7 @@ class Engine:
         evidence: Evidence,
         *,
         max_rows: int,
-        tolerance: float,
+        tolerance: float | str,
         finish: Callable[[Any, Share], wire.Answer],
         fail: Callable[[Share, Exception, bool], wire.Answer],
     ) -> None:
@@ -140,30 +140,31 @@ class Engine:
         else:
             self._split(shares, table.items, answers)
         clock.lap("serialise")
-        if not self._are_as_alone(shares, answers, clock, began_ns):
-            return False
+        owed = self._evidence.owed(shares[0].kind.shape)
         columns = [column for column in table.columns if not self._evidence.is_trusted(column.kind)]
+        if not owed and not columns:
+            return True
+        judge = Judge(self._tolerance, [answers[share.place] for share in shares])
+        if owed and not self._are_as_alone(shares[-owed:], answers, clock, began_ns, judge):
+            return False
         if is_flat and columns:
-            self._settle_values(shares, columns[0], answers, clock)
+            self._settle_values(shares, columns[0], answers, clock, judge)
         elif columns:
-            self._settle_parts(shares, columns, answers, clock)
+            self._settle_parts(shares, columns, answers, clock, judge)
         return True
 
-    def _are_as_alone(self, shares: list[Share], answers: list[Any], clock: Clock, began_ns: int) -> bool:
-        """Compare as many of the merged answers as are owed with those of the requests alone; False: one differs.
+    def _are_as_alone(self, shares: list[Share], answers: list[Any], clock: Clock, began_ns: int, judge: Judge) -> bool:
+        """Compare merged answers to `shares` with those of the requests alone; False: one differs.
 
-        `began_ns` is when the merged call began.
+        `began_ns` is when the merged call began: where checking takes too long, the rest is left for later calls.
         """
         shape = shares[0].kind.shape
-        count = self._evidence.owed(shape)
-        if not count:
-            return True
         now_ns = time.perf_counter_ns()
         until_ns = now_ns + max(CHECK_NS, now_ns - began_ns)
-        for share in shares[-count:]:
+        for share in shares:
             merged_answer = answers[share.place]
             self._alone(share, answers, clock)
-            if not near(answers[share.place], merged_answer, self._tolerance):
+            if not judge.near(answers[share.place], merged_answer):
                 self._evidence.refuse("the answer to a request depends on the other rows of the call")
                 return False
             self._evidence.checked(shape)
@@ -191,15 +192,19 @@ class Engine:
             at += count
             answers[share.place] = self._finish(part, share)
 
-    def _settle_values(self, shares: list[Share], column: rows.Column, answers: list[Any], clock: Clock) -> None:
+    def _settle_values(
+        self, shares: list[Share], column: rows.Column, answers: list[Any], clock: Clock, judge: Judge
+    ) -> None:
         """Score requests of one row by themselves whose value might not have had the type of the merged answer."""
         for reason, places in rows.doubtful_values(column.values, column.kind).items():
             for place in places:
                 if self._evidence.is_confirmed(column.kind, reason):
                     break
-                self._settle(shares[place], [(column.kind, reason)], answers, clock)
+                self._settle(shares[place], [(column.kind, reason)], answers, clock, judge)
 
-    def _settle_parts(self, shares: list[Share], columns: list[rows.Column], answers: list[Any], clock: Clock) -> None:
+    def _settle_parts(
+        self, shares: list[Share], columns: list[rows.Column], answers: list[Any], clock: Clock, judge: Judge
+    ) -> None:
         """As `_settle_values`, for requests of several rows and answers of several columns."""
         at = 0
         for share in shares:
@@ -207,17 +212,19 @@ class Engine:
             reasons = [(column.kind, rows.doubt(column.values[at:end], column.kind)) for column in columns]
             doubts = [d for d in reasons if d[1] is not None and not self._evidence.is_confirmed(*d)]
             if doubts:
-                self._settle(share, doubts, answers, clock)
+                self._settle(share, doubts, answers, clock, judge)
             at = end
 
-    def _settle(self, share: Share, doubts: list[tuple[Any, Any]], answers: list[Any], clock: Clock) -> None:
+    def _settle(
+        self, share: Share, doubts: list[tuple[Any, Any]], answers: list[Any], clock: Clock, judge: Judge
+    ) -> None:
         """Score a doubtful request by itself; its own answer counts, and tells whether the others' can be trusted."""
         merged_answer = answers[share.place]
         raw = self._alone(share, answers, clock)
         alone = None if raw is None else rows.table(raw, self._encoder.jsonable)
         if alone is None:
             return
-        if not near(answers[share.place], merged_answer, self._tolerance):
+        if not judge.near(answers[share.place], merged_answer):
             self._evidence.refuse("the form of an answer depends on the other rows of the call")
             return
         kinds = {column.kind for column in alone.columns}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from headrace_worker.scoring.nearness import AUTO
+
 MLFLOW_ERRORS = "mlflow"
 STRICT_ERRORS = "strict"
 
@@ -15,7 +17,8 @@ class ScoringOptions:
     `errors` is ``mlflow`` (status and body as `mlflow models serve` gives them) or ``strict`` (4xx only for
     the caller's faults, 500 for the model's, no stack trace). `max_rows` bounds the rows of one predict call
     that holds several requests; 1 turns merging off; one request is never cut, however many rows it has.
-    `tolerance` is how far a float of a merged answer may be from what the request alone gets, see `nearness.near`.
+    `tolerance` is how far a float of a merged answer may be from what the request alone gets: ``auto`` or a number from
+    0 to below 1, see `nearness.Judge`.
     `max_inflated_bytes` bounds a body after decompression, `max_nesting` the depth of its JSON arrays and
     objects, `max_integer_digits` the digits of one integer. `model_config` is a JSON object that overrides
     the model's own configuration (MLflow's SERVING_MODEL_CONFIG); None leaves it as it is.
@@ -23,7 +26,7 @@ class ScoringOptions:
 
     errors: str = MLFLOW_ERRORS
     max_rows: int = 256
-    tolerance: float = 0.0
+    tolerance: float | str = AUTO
     max_inflated_bytes: int = 64 * 1024 * 1024
     max_nesting: int = 500
     max_integer_digits: int = 4300
@@ -34,6 +37,8 @@ class ScoringOptions:
             raise ValueError(f"errors: expected mlflow or strict, got {self.errors!r}")
         if self.max_rows < 1:
             raise ValueError(f"max_rows: expected at least 1, got {self.max_rows}")
+        if self.tolerance != AUTO and not (isinstance(self.tolerance, (int, float)) and 0 <= self.tolerance < 1):
+            raise ValueError(f"tolerance: expected {AUTO} or a number from 0 to below 1, got {self.tolerance!r}")
 
     @property
     def strict(self) -> bool:

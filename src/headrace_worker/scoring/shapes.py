@@ -250,7 +250,7 @@ def _column_letters(names: Any, columns: list[Any], plan: plans.Plan) -> tuple[s
     for (letter, known), column in zip(wanted, columns):
         types = set(map(type, column))
         if not known:  # a column that the signature does not know is dropped before the model sees it
-            found: str | None = "x" if types <= _SCALARS else None
+            found: str | None = "x" if types <= _SCALARS and (str not in types or _is_text(column)) else None
         else:
             found = _letter(types, column, letter, free=plan.kind == plans.FREE)
         if found is None:
@@ -275,6 +275,15 @@ def _letter(types: set[type], values: Any, declared: str | None, *, free: bool) 
     if declared in (plans.INTEGER, plans.LONG):
         return declared if types == _WHOLE and _within(values, _INT_BOUNDS[declared]) else None
     return None
+
+
+def _is_text(column: Any) -> bool:
+    """Whether all texts of `column` can be encoded: half a surrogate pair is refused by pandas, dropped or not."""
+    try:
+        "".join([value for value in column if type(value) is str]).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _within(values: Any, bound: int) -> bool:

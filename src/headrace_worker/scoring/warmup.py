@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import json
 import time
-from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from headrace_worker import wire
 from headrace_worker.scoring import shapes
 from headrace_worker.scoring.example import read_example
-from headrace_worker.scoring.nearness import near
+from headrace_worker.scoring.nearness import Judge
 
 if TYPE_CHECKING:
     from headrace_worker.scoring.scorer import Scorer
@@ -58,7 +57,7 @@ def _probe(scorer: Scorer, example: bytes) -> None:
     together = _score(scorer, singles)
     if not scorer.evidence.is_exact(share.kind.shape):
         scorer.evidence.refuse(scorer.evidence.news or "the example was not answered row by row")
-    elif not all(map(near, alone, together, repeat(scorer.options.tolerance))):
+    elif not all(map(Judge(scorer.options.tolerance, together).near, alone, together)):
         scorer.evidence.refuse("the answer to a row of the example depends on the other rows of the call")
 
 
