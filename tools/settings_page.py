@@ -32,6 +32,15 @@ means `null`.
 **Variables.** `${NAME}` in a value is replaced with the variable of headrace's environment; one that is not set is a
 mistake. `${NAME:-default}` is `default` where the variable is not set or empty; `$${` is the text `${`. In braces or
 brackets put quotes around it: `{port: "${PORT:-5001}"}`.
+
+```sh
+headrace config check headrace.yaml                # all that is wrong with it, or what it serves; starts nothing
+headrace config show headrace.yaml                 # every setting with its value or default; secrets are hidden
+headrace config schema > headrace.schema.json      # its JSON Schema, for editors
+```
+
+With `# yaml-language-server: $schema=headrace.schema.json` as the first line of the file, editors that have the YAML
+language server (VS Code, Neovim, IntelliJ and others) complete its keys, explain them and underline what is wrong.
 """
 
 

@@ -16,6 +16,7 @@ from headrace.core.escaping import printable_lines
 _COMMANDS = {
     "env": "List, build, check and remove the environments that models were trained in.",
     "check": "See whether served models are well.",
+    "config": "Check a headrace.yaml, show it with all defaults, or print its JSON Schema.",
     "package": "Write models and their environments into a directory that needs no registry.",
     "predict": "Predict with a served model, or with one in this process.",
     "serve": "Serve models from an MLflow Model Registry.",

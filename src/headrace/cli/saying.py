@@ -7,12 +7,17 @@ from typing import Any
 
 import click
 
-from headrace.core.escaping import printable, printable_json
+from headrace.core.escaping import printable, printable_json, printable_lines
 
 
 def say(text: str, *, err: bool = False, bold: bool = False) -> None:
     """Print one line."""
     click.secho(printable(text), err=err, bold=bold or None)
+
+
+def say_lines(text: str) -> None:
+    """Print lines as they are."""
+    click.echo(printable_lines(text.rstrip("\n")))
 
 
 def say_marked(mark: str, colour: str, text: str, *, indent: str = "") -> None:

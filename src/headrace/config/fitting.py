@@ -130,12 +130,13 @@ class Fitting:
 def _refusal(node: yaml.ScalarNode, value: Any, kind: Any, key: str) -> str:
     """Why a scalar does not fit, and what to write instead."""
     words = kinds.literals(kind)
+    only_words = all(kinds.literals(one) or one is type(None) for one in kinds.options(kind))
     section, item, unit = kinds.section_of(kind), kinds.item_of(kind), forms.unit_of(key)
     if section is not None:
         return f"expected {_article(kinds.words(kind))}, got {_told(node)}{_as_section(node, section)}"
     if item is not None:
         return f"expected {_article(kinds.words(kind))}, got {_told(node)}: write [{_brief(node)}]"
-    if words and isinstance(value, str):
+    if only_words and isinstance(value, str):
         near = difflib.get_close_matches(value, words, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"{_brief(node)!r} is none of: {', '.join(sorted(words))}{hint}"

@@ -29,7 +29,10 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Registry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`registry:` where the models are. None for a URI: what MLFLOW_TRACKING_URI / MLFLOW_REGISTRY_URI say.
+    """`registry:` where the models are.
+
+    `tracking_uri` and `registry_uri` are MLflow's own; None: what MLFLOW_TRACKING_URI and MLFLOW_REGISTRY_URI say.
+    Aliases, stages and `latest` are asked for every `poll_s` seconds. One question may take `timeout_s` seconds.
 
     `webhook_secret` (None: HEADRACE_WEBHOOK_SECRET): with it, MLflow's webhooks are taken at /hooks/mlflow.
     """
@@ -44,6 +47,7 @@ class Registry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Admin(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`admin:` the port for operators: health, state, metrics, the dashboard. Loopback unless told otherwise.
 
+    `host` is the address it listens on. `port` 0 is any free one.
     `hosts`: names that it is known by, beside addresses and localhost (and, where it is not on loopback, names without
     a dot and those below .internal, .local and .svc); a request for any other is refused, for another site may send it.
     """
@@ -54,7 +58,16 @@ class Admin(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Gateway(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`gateway:` the process that clients talk to. `port` None: no shared port."""
+    """`gateway:` the process that clients talk to.
+
+    `host` is the address that it and the models listen on. `port` None: no shared port. `processes`: how many gateways
+    share the ports; one is enough for most. Each takes at most `max_connections` at the same time. Requests with more
+    than `max_header_bytes` of headers are refused with 431, with more than `max_body_bytes` of body with 413.
+
+    The headers of a request must be there after `header_timeout_s`, each further part of its body and each part of an
+    answer that a client takes after `body_timeout_s`; a connection without a request is closed after `keep_alive_s`.
+    What is in flight when headrace is told to end has `drain_s` to finish.
+    """
 
     host: NonEmpty = "127.0.0.1"
     port: Port | None = None
@@ -69,13 +82,16 @@ class Gateway(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Errors(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`errors:` how failures are told. `mlflow`: as MLflow does; `strict`: 4xx for callers' faults only, no traces."""
+    """`errors:` how failures are told. `mode` is `mlflow`, or `strict`: 4xx for callers' faults only, no traces."""
 
     mode: Literal["mlflow", "strict"] = "mlflow"
 
 
 class Batch(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`batch:` how many requests become one predict; `max_rows: 1` turns it off.
+
+    A predict gets at most `max_rows` rows and `max_bytes` of bodies; a request that is larger goes alone. With
+    `max_delay_ms` an idle worker waits so long for company, which hardly ever pays.
 
     `tolerance`: how far a float of a shared predict may be from what the request alone gets. `auto`: by the rounding
     noise of the type in which the model computes. 0: not at all, answers are the same to the byte. Another number: by
@@ -91,6 +107,7 @@ class Batch(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Queue(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`queue:` how much may wait before requests are refused with 503 and Retry-After.
 
+    `max_rows` and `max_bytes` hold for each version in each gateway process.
     `max_rows_per_client`: how many rows one client may have waiting or in work in one gateway process; more is refused
     with 429. A client is the value of `client_header`, or the address it comes from.
     """
@@ -104,6 +121,7 @@ class Queue(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Cache(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`cache:` keep answers; `ttl_s: null` keeps them until they are displaced.
 
+    `max_bytes` is how much a gateway process keeps of a model; what was not asked for the longest goes first.
     `url` (redis://, rediss:// or unix://) names a Redis that machines share as a second level; who can write to it can
     forge answers. Needs the extra `redis`.
     """
@@ -116,9 +134,11 @@ class Cache(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Environments(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`environments:` how the environments are built that models were trained in.
 
-    `interpreters` are paths tried before all others. `allow` names what a model's requirements may hold beside plain
-    requirements: `files` (`-r` and `-c` of a file in the model), `paths` (wheels in the model), `urls`, `indexes`
-    (`--extra-index-url` and the like). `max_age_days` and `max_bytes` bound what is kept; None keeps everything.
+    `interpreters` are paths tried before all others. With `download_interpreters` uv may fetch a Python that is not
+    there. Without `source_builds` only wheels are installed. A build may take `build_timeout_s`. `allow`
+    names what a model's requirements may hold beside plain requirements: `files` (`-r` and `-c` of a file in the
+    model), `paths` (wheels in the model), `urls`, `indexes` (`--extra-index-url` and the like). `max_age_days` and
+    `max_bytes` bound what is kept; None keeps everything.
 
     `wheels`: a directory that packages come from, and from nowhere else. `prebuilt`: a directory with environments that
     were built beforehand, which is only read. `headrace package` writes both.
@@ -142,7 +162,12 @@ class Environments(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Checks(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`checks:` what a new version must show before any traffic reaches it.
 
+    `example`: what happens where it fails on its own input example. `signature`: what happens where its signature would
+    refuse what the serving one takes.
+
     `file`: golden requests, one JSON object a line: {"request": ..., "expected": ..., "tolerance": ..., "status": ...}.
+    `tolerance`: how far a number may be from the expected one where a line has none of its own, as a share
+    of it or as a difference.
     `max_latency_ratio`: how much longer its example may take than the serving version's; None does not look.
     """
 
@@ -174,6 +199,7 @@ class Rollout(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     It is watched for `bake_s` (0: not at all) and sent back when its share of errors is `max_error_rate` above the
     former version's, or its median latency `max_latency_ratio` times as long; the former stays warm for `keep_old_s`.
     One with a share of the traffic is compared with the main version, and gives its share back.
+    Nothing is judged before `min_requests` answers.
     What cannot be brought up for a reason that may pass is tried again after `retry_s`, then after twice that, and so
     on up to ten minutes.
     """
@@ -187,7 +213,7 @@ class Rollout(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Shadow(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`shadow:` an alias whose version is sent a copy of a `share` of the requests; its answers are only compared."""
+    """`shadow:` an `alias` whose version is sent a copy of a `share` of the requests; its answers are only compared."""
 
     alias: NonEmpty
     share: Annotated[float, Meta(gt=0, le=1)] = 1.0
@@ -212,7 +238,13 @@ class PredictionLog(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One entry of `models:`. `port` None: served on the shared port only.
+    """One entry of `models:`.
+
+    `uri`: models:/NAME@ALIAS, models:/NAME/3, models:/NAME/Production, runs:/RUN/PATH, models:/m-ID, or a path.
+    `port` None: served on the shared port only. `host` None: the gateway's.
+    `replicas` is how many processes predict. A request is answered within `timeout_s`, or with 504. `threads` is how
+    many threads the libraries in a replica start; None: as many as the machine has for it. `config` overrides the
+    model's own configuration (model_config).
 
     `traffic`: aliases of the registered model and their weights, the uri's own alias among them; None: all to that one.
     Equal values of `sticky_header` (None: X-Request-Id) meet the same version. `shadow` is an alias, or a section.
@@ -273,7 +305,7 @@ class Health(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`log:` one line an event. `auto`: text on a terminal, JSON otherwise.
+    """`log:` one line an event. `format` `auto`: text on a terminal, JSON otherwise. `level`: what is less is left out.
 
     `access`: one line a request, for all (`full`), or for all that failed with 5xx and a share of `access_sample` of
     the others (`sampled`). `slow_s`: a line for each request that took as long, with where its time went; None: none.

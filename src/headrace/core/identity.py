@@ -20,7 +20,8 @@ STAGES = {"none": "None", "staging": "Staging", "production": "Production", "arc
 MAX_VERSION = 2**31 - 1
 """The highest number that MLflow's own database holds; a higher one is an error of each database's own kind."""
 
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+"""What a served model may be called."""
 
 
 class ModelUri(msgspec.Struct, frozen=True):
@@ -118,7 +119,7 @@ def safe_name(text: str) -> str:
 
 def valid_name(text: str) -> bool:
     """Whether `text` may name a served model: it becomes part of URLs, file names and metric labels."""
-    return _NAME.match(text) is not None
+    return NAME.match(text) is not None
 
 
 def _bad_uri(text: str) -> UsageError:

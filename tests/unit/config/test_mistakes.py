@@ -89,6 +89,8 @@ gatway: {port: 5000}
         (MODEL % ", replicas: true", "models.m.replicas", "expected a whole number ≥ 1, got true"),
         (MODEL % ", pin_header: perhaps", "models.m.pin_header", "expected true or false, got the text 'perhaps'"),
         (MODEL % ", environment: exakt", "models.m.environment", "did you mean 'exact'?"),
+        (MODEL % ", batch: {tolerance: autoo}", "models.m.batch.tolerance", "a number ≥ 0, < 1 or auto, got"),
+        ("log: {access: most}\n" + MODEL % "", "log.access", "expected off or sampled or full or true or false, got"),
         (MODEL % ", uri2: ''", "models.m.uri2", "did you mean 'uri'?"),
         (MODEL % ", cache: {url: 'http://u:secret@h'}", "models.m.cache.url", "expected text of the form ^(redis|"),
         ("", "", "is empty"),
