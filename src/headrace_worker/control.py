@@ -1,16 +1,17 @@
 """What a worker process and its supervisor say to each other: one JSON object a line, over a Unix socket.
 
-A worker says ``hello`` (role, ids, pid), then what happens to it (``imported``, ``loaded``, ``failed``, ``forked``,
-``exited``, ``ready``); the supervisor answers with commands (``load``, ``fork``, ``serve``) and asks now and
-then whether the process is still there (``ping``, answered with ``pong``). The end of the connection is the end of the
-process for the one side, and of the supervisor for the other.
+A worker says ``hello`` (who it is), then what happens to it (``loaded``, ``failed``, ``exited``, ``ready``); the
+supervisor answers with commands (``load``, ``fork``, ``serve``) and asks now and then whether the process is still
+there (``ping``, answered with ``pong``). The end of the connection is the end of the process for the one side, and of
+the supervisor for the other. The supervisor knows what may be said when (``headrace/core/worker_events.py``), and ends
+a process that says anything else.
 """
 
 from __future__ import annotations
 
 import json
 import socket
-from typing import Any, Dict, Iterator, List  # noqa: UP035 - runs on Python 3.9
+from typing import Any, Dict, List  # noqa: UP035 - runs on Python 3.9
 
 _MAX_LINE_BYTES = 16 * 1024 * 1024
 
@@ -40,15 +41,6 @@ class Control:
         if len(self._buffer) > _MAX_LINE_BYTES:
             raise EOFError("the supervisor sent a line without end")
         return [json.loads(line) for line in lines if line]
-
-    def commands(self) -> Iterator[Dict[str, Any]]:  # noqa: UP006
-        """Every command as it comes, until the supervisor is gone."""
-        while True:
-            try:
-                received = self.receive()
-            except EOFError:
-                return
-            yield from received
 
     def close(self) -> None:
         """Close this process's end."""

@@ -33,17 +33,17 @@ Command = Dict[str, Any]  # noqa: UP006
 class Host:
     """One worker process from its start to its end; `run` returns its exit code."""
 
-    def __init__(self, control_path: str, lifeline_fd: int, identity: Command) -> None:
+    def __init__(self, control_path: str, lifeline_fd: int, key: str) -> None:
         self._control_path = control_path
         self._lifeline_fd = lifeline_fd
-        self._identity = identity
+        self._key = key
         self._control = Control(control_path)
         self._scorer: Optional[scoring.Scorer] = None  # noqa: UP045
         self._children: Dict[int, str] = {}  # noqa: UP006 - pid -> replica id
 
     def run(self) -> int:
         """Obey commands until the supervisor is gone. A replica's life happens inside this call too."""
-        self._control.say("hello", role="host", pid=os.getpid(), **self._identity)
+        self._control.say("hello", pid=os.getpid(), key=self._key)
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_read, False)
         os.set_blocking(wake_write, False)
@@ -96,8 +96,6 @@ class Host:
             facts=self._scorer.facts(),
             took_s=time.monotonic() - started,
             forkable=_forkable(),
-            threads=_threads(),
-            rss_bytes=_rss_bytes(),
         )
         return True
 
@@ -109,14 +107,13 @@ class Host:
         if pid == 0:
             return True
         self._children[pid] = command["replica"]
-        self._control.say("forked", replica=command["replica"], pid=pid)
         return False
 
     def _replica(self, command: Command) -> int:
         lifeline.arm(self._lifeline_fd)
         set_title(f"replica-{command['replica']}")
         control = Control(self._control_path)
-        control.say("hello", role="replica", pid=os.getpid(), replica=command["replica"], **self._identity)
+        control.say("hello", pid=os.getpid(), key=self._key, replica=command["replica"])
         return self._serve(control, command)
 
     def _serve(self, control: Control, command: Command) -> int:
@@ -130,7 +127,7 @@ class Host:
         listener.bind(command["socket"])
         listener.listen(64)
         warm_up = scorer.warm_up() if command.get("warm_up", True) else {"ok": None}
-        control.say("ready", replica=command["replica"], warm_up=warm_up, facts=scorer.facts(), rss_bytes=_rss_bytes())
+        control.say("ready", warm_up=warm_up, facts=scorer.facts(), rss_bytes=_rss_bytes())
         supervisor = _Supervisor(control)  # it ends this process in the end
         serving.serve(listener, scorer, stop=lambda: supervisor.gone, watch=[(control, supervisor.hear)])
         return 0
@@ -145,7 +142,7 @@ class Host:
                 return
             replica = self._children.pop(pid, None)
             if replica is not None:
-                self._control.say("exited", replica=replica, pid=pid, exit=os.waitstatus_to_exitcode(status))
+                self._control.say("exited", replica=replica, exit=_exit_code(status))
 
 
 class _Supervisor:
@@ -163,6 +160,11 @@ class _Supervisor:
                     self._control.say("pong")
         except (EOFError, OSError):
             self.gone = True
+
+
+def _exit_code(status: int) -> int:
+    """What `waitpid` said, negative for a signal; `os.waitstatus_to_exitcode` is there from Python 3.9 on."""
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
 def _drain(fd: int) -> None:
@@ -209,4 +211,4 @@ def main(arguments: str) -> int:
     settings = json.loads(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the supervisor, which ends us in order
     lifeline.arm(settings["lifeline_fd"])
-    return Host(settings["control"], settings["lifeline_fd"], settings["identity"]).run()
+    return Host(settings["control"], settings["lifeline_fd"], settings["key"]).run()

@@ -208,6 +208,8 @@ def decode_answers(payload: memoryview) -> Answers:
         raise WireError(f"a short ANSWERS frame: {error}") from None
     if n and (len(index) != n or max(index) >= len(types)):
         raise WireError("an ANSWERS frame refers to a content type that it does not hold")
+    if n and (min(statuses) < 200 or max(statuses) > 599):
+        raise WireError(f"an answer with status {min(statuses)} or {max(statuses)}: neither may be")
     bodies = [bytes(b) for b in _slice(payload, at, lengths)]
     answers = list(map(Answer, statuses, [types[i] for i in index], bodies, rows, flags))
     return Answers(answers, Timing(parse_us, predict_us, serialise_us, predicts), notes)

@@ -1,7 +1,10 @@
 """A model that does what its input says: for tests of everything that a model can do to a server."""
 
+import contextlib
 import os
+import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,8 @@ class Moody(PythonModel):
     """Answers each text in order: what it orders or itself.
 
     ``sleep:S``, ``die``, ``die once:FILE``, ``exit``, ``raise:WHY``, ``leave behind`` (a process), ``note:FILE``,
-    ``pid``.
+    ``pid``. ``control:HEX`` and ``data:HEX`` write bytes to this process's own sockets, to its supervisor and to the
+    gateways, once they are answered; without bytes they close them.
     """
 
     def load_context(self, context: PythonModelContext) -> None:  # noqa: ARG002
@@ -51,7 +55,19 @@ class Moody(PythonModel):
             return subprocess.run(shell, capture_output=True, text=True, check=True).stdout.strip()
         elif order == "pid":
             return str(os.getpid())
+        elif order in {"control", "data"}:
+            threading.Timer(0.3, _interfere, (order, bytes.fromhex(value))).start()
         return text
+
+
+def _interfere(which: str, data: bytes) -> None:
+    for fd in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as one:
+            if one.family == socket.AF_UNIX and (which == "control") == ("control.sock" in str(one.getpeername())):
+                if data:
+                    one.sendall(data)
+                else:
+                    one.shutdown(socket.SHUT_RDWR)
 
 
 mlflow.models.set_model(Moody())

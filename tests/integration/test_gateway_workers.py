@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Self
 
 import msgspec
+import psutil
 import pytest
 
 from headrace.core import messages
@@ -315,15 +316,41 @@ def test_strict_errors_carry_the_request_id(rig: GatewayRig) -> None:
             assert client.ask(post(b"!status 422", "X-Request-Id: a")).body == b'{"status": 422}'
 
 
-def test_nonsense_from_a_worker_ends_the_connection_to_it(rig: GatewayRig) -> None:
-    bad = rig.worker("w1")
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [("!garbage", "a frame of 1 bytes"), ("!status 99", "status 99"), ("!status 65535", "status 65535")],
+)
+def test_nonsense_from_a_worker_ends_the_connection_to_it(rig: GatewayRig, order: str, reason: str) -> None:
+    bad, worse = rig.worker("w1"), rig.worker("w2")
     rig.serve(bad)
-    with rig.client() as client:
-        client.send(post(b"!garbage"))
+    with rig.client() as client, rig.client() as other:
+        client.send(post(order.encode()))
+        told = rig.wait_for(messages.WorkerBroke)
+        assert (told.worker, reason in told.reason) == ("w1", True), told
         rig.wait_for(messages.WorkerLost)
-        rig.serve(bad, rig.worker("w2"))
+        # The next table still names it, for the supervisor has not killed it yet: nothing is sent to it.
+        rig.serve(bad, worse)
         reply = client.reply()
         assert (reply.status, reply.json()["error_code"]) == (500, "WORKER_DIED")
+        rig.serve(bad, worse, rig.worker("w3"))
+        assert other.ask(post(b"1")).status == 200
+    assert bad.bodies() == worse.bodies() == [order]
+
+
+def test_a_worker_is_not_blamed_while_the_gateway_has_no_descriptors(rig: GatewayRig) -> None:
+    first = rig.worker("w1")
+    rig.serve(first)
+    with rig.client() as client:
+        assert client.ask(post(b"1")).status == 200
+        gateway = psutil.Process(rig.process.pid)
+        before = gateway.rlimit(psutil.RLIMIT_NOFILE)
+        gateway.rlimit(psutil.RLIMIT_NOFILE, (3, before[1]))
+        rig.serve(rig.worker("w2"))
+        client.send(post(b"2"))
+        wait_until(lambda: rig.stats()["headrace_queued_requests"] == 1, "the request waits for the new worker")
+        gateway.rlimit(psutil.RLIMIT_NOFILE, before)
+        assert client.reply().body == b'{"predictions": [2]}'
+    assert not any(isinstance(message, messages.WorkerLost) for message in rig.received)
 
 
 def test_a_flip_under_load_loses_nothing_and_drains_the_old_version(rig: GatewayRig) -> None:

@@ -219,12 +219,6 @@ class Drained(msgspec.Struct, frozen=True, tag=True):
     pool: str
 
 
-class WorkerUp(msgspec.Struct, frozen=True, tag=True):
-    """The gateway holds a connection to this worker."""
-
-    worker: str
-
-
 class WorkerLost(msgspec.Struct, frozen=True, tag=True):
     """The connection to this worker broke; `in_flight` requests were with it and go elsewhere once."""
 
@@ -237,6 +231,13 @@ class WorkerHung(msgspec.Struct, frozen=True, tag=True):
 
     worker: str
     running_s: float
+
+
+class WorkerBroke(msgspec.Struct, frozen=True, tag=True):
+    """This worker has sent what it must not, and is not talked to any more: the supervisor should kill it."""
+
+    worker: str
+    reason: str
 
 
 class Hazard(msgspec.Struct, frozen=True, tag=True):
@@ -281,4 +282,7 @@ class Probed(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 ToGateway = Configure | Table | Drain | AskStats | Ping | Probe
-FromGateway = Applied | Drained | WorkerUp | WorkerLost | WorkerHung | Hazard | ModelError | Stats | Pong | Probed
+News = WorkerLost | WorkerHung | WorkerBroke | Hazard | ModelError
+"""What a gateway says of workers and models without being asked."""
+
+FromGateway = Applied | Drained | News | Stats | Pong | Probed

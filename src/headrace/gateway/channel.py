@@ -38,9 +38,13 @@ class Channel(asyncio.Protocol):
         try:
             for frame in self._reader.feed(data):
                 self._take(frame)
-        except wire.WireError:
+        except wire.WireError as error:
             # The stream is out of step and cannot be trusted again.
-            self.pool.distrust(self)
+            self.pool.distrust(self, str(error))
+        except Exception as error:  # noqa: BLE001 - told with its traceback; it costs this worker, and no other
+            self.pool.distrust(self, f"{type(error).__name__}: {error}")
+            context = {"message": "a worker's frame could not be taken", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Called by asyncio."""

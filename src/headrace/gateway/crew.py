@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from headrace.core.messages import WorkerLost, WorkerRef, WorkerUp
+from headrace.core.messages import WorkerLost, WorkerRef
 from headrace.gateway.channel import Channel
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _CONNECT_TRIES = 10
 _CONNECT_PAUSE_S = 0.05
+_CONNECT_LATER_S = 0.5
 
 
 class Crew:
@@ -81,8 +82,12 @@ class Crew:
             self.let_go(worker)
 
     async def _connect(self, ref: WorkerRef) -> None:
-        """Connect to a worker. One that cannot be reached within half a second is reported lost."""
+        """Connect to a worker. One that does not listen within half a second is reported lost.
+
+        Whatever else is in the way (this process has no descriptors left) is not the worker's fault: tried again.
+        """
         gateway = self._pool.gateway
+        refused = False
         try:
             for _ in range(_CONNECT_TRIES):
                 if ref.id not in self._wanted:
@@ -91,16 +96,25 @@ class Crew:
                     _, channel = await gateway.loop.create_unix_connection(
                         lambda: Channel(self._pool, ref.id), ref.socket
                     )
-                except OSError:
+                except OSError as error:
+                    refused = isinstance(error, ConnectionRefusedError | FileNotFoundError)
                     await asyncio.sleep(_CONNECT_PAUSE_S)
                     continue
                 if ref.id not in self._wanted:
                     channel.close()
                     return
                 self._channels[ref.id] = channel
-                gateway.report(WorkerUp(ref.id))
                 self._pool.joined(ref.id)
                 return
-            gateway.report(WorkerLost(ref.id, 0))
+            if refused:
+                gateway.report(WorkerLost(ref.id, 0))
+            else:
+                gateway.spawn(self._connect_later(ref))
         finally:
             self._connecting.discard(ref.id)
+
+    async def _connect_later(self, ref: WorkerRef) -> None:
+        await asyncio.sleep(_CONNECT_LATER_S)
+        if self._wanted.get(ref.id) == ref and ref.id not in self._channels and ref.id not in self._connecting:
+            self._connecting.add(ref.id)
+            await self._connect(ref)

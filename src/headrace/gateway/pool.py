@@ -7,11 +7,12 @@ on its way, and requests wait for it until their deadline. A pool that never had
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
 
 from headrace.core import messages
 from headrace.core.admission import ClientShares
@@ -35,6 +36,14 @@ if TYPE_CHECKING:
 
 _SWEEP_S = 0.05
 _TELL_FAILURES_S = 1.0
+
+
+class _Notes(msgspec.Struct):
+    hazards: dict[Annotated[str, msgspec.Meta(max_length=100)], Annotated[int, msgspec.Meta(ge=0, le=2**32)]] = {}
+    mergeable: bool = True
+
+
+_notes = msgspec.json.Decoder(_Notes)
 
 
 class Pool:
@@ -265,7 +274,7 @@ class Pool:
         if not self.crew.holds(channel):
             return
         if frame is None or frame.number != number or len(decoded.answers) != len(frame.works):
-            self.distrust(channel)
+            self.distrust(channel, "it answered what it was not asked")
             return
         now_s = monotonic()
         self._worker_done(worker, now_s)
@@ -292,7 +301,7 @@ class Pool:
             return
         exchange: Exchange = job  # type: ignore[assignment] # only exchanges ask for streams
         if not exchange.stream:
-            self.distrust(channel)
+            self.distrust(channel, "it streams an answer to a request that asked for none")
             return
         # From here on the time between two chunks counts, and the request can go to no other worker.
         exchange.deadline_s = NEVER_S
@@ -308,7 +317,7 @@ class Pool:
             return
         reply = frame.works[0].reply  # type: ignore[attr-defined]
         if reply is None:
-            self.distrust(channel)
+            self.distrust(channel, "it goes on with a stream that it had not begun")
             return
         frame.progress_s = monotonic()
         reply.chunk(data)
@@ -359,9 +368,10 @@ class Pool:
         self._flush()
         self._settle()
 
-    def distrust(self, channel: Channel) -> None:
+    def distrust(self, channel: Channel, reason: str) -> None:
         """A worker has sent what is no frame, or an answer that nobody asked for: never talk to it again."""
         if self.crew.holds(channel):
+            self.gateway.report(messages.WorkerBroke(channel.worker, reason))
             self.crew.condemn(channel.worker)
 
     # Inside.
@@ -562,12 +572,10 @@ class Pool:
     def _note(self, notes: bytes) -> None:
         """Heed what a worker says in a frame's notes: hazards that it met, and that it will not merge requests."""
         try:
-            said = json.loads(notes)
-        except ValueError:
+            said = _notes.decode(notes)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
-        if isinstance(said, dict) and said.get("mergeable") is False:
+        if not said.mergeable:
             self._found_unmergeable = True
             self.core.mergeable = False
-        counts = said.get("hazards", said) if isinstance(said, dict) else {}
-        if isinstance(counts, dict):
-            self.gateway.hazards(self.config.key, {str(k): v for k, v in counts.items() if type(v) is int})
+        self.gateway.hazards(self.config.key, said.hazards)

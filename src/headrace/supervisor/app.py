@@ -23,7 +23,18 @@ from headrace.config.tree import Config, Model
 from headrace.core import inheriting
 from headrace.core.errors import ConfigError, HeadraceError
 from headrace.core.identity import parse_model_uri
-from headrace.core.messages import Configure, Hazard, Limits, Listener, ModelError, Probed, Table
+from headrace.core.messages import (
+    Configure,
+    Hazard,
+    Limits,
+    Listener,
+    ModelError,
+    News,
+    Probed,
+    Table,
+    WorkerBroke,
+    WorkerHung,
+)
 from headrace.core.recent import Figures
 from headrace.core.totals import Sample
 from headrace.core.webhooks import Verifier
@@ -121,7 +132,7 @@ class Supervisor:
         self._watch_signals()
         room = ControlRoom()
         try:
-            await room.open(self._greet)
+            await room.open(self._greet, self._log)
             self._prepare(room)
             if self.draining:
                 return 0
@@ -230,9 +241,7 @@ class Supervisor:
             environ,
             self._log.bind(role="gateway"),
             hung_after_s=hung_after_s,
-            on_hung=self._worker_hung,
-            on_hazard=self._hazard,
-            on_model_error=self._model_error,
+            on_news=self._heed,
         )
         bring_up = asyncio.Semaphore(config.bring_up_at_once or sys.maxsize)
 
@@ -301,7 +310,7 @@ class Supervisor:
         )
 
     async def _greet(self, reporter: Reporter) -> None:
-        key = reporter.hello.get("key")
+        key = reporter.hello.key
         for model in self.models.values():
             for version in model.versions:
                 if version.key == key and version.workers:
@@ -309,11 +318,20 @@ class Supervisor:
                     return
         reporter.kill()
 
-    def _worker_hung(self, worker: str, running_s: float) -> None:
-        for model in self.models.values():
-            for version in model.versions:
-                if version.workers:
-                    version.workers.kill(worker, f"no answer for {running_s:.1f} s")
+    def _heed(self, news: News) -> None:
+        """A gateway says something of a worker, or of a model."""
+        if isinstance(news, Hazard):
+            self._hazard(news)
+        elif isinstance(news, ModelError):
+            self._model_error(news)
+        else:
+            for workers in [v.workers for m in self.models.values() for v in m.versions if v.workers]:
+                if isinstance(news, WorkerHung):
+                    workers.kill(news.worker, f"no answer for {news.running_s:.1f} s", "hung")
+                elif isinstance(news, WorkerBroke):
+                    workers.kill(news.worker, news.reason, "protocol")
+                else:
+                    workers.cut_off(news.worker)
 
     def _hazard(self, message: Hazard) -> None:
         """Count the protocol's hazards for each version, and log each kind once."""

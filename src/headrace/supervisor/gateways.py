@@ -18,16 +18,13 @@ from headrace.core.messages import (
     Drain,
     Drained,
     FromGateway,
-    Hazard,
-    ModelError,
+    News,
     Ping,
     Probe,
     Probed,
     Stats,
     Table,
     ToGateway,
-    WorkerHung,
-    WorkerLost,
 )
 from headrace.core.restart import RestartPolicy, Restarts
 from headrace.core.totals import Sample, Totals
@@ -68,17 +65,13 @@ class Gateways:
         log: Log,
         *,
         hung_after_s: float | None,
-        on_hung: Callable[[str, float], None],
-        on_hazard: Callable[[Hazard], None],
-        on_model_error: Callable[[ModelError], None],
+        on_news: Callable[[News], None],
     ) -> None:
         self._slots = [_Slot(c) for c in configurations]
         self._environ = inheriting.for_gateway(environ)
         self._log = log
         self._hung_after_s = hung_after_s
-        self._on_hung = on_hung
-        self._on_hazard = on_hazard
-        self._on_model_error = on_model_error
+        self._on_news = on_news
         self._table = Table(generation=0, routes=(), pools=())
         self._changed = asyncio.Condition()
         self._draining = False
@@ -222,7 +215,7 @@ class Gateways:
             with contextlib.suppress(OSError):
                 while data := await reader.read(65536):
                     for message in decoder.feed(data):
-                        await self._heard(slot, message, log)
+                        await self._heard(slot, message)
             slot.writer.close()
             return describe_exit(await slot.child.wait())
         except framing.FramingError as error:
@@ -242,19 +235,13 @@ class Gateways:
             log.error("gateway hung", pid=slot.child.pid, silent_s=round(silent_s, 1), kept="all workers")
             slot.child.signal(signal.SIGKILL)
 
-    async def _heard(self, slot: _Slot, message: FromGateway, log: Log) -> None:
+    async def _heard(self, slot: _Slot, message: FromGateway) -> None:
         slot.pulse.heard()
         if isinstance(message, Applied):
             slot.applied = message.generation
             self.opened = True
         elif isinstance(message, Drained):
             slot.told.discard(message.pool)
-        elif isinstance(message, WorkerHung):
-            self._on_hung(message.worker, message.running_s)
-        elif isinstance(message, Hazard):
-            self._on_hazard(message)
-        elif isinstance(message, ModelError):
-            self._on_model_error(message)
         elif isinstance(message, Stats):
             self._totals.feed(slot.configure.index, message.values)
             future = slot.stats.pop(message.token, None)
@@ -264,7 +251,7 @@ class Gateways:
             waiting = slot.probes.get(message.token)
             if waiting and not waiting.done():
                 waiting.set_result(message)
-        elif isinstance(message, WorkerLost):
-            log.debug("gateway lost a worker", worker=message.worker, in_flight=message.in_flight)
+        elif isinstance(message, News):
+            self._on_news(message)
         async with self._changed:
             self._changed.notify_all()

@@ -8,6 +8,7 @@ outlive their host (they are ours, see `ControlRoom`). Where it cannot, each hos
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import time
@@ -16,10 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import msgspec
+
 from headrace.core import inheriting
 from headrace.core.errors import HeadraceError
 from headrace.core.messages import WorkerRef
 from headrace.core.restart import RestartPolicy, Restarts
+from headrace.core.worker_events import Event, Exited, Failed, Loaded, ProtocolError, Ready
 from headrace.environments.preparing import Prepared
 from headrace.supervisor.children import Child, describe_exit
 from headrace.supervisor.control import ControlRoom, Reporter
@@ -29,9 +33,12 @@ from headrace.telemetry.logs import Log
 _WORKER = Path(__file__).resolve().parents[2] / "headrace_worker" / "__main__.py"
 _ROLE = "role=host".ljust(32)  # room for a forked replica's own title
 _STOP_GRACE_S = 1.0
+_END_S = 1.0
+"""How long after its connections a process may end and still count as one that died."""
 
-EndReason = Literal["died", "hung", "host", "load"]
-"""Why a process ended that should not have: by itself, killed for silence, as a host (loaded), while it loaded."""
+EndReason = Literal["died", "hung", "protocol", "host", "load"]
+"""Why a process ended that should not have: by itself, killed for silence, killed for what it said or closed, as a host
+(loaded), while it loaded."""
 
 
 def none_ended() -> dict[EndReason, int]:
@@ -67,7 +74,7 @@ class Replica:
     index: int
     reporter: Reporter | None = None
     ready: bool = False
-    hung: bool = False
+    end: EndReason = "died"
     started_s: float = field(default_factory=time.monotonic)
     rss_bytes: int = 0
     pulse: Pulse = field(default_factory=Pulse)
@@ -124,7 +131,7 @@ class Workers:
         self._serial = 0
         self._not_before_s = 0.0
         self._wake = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: asyncio.TaskGroup
         self._stopping = False
 
     def __repr__(self) -> str:
@@ -161,33 +168,45 @@ class Workers:
         Cancelling ends every process of it before this returns.
         """
         try:
-            while self.failure is None:
-                self._wake.clear()
-                wait_s = await self._step()
+            async with asyncio.TaskGroup() as self._tasks:
                 try:
-                    await asyncio.wait_for(self._wake.wait(), wait_s)
-                except TimeoutError:
-                    continue
+                    while self.failure is None:
+                        self._wake.clear()
+                        wait_s = await self._step()
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(self._wake.wait(), wait_s)
+                finally:
+                    await self._stop()
+        except* Exception as group:  # noqa: BLE001 - a fault of ours in one of its tasks: whoever runs this tells it
+            raise group.exceptions[0] from None
         finally:
-            await self._stop()
             self._on_change()
 
-    def kill(self, replica_id: str, why: str) -> None:
-        """Kill one replica that does not answer any more; the loop replaces it."""
+    def kill(self, replica_id: str, why: str, end: EndReason) -> None:
+        """Kill one replica that is of no use any more; the loop replaces it."""
         replica = self._replicas.get(replica_id)
         if replica and replica.reporter:
             self._log.warning("worker killed", worker=replica_id, pid=replica.reporter.pid, reason=why)
-            replica.hung = True
+            replica.end = end
             replica.reporter.kill()
 
+    def cut_off(self, replica_id: str) -> None:
+        """A gateway's connection to a replica has ended: that is its end, or nothing can reach it any more."""
+        if replica_id in self._replicas:
+            why = "it has closed its connection to a gateway"
+            asyncio.get_running_loop().call_later(_END_S, self.kill, replica_id, why, "protocol")
+
     async def greet(self, reporter: Reporter) -> None:
-        """Take a process of ours that has just connected, until its connection ends."""
-        if self._stopping:
+        """Take a process of ours that has just connected, until its connection ends: then the process is ended, too."""
+        try:
+            if self._stopping:
+                pass
+            elif reporter.hello.replica:
+                await self._follow_replica(reporter)
+            else:
+                await self._follow_host(reporter)
+        finally:
             reporter.kill()
-        elif reporter.hello.get("role") == "replica":
-            await self._follow_replica(reporter)
-        else:
-            await self._follow_host(reporter)
 
     async def _step(self) -> float | None:
         """Take the one step that is due; returns the seconds until the next may be, None: when something happens."""
@@ -206,13 +225,12 @@ class Workers:
             if now_s < self._not_before_s:
                 return self._not_before_s - now_s
             replica = self._new_replica()
-            arguments = {"replica": replica.id, "socket": replica.socket}
             if source.forkable:
-                source.reporter.command("fork", **arguments)
+                source.reporter.fork(replica.id, replica.socket)
             else:
                 source.serving, replica.reporter = replica, source.reporter
                 source.pulse.stop()  # it warms up now, for as long as that takes
-                source.reporter.command("serve", **arguments)
+                source.reporter.serve(replica.id, replica.socket)
             return 0.0
         return None
 
@@ -248,7 +266,7 @@ class Workers:
         host = _Host(child)
         self._hosts.append(host)
         self._log.debug("worker started", pid=child.pid, python=prepared.python)
-        self._spawn(self._watch(host))
+        self._tasks.create_task(self._watch(host))
 
     async def _watch(self, host: _Host) -> None:
         code = await host.child.wait()
@@ -258,7 +276,9 @@ class Workers:
             return
         if host.loaded:
             for replica in [r for r in self._replicas.values() if r.reporter is None]:
-                self._lost(replica, "its host ended before it could report")  # should it report yet, it is ended
+                self._lost(
+                    replica, "its host ended before it could report", "died"
+                )  # should it report yet, it is ended
             if host.serving is None:
                 self._log.warning("worker host ended", pid=host.child.pid, exit=describe_exit(code))
                 self._ended["host"] += 1
@@ -277,53 +297,77 @@ class Workers:
         self._wake.set()
 
     async def _follow_host(self, reporter: Reporter) -> None:
-        host = next((h for h in self._hosts if h.child.pid == reporter.pid), None)
+        host = next((h for h in self._hosts if h.child.pid == reporter.pid and h.reporter is None), None)
         if host is None:
-            reporter.kill()
             return
         host.reporter = reporter
-        reporter.command("load", path=self._path, options=dict(self.spec.options))
-        while (event := await reporter.events()) is not None:
-            host.pulse.heard()
-            if event["event"] == "loaded":
-                # Not before: a model may take its time to load, and its process says nothing meanwhile.
-                self._watch_over(host.pulse, reporter, "worker host hung", self.spec.hung_after_s)
-                host.loaded, host.forkable = True, event["forkable"]
-                self.facts = {**event["facts"], "forkable": event["forkable"]}
-                self.load_s = event["took_s"]
-                self.loads.deaths = 0
-                self._log.debug("model loaded", took_s=round(event["took_s"], 3), forkable=host.forkable)
-                self._wake.set()
-                self._on_change()
-            elif event["event"] == "failed":
-                host.reason, host.detail = event["reason"], event["detail"]
-            elif event["event"] == "exited":
-                replica = self._replicas.get(event["replica"])
-                if replica is not None and replica.reporter is None:
-                    self._lost(replica, f"{describe_exit(event['exit'])} before it could report")
-                else:
-                    self._log.info("worker ended", worker=event["replica"], exit=describe_exit(event["exit"]))
-            elif event["event"] == "ready" and host.serving is not None:
-                self._watch_over(host.pulse, reporter, "worker hung", self._patience_s, host.serving)
-                self._ready(host.serving, event)
-        host.reporter = None
-        host.pulse.stop()
+        reporter.load(self._path, self.spec.options)
+        try:
+            why, end = await self._listen(reporter, host.pulse, lambda event: self._host_said(host, reporter, event))
+        finally:
+            host.reporter = None
+            host.pulse.stop()
+        if end == "protocol":
+            host.reason = host.reason or why
         if host.serving is not None:
-            self._lost(host.serving, "its process ended")
+            self._lost(host.serving, why, end)
+
+    def _host_said(self, host: _Host, reporter: Reporter, event: Event) -> None:
+        if isinstance(event, Loaded):
+            # Not before: a model may take its time to load, and its process says nothing meanwhile.
+            self._watch_over(host.pulse, reporter, "worker host hung", self.spec.hung_after_s)
+            host.loaded, host.forkable = True, event.forkable
+            self.facts = {**msgspec.to_builtins(event.facts), "forkable": event.forkable}
+            self.load_s = event.took_s
+            self.loads.deaths = 0
+            self._log.debug("model loaded", took_s=round(event.took_s, 3), forkable=host.forkable)
+            self._wake.set()
+            self._on_change()
+        elif isinstance(event, Failed):
+            host.reason, host.detail = event.reason, event.detail
+        elif isinstance(event, Exited):
+            replica = self._replicas.get(event.replica)
+            if replica is not None and replica.reporter is None:
+                self._lost(replica, f"{describe_exit(event.exit)} before it could report", "died")
+            else:
+                self._log.info("worker ended", worker=event.replica, exit=describe_exit(event.exit))
+        elif isinstance(event, Ready) and host.serving is not None:
+            self._watch_over(host.pulse, reporter, "worker hung", self._patience_s, host.serving)
+            self._ready(host.serving, event)
 
     async def _follow_replica(self, reporter: Reporter) -> None:
-        replica = self._replicas.get(reporter.hello.get("replica", ""))
-        if replica is None:
-            reporter.kill()
+        replica = self._replicas.get(reporter.hello.replica)
+        if replica is None or replica.reporter is not None:
             return
         replica.reporter = reporter
-        while (event := await reporter.events()) is not None:
-            replica.pulse.heard()
-            if event["event"] == "ready":
+
+        def said(event: Event) -> None:
+            if isinstance(event, Ready):
                 self._watch_over(replica.pulse, reporter, "worker hung", self._patience_s, replica)
                 self._ready(replica, event)
-        replica.pulse.stop()
-        self._lost(replica, "its process ended")
+
+        try:
+            why, end = await self._listen(reporter, replica.pulse, said)
+        finally:
+            replica.pulse.stop()
+        self._lost(replica, why, end)
+
+    async def _listen(self, reporter: Reporter, pulse: Pulse, hear: Callable[[Event], None]) -> tuple[str, EndReason]:
+        """Hear a process out; returns why it is lost. Whatever goes wrong meanwhile, it is lost and nothing else."""
+        try:
+            async for event in reporter.events():
+                pulse.heard()
+                hear(event)
+            if self._stopping or await reporter.ended(_END_S):
+                return "its process ended", "died"
+            why = "it has closed its control connection"
+        except ProtocolError as error:
+            why = str(error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours, told with its traceback
+            why = f"{type(error).__name__}: {error}"
+            self._log.exception("a worker could not be followed", exc_info=error, pid=reporter.pid)
+        self._log.error("worker broke the protocol", pid=reporter.pid, reason=why)
+        return why, "protocol"
 
     @property
     def _patience_s(self) -> float | None:
@@ -339,26 +383,26 @@ class Workers:
         def hung(silent_s: float) -> None:
             self._log.warning(what, pid=reporter.pid, silent_s=round(silent_s, 1))
             if replica is not None:
-                replica.hung = True
+                replica.end = "hung"
             reporter.kill()
 
-        pulse.start(limit_s, lambda: reporter.command("ping"), hung)
+        pulse.start(limit_s, reporter.ping, hung)
 
-    def _ready(self, replica: Replica, event: dict[str, Any]) -> None:
-        replica.ready, replica.rss_bytes = True, event.get("rss_bytes", 0)
-        self.warm_up = event["warm_up"]
-        self.facts = {**event["facts"], "forkable": self.facts.get("forkable", False)}
+    def _ready(self, replica: Replica, event: Ready) -> None:
+        replica.ready, replica.rss_bytes = True, event.rss_bytes
+        self.warm_up = msgspec.to_builtins(event.warm_up)
+        self.facts = {**msgspec.to_builtins(event.facts), "forkable": self.facts.get("forkable", False)}
         self.proven = True
         self._log.info("worker ready", worker=replica.id, pid=replica.reporter.pid if replica.reporter else None)
         self._wake.set()
         self._on_change()
 
-    def _lost(self, replica: Replica, why: str) -> None:
+    def _lost(self, replica: Replica, why: str, end: EndReason) -> None:
         if self._replicas.pop(replica.id, None) is None or self._stopping:
             return
         _unlink(replica)
         self._log.warning("worker lost", worker=replica.id, reason=why)
-        self._ended["hung" if replica.hung else "died"] += 1
+        self._ended[end if replica.end == "died" else replica.end] += 1
         self._back_off(self.restarts, time.monotonic() - replica.started_s)
         if not self.proven and self.restarts.deaths >= 3:
             self._fail(f"the worker died {self.restarts.deaths} times while it warmed up ({why})", "")
@@ -388,11 +432,6 @@ class Workers:
         self.failure_detail = detail
         self._wake.set()
 
-    def _spawn(self, coroutine: Any) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     async def _stop(self) -> None:
         self._stopping = True
         for replica in self._replicas.values():
@@ -401,8 +440,6 @@ class Workers:
             _unlink(replica)
         self._replicas.clear()
         await asyncio.gather(*(h.child.stop(_STOP_GRACE_S) for h in list(self._hosts)), return_exceptions=True)
-        for task in self._tasks:
-            task.cancel()
 
 
 def _not_started(prepared: Prepared, error: OSError) -> str:
@@ -420,6 +457,6 @@ def _arguments(room: ControlRoom, spec: WorkerSpec) -> str:
             "headrace_worker": spec.label,
             "control": room.path,
             "lifeline_fd": room.lifeline_fd,
-            "identity": {"key": spec.key, "model": spec.model},
+            "key": spec.key,
         }
     )

@@ -161,7 +161,8 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "counter",
             "processes",
             "Workers that ended and were replaced, by reason: died (crashed, killed, out of memory), hung (did not "
-            "answer within timeout_s), host (the process that they are forked from), load (did not load).",
+            "answer within timeout_s), protocol (closed a connection to headrace, or sent what it must not), host (the "
+            "process that they are forked from), load (did not load).",
             (*_VERSION, "reason"),
         ),
         "headrace_workers_lost_total": Definition(

@@ -22,8 +22,7 @@ from headrace.telemetry.logs import Log, make_log
 
 def gateways(log: Log) -> Coroutine[Any, Any, None]:
     configure = Configure(index=0, listeners=(), limits=Limits(), drain_s=1.0)
-    told: dict[str, Any] = dict.fromkeys(("on_hung", "on_hazard", "on_model_error"))
-    return Gateways([configure], os.environ, log, hung_after_s=None, **told).run()
+    return Gateways([configure], os.environ, log, hung_after_s=None, on_news=lambda _: None).run()
 
 
 def agent(log: Log) -> Coroutine[Any, Any, None]:

@@ -1,0 +1,64 @@
+"""A process that says what it must not, on any channel, is replaced; nothing else notices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from headrace_worker import wire
+from tests.faults.test_process_death import config, pids
+from tests.integration.serving import Serving, ask, serving, until
+
+
+@pytest.fixture(scope="module")
+def one(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A server with two models of one replica, which do what their input says."""
+    models = {name: {"uri": "models:/moody/1", "timeout_s": 30.0} for name in ("control", "data")}
+    with serving(tmp_path_factory.mktemp("channels"), config(registry, **models)) as running:
+        yield running
+
+
+def assert_healthy(one: Serving) -> None:
+    """What says that it is ready answers the next request."""
+    until(lambda: ask(f"{one.admin}/readyz").status == 200, "readiness")
+    for model in ("control", "data"):
+        answer = ask(f"{one.url(model)}/invocations", {"instances": ["ok"]})
+        assert (answer.status, answer.json) == (200, {"predictions": ["ok"]})
+
+
+def restarts(one: Serving, model: str) -> dict[str, int]:
+    """How many workers have been replaced, by reason."""
+    found = {}
+    for line in ask(f"{one.admin}/metrics").body.decode().splitlines():
+        if line.startswith("headrace_worker_restarts_total") and f'model="{model}"' in line:
+            found[line.partition('reason="')[2].partition('"')[0]] = int(float(line.rpartition(" ")[2]))
+    return found
+
+
+SAID = {
+    ("control", "no object"): b"[]\n",
+    ("control", "no text"): b"\xff\xfe\n",
+    ("control", "a pong that nobody asked for"): b'{"event": "pong"}\n',
+    ("control", "a line without end"): b" " * 100_000,
+    ("control", "the end"): b"",
+    ("data", "an impossible length"): b"\xff\xff\xff\xff",
+    ("data", "an unknown kind"): b"\x05\x00\x00\x00\x63\x00\x00\x00\x00",
+    ("data", "an answer that nobody asked for"): wire.encode_answers(99, [wire.Answer(200, b"text/plain", b"x")]),
+    ("data", "the end"): b"",
+}
+
+
+@pytest.mark.parametrize(("channel", "said"), [(key[0], said) for key, said in SAID.items()], ids=map(" ".join, SAID))
+def test_a_model_that_breaks_its_protocol_costs_its_worker_and_nothing_else(
+    one: Serving, channel: str, said: bytes
+) -> None:
+    assert_healthy(one)
+    before = pids(one, "role=replica")
+    counted = restarts(one, channel)
+    after = len(one.events)
+    assert ask(f"{one.url(channel)}/invocations", {"instances": [f"{channel}:{said.hex()}"]}).status == 200
+    until(lambda: len(before - pids(one, "role=replica")) == 1, "the end of that worker")
+    assert one.event("worker lost", after=after)["reason"]
+    assert_healthy(one)
+    assert restarts(one, channel) == {**counted, "protocol": counted["protocol"] + 1}
