@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from headrace_worker.scoring import plan as plans
 from headrace_worker.scoring import shapes
+from headrace_worker.scoring.allowance import Allowance
 
 if TYPE_CHECKING:
     from headrace_worker.scoring.oracle import Oracle
     from headrace_worker.scoring.shapes import Kind
 
 MAX_KINDS = 256
-"""Kinds of requests that are remembered; clients can make up any number, and further ones take MLflow's way."""
+"""Kinds of requests that are remembered; further ones take MLflow's way."""
 
 
 class _Recipe:
@@ -47,6 +48,7 @@ class Builder:
         self._oracle = oracle
         self._plan = plan
         self._recipes: dict[tuple[Any, ...], _Recipe | None] = {}
+        self._allowance = Allowance(MAX_KINDS)
 
     def build(self, kind: Kind, value: Any) -> tuple[Any, bool]:
         """(the input, whether it needs no further enforcement) for `value` below the format key of `kind`.
@@ -57,18 +59,18 @@ class Builder:
         recipe = self._recipes.get(key)
         if recipe is not None:
             return self._make(kind, value, recipe), True
-        parsed = self._oracle.parse_value(kind.format, value)
-        if key not in self._recipes and len(self._recipes) < MAX_KINDS and self._oracle.unenforced is not None:
-            # None stays behind if anything below raises.
-            self._recipes[key] = None
-            self._recipes[key] = self._prove(kind, value)
-        return parsed, False
-
-    def _prove(self, kind: Kind, value: Any) -> _Recipe | None:
-        # A second parse: enforcement may change its argument, and `parsed` is still to be predicted.
+        if key in self._recipes or self._oracle.unenforced is None or not self._allowance.take(key):
+            return self._oracle.parse_value(kind.format, value), False
+        self._recipes[key] = None  # stays behind if anything below raises
         wanted = self._oracle.enforce(self._oracle.parse_value(kind.format, value))
         recipe = self._recipe(kind, wanted)
-        return recipe if recipe is not None and self._same(wanted, self._make(kind, value, recipe)) else None
+        if recipe is not None:
+            made = self._make(kind, value, recipe)
+            if self._same(wanted, made):
+                self._recipes[key] = recipe
+                return made, True
+        # Enforcement may have changed what was parsed.
+        return self._oracle.parse_value(kind.format, value), False
 
     def _recipe(self, kind: Kind, wanted: Any) -> _Recipe | None:
         if isinstance(wanted, self._np.ndarray):
@@ -80,7 +82,8 @@ class Builder:
             given = [names[0]] if kind.form == shapes.FLAT else list(kind.names)
             if not names or not set(names) <= set(given):
                 return None
-            return _Recipe(names, [given.index(n) for n in names], list(wanted.dtypes), wanted.columns)
+            places = {name: i for i, name in enumerate(given)}
+            return _Recipe(names, [places[name] for name in names], list(wanted.dtypes), wanted.columns)
         if isinstance(wanted, dict) and kind.names and self._plan.kind == plans.FREE:
             return _Recipe(list(kind.names), list(range(len(kind.names))), [])
         return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from headrace_worker.scoring.allowance import Allowance
+
 ENOUGH = 64
 """Doubts about one type that were settled in its favour, after which no further ones are raised."""
 
@@ -12,7 +14,7 @@ CHECKS = 64
 """Requests of a kind that are scored alone, too, before a merged call of it is believed."""
 
 MAX_KINDS = 1024
-"""Kinds of requests that are remembered; clients can make up any number, and further ones are not merged."""
+"""Kinds of requests that are remembered; further ones are not merged."""
 
 
 class Evidence:
@@ -30,6 +32,7 @@ class Evidence:
         self._checked: Counter[Any] = Counter()
         self._calls: Counter[Any] = Counter()
         self._inexact: set[Any] = set()
+        self._allowance = Allowance(MAX_KINDS)
         self._confirmed: set[Any] = set()
         self._times: Counter[Any] = Counter()
         self._trusted: set[Any] = set()
@@ -50,7 +53,7 @@ class Evidence:
     def saw(self, shape: Any, rows_in: int, rows_out: int | None) -> bool:
         """One call held `rows_in` rows and was answered with `rows_out` (None: no list of rows); whether that fits."""
         if rows_out != rows_in:
-            if shape not in self._inexact and len(self._inexact) < MAX_KINDS:
+            if shape not in self._inexact and (shape in self._exact or self._allowance.take(shape)):
                 self._inexact.add(shape)
                 got = "no list of rows" if rows_out is None else rows_out
                 self.news = f"{shape[0]}: {rows_in} rows were answered with {got}"
@@ -59,7 +62,7 @@ class Evidence:
             self._calls.pop(shape, None)
             return False
         known = self._exact.get(shape, rows_in)
-        if shape in self._exact or len(self._exact) < MAX_KINDS:
+        if shape in self._exact or (shape not in self._inexact and self._allowance.take(shape)):
             # None: two numbers are known, so whatever the total, one of them is another.
             self._exact[shape] = rows_in if known == rows_in and known is not None else None
         return True

@@ -12,6 +12,7 @@ from headrace_worker.scoring.refusal import Refusal
 # An unterminated string matches too: each byte is looked at once, whatever the body.
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 _NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
+_DIGITS = re.compile(rb"[0-9]+")
 _NOT_BRACKETS = bytes(b for b in range(256) if b not in b"[]{}")
 _STEP = [1 if b in b"[{" else -1 for b in range(256)]
 
@@ -30,7 +31,7 @@ def parse(body: bytes, *, decode_first: bool, max_nesting: int, max_integer_digi
         raise Refusal(
             400, "BAD_REQUEST", f"The JSON body is nested too deeply: at most {max_nesting} levels are accepted."
         )
-    if len(body) > max_integer_digits and re.search(rb"[0-9]{%d}" % (max_integer_digits + 1), body):
+    if len(body) > max_integer_digits and _has_run_of_digits(body, max_integer_digits + 1):
         _refuse_long_integers(body, max_integer_digits)
     try:
         return json.loads(body.decode("utf-8-sig") if decode_first else body)
@@ -47,6 +48,20 @@ def _deeper_than(body: bytes, max_nesting: int) -> bool:
     return max(itertools.accumulate(map(_STEP.__getitem__, brackets)), default=0) > max_nesting
 
 
+def _has_run_of_digits(body: bytes, length: int) -> bool:
+    """Whether `length` digits stand side by side somewhere.
+
+    Such a run covers a multiple of `length`: only what stands around these places is looked at, each byte once.
+    """
+    for place in range(length - 1, len(body), length):
+        found = _DIGITS.match(body, place)
+        if found is not None:
+            before = body[place - length + 1 : place]
+            if len(found.group()) + len(before) - len(before.rstrip(b"0123456789")) >= length:
+                return True
+    return False
+
+
 def _refuse_long_integers(body: bytes, max_integer_digits: int) -> None:
     """Raise if a run of digits outside strings is an integer; fractions and exponents may be long."""
     for match in _NUMBER.finditer(_STRING.sub(b"0", body)):
@@ -56,4 +71,5 @@ def _refuse_long_integers(body: bytes, max_integer_digits: int) -> None:
 
 
 def _too_many_digits(max_integer_digits: int) -> Refusal:
-    return Refusal(400, "BAD_REQUEST", f"An integer of more than {max_integer_digits} digits is not accepted.")
+    message = f"An integer of more than {max_integer_digits} digits is not accepted. Send it as a double or as a text."
+    return Refusal(400, "BAD_REQUEST", message)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from headrace_worker.scoring.options import ScoringOptions
 
 MAX_KNOWN_HEADS = 1024
+MAX_KNOWN_HEAD_BYTES = 1024
 
 _logger = logging.getLogger(__name__)
 _TOO_LARGE = Refusal(500, "INTERNAL_ERROR", "The worker has not enough memory to read this request.")
@@ -185,7 +186,8 @@ class Scorer:
                 known = refusal
             if len(self._heads) >= MAX_KNOWN_HEADS:
                 self._heads.clear()
-            self._heads[head] = known
+            if len(head) <= MAX_KNOWN_HEAD_BYTES:
+                self._heads[head] = known
         return known
 
     def _finish(self, raw: Any, share: Share) -> wire.Answer:

@@ -16,6 +16,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from headrace_worker.scoring import plan as plans
+from headrace_worker.scoring.allowance import Allowance
 
 INSTANCES = "instances"
 INPUTS = "inputs"
@@ -27,7 +28,7 @@ LLM_KEYS = frozenset(("messages", "prompt", "input"))
 FLAT, ROWS, TABLE, OBJECTS, COLUMNWISE = "flat", "rows", "table", "objects", "columnwise"
 
 MAX_KINDS = 1024
-"""Kinds that are remembered; clients can make up any number of them."""
+"""Kinds that are remembered at a time."""
 
 EXACT_FLOAT = 2**53
 """Integers up to here are the same number as a double, whichever way they become one."""
@@ -75,9 +76,10 @@ class Classifier:
         self._plan = plan
         self._kinds: dict[tuple[Any, ...], Kind] = {}
         self._tables_of_doubles: dict[tuple[str, ...], Kind] = {}
+        self._allowance = Allowance(MAX_KINDS)
         takes_text = plan.kind == plans.FREE or (plan.kind != plans.CLOSED and plan.positional == (plans.STRING,))
         self.text_kinds: dict[str, Kind] = (
-            {name: self._kind((name, FLAT, (), (plans.STRING,)), False, None) for name in (INSTANCES, INPUTS)}
+            {name: kind for name in (INSTANCES, INPUTS) if (kind := self._kind(_texts(name), False, None)) is not None}
             if takes_text
             else {}
         )
@@ -113,17 +115,23 @@ class Classifier:
         form, names, letters, data, rows = found
         has_params = "params" in request
         kind = self._kind((name, form, names, letters), has_params and repr(request["params"]), request.get("params"))
+        if kind is None:
+            return None
         if form == TABLE and names and not has_params and set(letters) == {plans.DOUBLE}:
             self._tables_of_doubles[names] = kind
         return Share(kind, data, rows, place, body)
 
-    def _kind(self, shape: tuple[Any, ...], params_text: Any, params: Any) -> Kind:
+    def _kind(self, shape: tuple[Any, ...], params_text: Any, params: Any) -> Kind | None:
+        """The one kind with this shape and these params; None where it is larger than all that may be remembered."""
         key = (*shape, params_text)
         kind = self._kinds.get(key)
         if kind is None:
-            if len(self._kinds) >= MAX_KINDS:
+            if not self._allowance.take(key):
                 self._kinds.clear()
                 self._tables_of_doubles.clear()
+                self._allowance = Allowance(MAX_KINDS)
+                if not self._allowance.take(key):
+                    return None
             kind = self._kinds[key] = Kind(shape, params)
         return kind
 
@@ -144,6 +152,11 @@ class Classifier:
         except (TypeError, KeyError):
             return None
         return kind if is_table else None
+
+
+def _texts(name: str) -> tuple[Any, ...]:
+    """The shape of a list of texts below the format key `name`."""
+    return (name, FLAT, (), (plans.STRING,))
 
 
 def merged(shares: list[Share]) -> Any:

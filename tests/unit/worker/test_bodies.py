@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import zlib
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from headrace_worker import wire
 from headrace_worker.scoring import jsonbody, media
-from headrace_worker.scoring.inflate import inflate
+from headrace_worker.scoring.inflate import FIRST_PIECE, MAX_CODINGS, MAX_MEMBERS, inflate
 from headrace_worker.scoring.refusal import Refusal
 from tests.unit.worker.models import TEXT, ask, error, load, predictions, texts
 
@@ -122,6 +123,37 @@ def test_many_small_gzip_members_count_together() -> None:
     assert caught.value.status == 413
 
 
+def test_a_gzip_body_of_very_many_members_is_a_400_that_says_so() -> None:
+    member = gzip.compress(b"", mtime=0)
+    assert inflate(member * MAX_MEMBERS, ("gzip",), 1000) == b""
+    with pytest.raises(Refusal, match=f"more than {MAX_MEMBERS} members. Compress it in one piece") as caught:
+        inflate(member * (MAX_MEMBERS + 1), ("gzip",), 1000)
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("size", [FIRST_PIECE - 1, 5 * FIRST_PIECE, 3_000_000])
+def test_members_of_any_size_come_out_whole_and_in_order(size: int) -> None:
+    data = [random.Random(n).randbytes(size // (n + 1)) for n in range(5)]
+    body = b"\0".join(gzip.compress(part, mtime=0) for part in data)
+    assert inflate(body, ("gzip",), 20_000_000) == b"".join(data)
+
+
+def test_codings_without_end_are_a_400_that_says_so() -> None:
+    assert inflate(b" {}", ("deflate",) * MAX_CODINGS, 1000) == b" {}"
+    with pytest.raises(
+        Refusal, match=f"5 content codings; at most {MAX_CODINGS} are taken. Compress it once"
+    ) as caught:
+        inflate(b" {}", ("deflate",) * 5, 1000)
+    assert caught.value.status == 400
+
+
+def test_long_headers_are_not_remembered() -> None:
+    scorer, _ = load(lambda _data, _params: [1])
+    for n in range(20):
+        ask(scorer, REQUEST, head=wire.head(b"application/json", b"br," * 1000 + b"%d" % n))
+    assert sum(map(len, scorer._heads)) == 0
+
+
 def parse(body: bytes, nesting: int = 10, digits: int = 50) -> Any:
     return jsonbody.parse(body, decode_first=False, max_nesting=nesting, max_integer_digits=digits)
 
@@ -163,9 +195,16 @@ def test_long_numbers_that_are_no_integers_are_parsed(body: bytes) -> None:
     "body", [b"[" + b"9" * 51 + b"]", b"[-" + b"1" * 51 + b"]", b'{"a":1.5,"b":' + b"1" * 60 + b"}"]
 )
 def test_an_integer_of_too_many_digits_is_a_400(body: bytes) -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(Refusal, match="more than 50 digits is not accepted") as caught:
         parse(body)
     assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("before", range(60))
+def test_too_many_digits_are_found_wherever_they_stand(before: int) -> None:
+    assert parse(b"[" + b" " * before + b"9" * 50 + b",1]")[0] == int("9" * 50)
+    with pytest.raises(Refusal):
+        parse(b"[" + b" " * before + b"9" * 51 + b",1]")
 
 
 @pytest.mark.parametrize(
