@@ -133,7 +133,9 @@ def test_a_uri_that_leads_nowhere_is_one_line_and_exit_code_2(
         assert one.wait() == 2
     lines = [line for line in one.other_lines if line]
     assert len(lines) == 1, lines
-    assert lines[0].startswith(f"headrace: {tmp_path / 'headrace.yaml'}: models.lost.uri: ")
+    file, number, path, _ = lines[0].removeprefix("headrace: ").split(":", 3)
+    assert (file, path) == (str(tmp_path / "headrace.yaml"), " models.lost.uri")
+    assert "lost" in Path(file).read_text().splitlines()[int(number) - 2]
     assert says in lines[0]
 
 
@@ -154,7 +156,7 @@ def test_a_busy_port_is_named_with_its_path_in_the_file(tmp_path: Path) -> None:
         file.write_text(f"models: {{a: {{uri: 'models:/mood/1', port: {port}}}}}\nadmin: {{port: 0}}\n")
         code, line = run_to_its_end(tmp_path, "--config", str(file))
         assert code == 2
-        assert line.startswith(f"headrace: {file}: models.a.port: port {port} on 127.0.0.1 is in use; stop")
+        assert line.startswith(f"headrace: {file}:1: models.a.port: port {port} on 127.0.0.1 is in use; stop")
         code, line = run_to_its_end(tmp_path, "-m", "models:/mood/1", "-p", str(port), "--admin-port", "0")
         assert (code, line.partition(";")[0]) == (2, f"headrace: port {port} on 127.0.0.1 is in use")
 

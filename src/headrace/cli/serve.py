@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 import uvloop
+from click.core import ParameterSource
 
 from headrace.cli.main import forget_unwritable_output
+from headrace.cli.overriding import for_all, overridden, with_admin
 from headrace.cli.screen import show
 from headrace.config import environment
-from headrace.config.load import check, load_file
-from headrace.config.tree import Admin, Config, EnvironmentPolicy, Gateway, Model
+from headrace.config.load import check, load_file, place
+from headrace.config.tree import Config, Gateway, Model
 from headrace.core.errors import ConfigError, UsageError
 from headrace.core.identity import parse_model_uri, served_name
 from headrace.supervisor.addresses import url
@@ -77,18 +78,28 @@ def command(
     log_format: str | None,
     log_level: str | None,
 ) -> None:
-    """Serve models until SIGTERM or Ctrl-C, then finish what is in flight and end with exit code 0."""
+    """Serve models until SIGTERM or Ctrl-C, then finish what is in flight and end with exit code 0.
+
+    What is given beside --config stands above the file: --timeout and --workers for every model, --host for every port
+    but the admin port, --port where the file has one model. MLflow's variables do not.
+    """
     if model_uri is None and file is None:
         model_uri, file = environment.what_to_serve(os.environ)
     if (model_uri is None) == (file is None):
         raise UsageError(
             "give either -m MODEL_URI for one model, or --config FILE for many (see headrace serve --help)"
         )
-    config = load_file(file) if file else configured(model_uri or "", port, host, timeout, workers, admin_port)
+    if file is not None:
+        given = _given({"port": port, "host": host, "timeout": timeout, "workers": workers, "admin_port": admin_port})
+        given["timeout_s"] = given.pop("timeout", None)
+        config = overridden(load_file(file), file, **given)
+    else:
+        config = configured(model_uri or "", port, host, timeout, workers, admin_port)
     if no_conda or env_manager:
-        config = _with_environment(config, "local" if no_conda or env_manager == "local" else "exact")
+        policy = "local" if no_conda or env_manager == "local" else "exact"
+        config = for_all(config, lambda _: {"environment": policy})
     if pass_env:
-        config = _for_all(config, lambda model: {"pass_env": (*model.pass_env, *pass_env)})
+        config = for_all(config, lambda model: {"pass_env": (*model.pass_env, *pass_env)})
     asked = {key: value for key, value in (("format", log_format), ("level", log_level)) if value is not None}
     config = msgspec.structs.replace(config, log=msgspec.structs.replace(config.log, **asked))
     logger = make_log(config.log.format, config.log.level)
@@ -98,7 +109,7 @@ def command(
     except ConfigError as error:
         if file is not None or admin_port is not None or error.path != "admin.port":
             raise _told_where(error, file) from None
-        supervisor = Supervisor(_with_admin(config, 0), logger)
+        supervisor = Supervisor(with_admin(config, 0), logger)
         supervisor.bind()
 
     def settled() -> None:
@@ -117,10 +128,16 @@ def command(
     os._exit(code)
 
 
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that stand on the command line itself: MLflow's variables may be set for another server."""
+    source = click.get_current_context().get_parameter_source
+    return {name: value for name, value in options.items() if source(name) is ParameterSource.COMMANDLINE}
+
+
 def _told_where(error: UsageError, file: Path | None) -> UsageError:
     """The error with the file that it is in; without a path where the command line is the whole configuration."""
     if file is not None:
-        return UsageError(f"{file}: {error}")
+        return UsageError(f"{place(file, error.path) if isinstance(error, ConfigError) else file}: {error}")
     return UsageError(str(error).removeprefix(f"{error.path}: ")) if isinstance(error, ConfigError) else error
 
 
@@ -135,23 +152,6 @@ def configured(uri: str, port: int, host: str, timeout_s: float, workers: int, a
         config=environment.serving_model_config(os.environ),
     )
     config = Config(models={name: model}, gateway=Gateway(host=host))
-    config = _with_admin(config, _ADMIN_PORT if admin_port is None else admin_port)
+    config = with_admin(config, _ADMIN_PORT if admin_port is None else admin_port)
     check(config)
     return config
-
-
-def _with_environment(config: Config, policy: EnvironmentPolicy) -> Config:
-    """The configuration with one policy for all models: what the command line says stands above the file."""
-    return _for_all(config, lambda _: {"environment": policy})
-
-
-def _for_all(config: Config, change: Callable[[Model], dict[str, Any]]) -> Config:
-    models = {name: msgspec.structs.replace(model, **change(model)) for name, model in config.models.items()}
-    wildcard = config.wildcard
-    if wildcard is not None:
-        wildcard = msgspec.structs.replace(wildcard, **change(wildcard))
-    return msgspec.structs.replace(config, models=models, wildcard=wildcard)
-
-
-def _with_admin(config: Config, port: int) -> Config:
-    return msgspec.structs.replace(config, admin=Admin(port=port))

@@ -49,6 +49,14 @@ def read_document(path: Path) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
+def place(path: Path, setting: str) -> str:
+    """`FILE:LINE` of a setting, or of what is around it; without the line where the file can no longer be read."""
+    try:
+        return f"{path}:{line_at(compose(_text(path)), setting)}"
+    except (UsageError, Unreadable):
+        return str(path)
+
+
 def parse(document: object) -> tree.Config:
     """Turn a parsed document into the tree; raises ConfigErrors with the path of each thing that is wrong."""
     try:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from headrace.cli.serve import _with_environment
+from headrace.cli.overriding import for_all
 from headrace.config.load import parse
 from headrace.core.errors import ConfigError
 
@@ -38,5 +38,5 @@ def test_what_is_wrong_is_named(wrong: dict[str, Any], path: str) -> None:
 
 
 def test_the_command_line_stands_above_the_file() -> None:
-    config = _with_environment(parse(document({"environment": "exact"})), "local")
+    config = for_all(parse(document({"environment": "exact"})), lambda _: {"environment": "local"})
     assert config.models["a"].environment == "local"
