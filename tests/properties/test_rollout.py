@@ -18,7 +18,7 @@ class Rollouts(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rollout = Rollout(keep_old_s=50)
+        self.rollout = Rollout[str](keep_old_s=50)
         self.now_s = 0.0
         self.running: dict[str, object] = {}
         self.stopping: set[str] = set()
@@ -28,7 +28,7 @@ class Rollouts(RuleBasedStateMachine):
         self.refused: dict[object, object] = {}
         self.sent_back: set[object] = set()
 
-    def do(self, actions: list[Action]) -> None:
+    def do(self, actions: list[Action[str]]) -> None:
         for action in actions:
             if isinstance(action, Start):
                 assert self.running.keys() <= {self.rollout.serving}, "nothing starts before what drains has ended"
@@ -118,7 +118,7 @@ class Rollouts(RuleBasedStateMachine):
         del self.running[key]
         self.do(self.rollout.ended(key, self.now_s))
 
-    def go_back(self, decide: Callable[[str, float], list[Action]]) -> bool:
+    def go_back(self, decide: Callable[[str, float], list[Action[str]]]) -> bool:
         """Whether it is possible; what serves is then bad, and nothing that was sent back is what is wanted."""
         serving = self.rollout.serving
         bad = self.running[serving] if serving is not None else None
@@ -169,7 +169,7 @@ class Rollouts(RuleBasedStateMachine):
     @rule()
     def headrace_restarts(self) -> None:
         old = self.rollout
-        self.rollout = Rollout(keep_old_s=50)
+        self.rollout = Rollout[str](keep_old_s=50)
         self.rollout.restore(old.served, old.pointed_at, old.held, old.sent_back, old.refused)
         self.running.clear()
         self.stopping.clear()

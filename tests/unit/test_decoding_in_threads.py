@@ -8,7 +8,7 @@ import pytest
 
 from headrace.core.identity import Resolved
 from headrace.registry.store import Store
-from headrace.supervisor.history import History, Memory
+from headrace.supervisor.rollout.history import History, Memory
 
 VERSION = Resolved(uri="models:/a@p", name="a", version="1", source="models:/m-1")
 
@@ -19,7 +19,7 @@ import sys, threading
 from pathlib import Path
 from headrace.environments.store import EnvironmentStore
 from headrace.registry.store import Store
-from headrace.supervisor.history import History
+from headrace.supervisor.rollout.history import History
 
 home = Path(sys.argv[1])
 sys.setswitchinterval(1e-6)

@@ -46,10 +46,11 @@ class ModelUri(msgspec.Struct, frozen=True):
         return unquote(parts.path) if parts.scheme else self.text
 
 
-class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+class Resolved(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What a URI pointed at when it was asked for: one version, never to be asked again.
 
-    `source` is where its artifacts are; `name` and `version` are None outside of the registry.
+    `source` is where its artifacts are; `name` and `version` are None outside of the registry. Equal where the version
+    is, however it was asked for.
     """
 
     uri: str
@@ -62,6 +63,18 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     def identity(self) -> tuple[str | None, str | None, str]:
         """Equal for two answers that mean the same version."""
         return (self.name, self.version, self.source)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Resolved) and self.identity == other.identity
+
+    def __ne__(self, other: object) -> bool:  # a Struct has one of its own
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    def __str__(self) -> str:
+        return f"{self.name or self.source}/{self.version or ''}".rstrip("/")
 
 
 def parse_model_uri(text: str) -> ModelUri:

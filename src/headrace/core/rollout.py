@@ -15,16 +15,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from headrace.core.lifecycle import Life, State
 
-Identity = Hashable
+Identity = TypeVar("Identity", bound=Hashable)
+"""What identifies a version: two that mean the same one are equal."""
 
 _MOST_SERVED = 5
 
 
 @dataclass(frozen=True)
-class Start:
+class Start(Generic[Identity]):
     """Bring a version up: fetch, build, load, warm, check; then say `progressed`, `ready` or `failed`."""
 
     key: str
@@ -49,7 +51,7 @@ class Stop:
     reason: str
 
 
-Action = Start | Flip | Stop
+Action = Start[Identity] | Flip | Stop
 
 
 class CannotRollBack(Exception):
@@ -57,7 +59,7 @@ class CannotRollBack(Exception):
 
 
 @dataclass
-class Slot:
+class Slot(Generic[Identity]):
     """One version: `confirmed` once the registry is known to point at it (a start may guess from the cache)."""
 
     identity: Identity
@@ -80,14 +82,14 @@ class _Mark:
 
 
 @dataclass
-class Rollout:
+class Rollout(Generic[Identity]):
     """See the module. Times are seconds on the caller's clock. `keep_old_s` 0 keeps no old version warm."""
 
     keep_old_s: float = 600.0
     retry_first_s: float = 30.0
     retry_most_s: float = 600.0
 
-    slots: dict[str, Slot] = field(default_factory=dict)
+    slots: dict[str, Slot[Identity]] = field(default_factory=dict)
     serving: str | None = None
     candidate: str | None = None
     warm: str | None = None
@@ -125,13 +127,13 @@ class Rollout:
             return self.held
         return hint if hint is not None and hint not in self._marks else self._newest_earlier()
 
-    def guess(self, identity: Identity, now_s: float) -> list[Action]:
+    def guess(self, identity: Identity, now_s: float) -> list[Action[Identity]]:
         """Begin to bring up what is `likely`, before the registry has answered."""
         if self.slots or self.registry is not None or identity in self._marks:
             return []
         return [self._start(identity, now_s, confirmed=identity == self.held)]
 
-    def pointed(self, identity: Identity, now_s: float) -> list[Action]:
+    def pointed(self, identity: Identity, now_s: float) -> list[Action[Identity]]:
         """The registry points at `identity` now."""
         self._asked = True
         if identity != self.pointed_at:
@@ -141,7 +143,7 @@ class Rollout:
         self.registry = self.pointed_at = identity
         return self._settle(now_s)
 
-    def unreachable(self, now_s: float) -> list[Action]:
+    def unreachable(self, now_s: float) -> list[Action[Identity]]:
         """The registry cannot be asked: where nothing serves, the guess will have to do."""
         self._asked = True
         slot = self.slots.get(self.candidate or "")
@@ -149,13 +151,13 @@ class Rollout:
             slot.confirmed = True
         return self._settle(now_s)
 
-    def progressed(self, key: str, state: State, now_s: float) -> list[Action]:
+    def progressed(self, key: str, state: State, now_s: float) -> list[Action[Identity]]:
         """A version on its way up has reached `state`."""
         if key == self.candidate:
             self.slots[key].life.to(state, now_s)
         return self._settle(now_s)
 
-    def failed(self, key: str, reason: str, now_s: float, *, for_good: bool = False) -> list[Action]:
+    def failed(self, key: str, reason: str, now_s: float, *, for_good: bool = False) -> list[Action[Identity]]:
         """A version could not be brought up, or (`for_good`) was refused by a check."""
         if not self.can_fail(key):
             return []
@@ -171,7 +173,7 @@ class Rollout:
             self.warm = None
         return [Stop(key, drain=False, reason=reason), *self._settle(now_s)]
 
-    def ended(self, key: str, now_s: float) -> list[Action]:
+    def ended(self, key: str, now_s: float) -> list[Action[Identity]]:
         """A version's last process is gone."""
         slot = self.slots.pop(key, None)
         if slot is not None and slot.life.state is not State.STOPPED:
@@ -182,7 +184,7 @@ class Rollout:
             self.warm = None
         return self._settle(now_s)
 
-    def roll_back(self, reason: str, now_s: float) -> list[Action]:
+    def roll_back(self, reason: str, now_s: float) -> list[Action[Identity]]:
         """Go back to the version that served before, and hold it until the registry changes.
 
         At once where that is still warm, else as soon as it is up again. What served is marked bad; a second rollback
@@ -196,7 +198,7 @@ class Rollout:
         self.held = target
         return self._settle(now_s)
 
-    def send_back(self, reason: str, now_s: float) -> list[Action]:
+    def send_back(self, reason: str, now_s: float) -> list[Action[Identity]]:
         """The version that serves does badly: `roll_back`, unless the registry points elsewhere already.
 
         Then that one takes over when it is ready, and what served before only if it cannot. Raises CannotRollBack.
@@ -207,7 +209,7 @@ class Rollout:
         self._send_back(serving.identity, reason)
         return self._settle(now_s)
 
-    def withdraw(self, reason: str, now_s: float) -> list[Action]:
+    def withdraw(self, reason: str, now_s: float) -> list[Action[Identity]]:
         """The version that serves does badly, and another can have its share: serve nothing until the registry changes.
 
         Where the registry points elsewhere already, that version is brought up.
@@ -222,7 +224,7 @@ class Rollout:
             actions.append(self._abandon(now_s, reason))
         return [*actions, *self._settle(now_s)]
 
-    def retry(self, now_s: float, *, anew: bool = False) -> list[Action]:
+    def retry(self, now_s: float, *, anew: bool = False) -> list[Action[Identity]]:
         """Try again now what failed for a reason that may have passed; `anew`: as if the registry had just changed."""
         if anew:
             self.held = None
@@ -231,16 +233,16 @@ class Rollout:
             mark.until_s = None if mark.until_s is None else min(mark.until_s, now_s)
         return self._settle(now_s)
 
-    def rest(self, now_s: float, reason: str) -> list[Action]:
+    def rest(self, now_s: float, reason: str) -> list[Action[Identity]]:
         """Nothing is wanted here any more: end everything, what serves after it has drained. `pointed` begins anew."""
-        actions: list[Action] = [self._abandon(now_s, reason)] if self.candidate is not None else []
+        actions: list[Action[Identity]] = [self._abandon(now_s, reason)] if self.candidate is not None else []
         actions += self._stop_serving(now_s, reason)
         self.registry = self.held = self.pointed_at = None
         self.served.clear()
         self._marks.clear()
         return actions
 
-    def tick(self, now_s: float) -> list[Action]:
+    def tick(self, now_s: float) -> list[Action[Identity]]:
         """Time has passed: a warm version may have been kept long enough, a failed one may be tried again."""
         if self.warm is not None and now_s >= self._warm_until_s:
             return [self._retire(self.warm, now_s, "kept long enough"), *self._settle(now_s)]
@@ -303,8 +305,8 @@ class Rollout:
 
     # Inside.
 
-    def _settle(self, now_s: float) -> list[Action]:
-        actions: list[Action] = []
+    def _settle(self, now_s: float) -> list[Action[Identity]]:
+        actions: list[Action[Identity]] = []
         target = self._target(now_s)
         candidate = self.slots.get(self.candidate or "")
         if candidate is not None and target is not None:
@@ -353,7 +355,7 @@ class Rollout:
         self._marks[identity] = _Mark(None, reason, sent_back=True)
         self.served = [i for i in self.served if i != identity]
 
-    def _start(self, identity: Identity, now_s: float, *, confirmed: bool) -> Start:
+    def _start(self, identity: Identity, now_s: float, *, confirmed: bool) -> Start[Identity]:
         key = str(next(self._serial))
         self.slots[key] = Slot(identity, Life(since_s=now_s), confirmed)
         self.candidate = key
@@ -395,9 +397,9 @@ class Rollout:
         self.slots[key].life.to(State.DRAINING, now_s, reason)
         return Stop(key, drain=True, reason=reason)
 
-    def _stop_serving(self, now_s: float, reason: str) -> list[Action]:
+    def _stop_serving(self, now_s: float, reason: str) -> list[Action[Identity]]:
         """End what serves, after it has drained, and what is kept warm for it."""
-        actions: list[Action] = [self._retire(self.warm, now_s, reason)] if self.warm is not None else []
+        actions: list[Action[Identity]] = [self._retire(self.warm, now_s, reason)] if self.warm is not None else []
         if self.serving is not None:
             key, self.serving = self.serving, None
             self.slots[key].life.to(State.DRAINING, now_s, reason)

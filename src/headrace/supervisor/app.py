@@ -43,21 +43,21 @@ from headrace.registry.store import Store
 from headrace.supervisor.agent import RegistryAgent
 from headrace.supervisor.control import ControlRoom, Reporter
 from headrace.supervisor.gateways import Gateways
-from headrace.supervisor.history import History
-from headrace.supervisor.means import Means
 from headrace.supervisor.models import ServedModel
 from headrace.supervisor.notify import Notifier
 from headrace.supervisor.pulse import Heartbeat
 from headrace.supervisor.readings import Readings
 from headrace.supervisor.recent import Sampler
 from headrace.supervisor.recorder import RecorderProcess, recording
+from headrace.supervisor.rollout.dependencies import Dependencies
+from headrace.supervisor.rollout.history import History
 from headrace.supervisor.sockets import listen
 from headrace.supervisor.wildcard import Wildcard
 from headrace.supervisor.worker_environ import worker_environ
+from headrace.supervisor.workers import Workers
 from headrace.telemetry.logs import Log
 
 _PR_SET_CHILD_SUBREAPER = 36
-_MOST_HAZARDS = 32
 
 
 class Supervisor:
@@ -246,11 +246,13 @@ class Supervisor:
         bring_up = asyncio.Semaphore(config.bring_up_at_once or sys.maxsize)
 
         def make(name: str, model: Model, *, lenient: bool = False, poll_s: float | None) -> ServedModel:
-            means = Means(
-                agent=self.agent,
+            dependencies = Dependencies(
+                registry=self.agent,
                 store=store,
                 environments=environments,
-                room=room,
+                make_processes=lambda spec, log, on_change, ended, again: Workers(
+                    spec, room, log, on_change, ended, again
+                ),
                 traffic=self,
                 bring_up=bring_up,
                 environ=worker_environ(environ, model, tracking),
@@ -261,9 +263,9 @@ class Supervisor:
             )
             history = History(home, key, model.uri, name)
             errors_mode = (model.errors or config.errors).mode
-            side_poll_s = config.registry.poll_s
+            canary_poll_s = config.registry.poll_s
             return ServedModel(
-                name, model, means, history, errors_mode, self._log, side_poll_s=side_poll_s, lenient=lenient
+                name, model, dependencies, history, errors_mode, self._log, canary_poll_s=canary_poll_s, lenient=lenient
             )
 
         poll_s = config.registry.poll_s
@@ -340,11 +342,9 @@ class Supervisor:
             return
         model, version = found
         for told, count in message.counts.items():
-            # A model's process says so: it may not have as many kinds as it likes.
-            name = told if told in version.hazards or len(version.hazards) < _MOST_HAZARDS else "other"
-            if name not in version.hazards:
+            name, is_new = version.count_hazard(told, count)
+            if is_new:
                 self._log.warning("hazard", model=version.model, version=version.label, hazard=name)
-            version.hazards[name] = version.hazards.get(name, 0) + count
             model.hazards.add(version.label, name, count)
 
     def _model_error(self, message: ModelError) -> None:

@@ -1,4 +1,4 @@
-"""One served model: its tracks (what serves, and what takes a share of the traffic beside it) and its route."""
+"""One served model: its aliases (what serves, and what takes a share of the traffic beside it) and its route."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from headrace.config.tree import Model, Queue
 from headrace.core.errors import ConfigError, HeadraceError, ModelNotFound
 from headrace.core.messages import BatchOptions, CacheOptions, Pool, QueueOptions, Route, Sampling, Shadow, Share, Split
 from headrace.core.tallies import Tallies
-from headrace.supervisor.beside import Beside
-from headrace.supervisor.history import History
-from headrace.supervisor.means import Means
 from headrace.supervisor.prober import Prober
-from headrace.supervisor.track import Track
-from headrace.supervisor.versions import Version
+from headrace.supervisor.rollout.alias_rollout import AliasRollout
+from headrace.supervisor.rollout.canary import CanaryPolicy, Neighbours
+from headrace.supervisor.rollout.dependencies import Dependencies
+from headrace.supervisor.rollout.history import History
+from headrace.supervisor.rollout.version import Version
 from headrace.telemetry.logs import Log
 
 
 class ServedModel:
     """The owner of one configured model.
 
-    `main` follows the configured URI; `sides` follow the other aliases that take a share of the traffic or a copy of
-    it, and whatever becomes of them, `main` does not notice. They are asked for every `side_poll_s`. `lenient`: see
-    `Track`.
+    `main` follows the configured URI; `canaries` follow the other aliases that take a share of the traffic or a copy of
+    it, and whatever happens to them, `main` does not notice. They are asked for every `canary_poll_s`. `lenient`: see
+    `AliasRollout`.
     """
 
     def __init__(
         self,
         name: str,
         config: Model,
-        means: Means,
+        dependencies: Dependencies,
         history: History,
         errors_mode: str,
         log: Log,
         *,
-        side_poll_s: float,
+        canary_poll_s: float,
         lenient: bool = False,
     ) -> None:
         self.name = name
@@ -46,40 +46,42 @@ class ServedModel:
         self.leaving = False
         self.hazards = Tallies()
         self._main_up = asyncio.Event()
-        self._means = means
+        self._dependencies = dependencies
         self._errors_mode = errors_mode
         self._log = log.bind(model=name)
         self.prober = (
-            Prober(config.probe, means.traffic, self._log, means.traffic.publish) if config.probe is not None else None
+            Prober(config.probe, dependencies.traffic, self._log, dependencies.traffic.publish)
+            if config.probe is not None
+            else None
         )
-        self.main = Track(
-            name, config.uri, config, means, history, self._log, lenient=lenient, on_change=self._main_changed
+        self.main = AliasRollout(
+            name, config.uri, config, dependencies, history, self._log, lenient=lenient, on_change=self._main_changed
         )
-        self.sides: dict[str, Track] = {}
+        self.canaries: dict[str, AliasRollout] = {}
         for alias in other_aliases(config):
-            self.sides[alias] = Track(
+            self.canaries[alias] = AliasRollout(
                 name,
                 f"{config.uri.rpartition('@')[0]}@{alias}",
                 config,
-                replace(means, poll_s=side_poll_s),
+                replace(dependencies, poll_s=canary_poll_s),
                 history.of_alias(alias),
                 self._log.bind(alias=alias),
                 lenient=True,
-                beside=Beside([self.main, *self.sides.values()]),
-                on_change=self._side_changed,
+                policy=CanaryPolicy(Neighbours([self.main, *self.canaries.values()])),
+                on_change=self._canary_changed,
             )
 
-        self._together = Beside(self.tracks)
+        self._together = Neighbours(self.aliases)
 
     @property
-    def tracks(self) -> list[Track]:
+    def aliases(self) -> list[AliasRollout]:
         """All of them, the main one first."""
-        return [self.main, *self.sides.values()]
+        return [self.main, *self.canaries.values()]
 
     @property
     def versions(self) -> list[Version]:
         """Every version that has or may have processes."""
-        return [version for track in self.tracks for version in track.versions.values()]
+        return [version for alias in self.aliases for version in alias.executor.versions.values()]
 
     @property
     def current(self) -> Version | None:
@@ -116,9 +118,9 @@ class ServedModel:
         return self.unwell or self.main.why_not()
 
     def refresh(self, *, anew: bool = False) -> None:
-        """Ask the registry now; see `Track.refresh`."""
-        for track in self.tracks:
-            track.refresh(anew=anew)
+        """Ask the registry now; see `AliasRollout.refresh`."""
+        for alias in self.aliases:
+            alias.refresh(anew=anew)
 
     def roll_back(self, reason: str) -> str:
         """Go back to the version before; returns what happens now. Raises UsageError where there is none."""
@@ -131,8 +133,8 @@ class ServedModel:
                 tasks.create_task(self.main.run())
                 if self.prober is not None:
                     tasks.create_task(self.prober.run(lambda: self.current))
-                for alias, track in self.sides.items():
-                    tasks.create_task(self._follow_side(alias, track))
+                for alias, canary in self.canaries.items():
+                    tasks.create_task(self._follow_canary(alias, canary))
         except* ModelNotFound as group:
             raise ConfigError(f"models.{self.name}.uri", str(group.exceptions[0])) from None
         except* HeadraceError as group:
@@ -141,32 +143,32 @@ class ServedModel:
     async def leave(self) -> None:
         """Take nothing more, and wait until every gateway has finished what it was given; then `run` may be ended."""
         self.leaving = True
-        self._means.traffic.publish()
+        self._dependencies.traffic.publish()
         for version in self.versions:
-            await self._means.traffic.drained(version.key)
+            await self._dependencies.traffic.drained(version.key)
 
-    async def _follow_side(self, alias: str, track: Track) -> None:
-        # Which version a side alias shares with the main one is known when that serves; before, nothing is to share.
+    async def _follow_canary(self, alias: str, canary: AliasRollout) -> None:
+        # Which version a canary shares with the main alias is known when that serves; before, nothing is to share.
         await self._main_up.wait()
         try:
-            await track.run()
+            await canary.run()
         except Exception as error:  # noqa: BLE001 - a share of the traffic is not worth the whole of it
-            track.problem = f"the alias is not followed any more: {type(error).__name__}: {error}"
-            self._log.exception("a side alias broke", alias=alias, exc_info=error)
-            self._means.traffic.publish()
+            canary.record.stopped(error)
+            self._log.exception("a canary broke", alias=alias, exc_info=error)
+            self._dependencies.traffic.publish()
 
-    def _side_changed(self) -> None:
-        """Whoever rests because another alias serves the same is to look again."""
-        for track in self.sides.values():
-            track.ask_again()
+    def _canary_changed(self) -> None:
+        """A canary that serves nothing because another alias serves the same version asks the registry again."""
+        for canary in self.canaries.values():
+            canary.follower.ask_now()
 
     def _main_changed(self) -> None:
-        """What the main track serves now, no other needs to: let them look."""
+        """What the main alias serves now, no canary needs to: let them ask again."""
         self._main_up.set()
         if self.prober is not None:
             self.prober.flipped()
-        for track in self.sides.values():
-            track.refresh()
+        for canary in self.canaries.values():
+            canary.refresh()
 
     def pools(self) -> list[Pool]:
         """Every version that a gateway should be connected to."""
@@ -198,11 +200,12 @@ class ServedModel:
     def _split(self, current: Version) -> Split | None:
         """How the traffic is divided; None where all of it goes to the main version."""
         config, main = self.config, self.main.uri.selector
-        if not (self.sides or config.pin_header):
+        if not (self.canaries or config.pin_header):
             return None
         behind = {main: current}
-        for alias, track in self.sides.items():
-            version = track.serving or (track.resting and self._together.serving(track.resting))
+        for alias, canary in self.canaries.items():
+            shared = canary.status.shared
+            version = canary.serving or (shared and self._together.serving(shared))
             if version:
                 behind[alias] = version
         # The main alias comes last: when another's weight grows, requests move only from it to that one.
@@ -221,6 +224,11 @@ class ServedModel:
         )
         return split if split.shares or split.pins or split.shadow else None
 
+    def _state(self) -> str:
+        if self.current is not None:
+            return self.current.life.state
+        return "FAILED" if self.main.status.problem else "STARTING"
+
     def describe(self) -> dict[str, Any]:
         """The model as data, for `GET /api/models`."""
         kept = self.config.prediction_log
@@ -228,19 +236,22 @@ class ServedModel:
             "name": self.name,
             "port": self.config.port,
             "ready": self.ready,
-            "state": self.current.life.state if self.current else ("FAILED" if self.main.problem else "STARTING"),
+            "state": self.current.life.state
+            if self.current
+            else ("FAILED" if self.main.status.problem else "STARTING"),
             "reason": None if self.ready else self.why_not(),
             "replicas": {"wanted": self.config.replicas, "ready": self.current.ready if self.current else 0},
             "probe": self.prober.describe() if self.prober is not None else None,
             "prediction_log": {"path": str(kept.path.absolute()), "format": kept.format} if kept else None,
             **self.main.describe(),
-            "sides": {alias: self._describe_side(alias, track) for alias, track in self.sides.items()},
+            "sides": {alias: self._describe_canary(alias, canary) for alias, canary in self.canaries.items()},
         }
 
-    def _describe_side(self, alias: str, track: Track) -> dict[str, Any]:
+    def _describe_canary(self, alias: str, canary: AliasRollout) -> dict[str, Any]:
         shadow = self.config.shadow is not None and shadow_of(self.config).alias == alias
-        told = {"weight": (self.config.traffic or {}).get(alias, 0), "shadow": shadow, **track.describe()}
-        if track.resting is not None and self._together.serving(track.resting) is None:
+        told = {"weight": (self.config.traffic or {}).get(alias, 0), "shadow": shadow, **canary.describe()}
+        shared = canary.status.shared
+        if shared is not None and self._together.serving(shared) is None:
             told["resting"] = None  # what it shared is gone, and the registry has not been asked since
         return told
 

@@ -14,8 +14,8 @@ from headrace.config.tree import Probe
 from headrace.core.health import Health
 from headrace.core.messages import Probed
 from headrace.core.tallies import Tallies
-from headrace.supervisor.checks import example_of
-from headrace.supervisor.versions import Version
+from headrace.supervisor.rollout.checks import example_of
+from headrace.supervisor.rollout.version import Version
 from headrace.telemetry.logs import Log
 
 

@@ -17,7 +17,7 @@ from headrace.supervisor.processes import Process, Usage, weigh
 if TYPE_CHECKING:
     from headrace.supervisor.app import Supervisor
     from headrace.supervisor.models import ServedModel
-    from headrace.supervisor.versions import Version
+    from headrace.supervisor.rollout.version import Version
 
 _MOST_MISMATCHES = 50
 _WORKER_STATES = ("loading", "starting", "ready")
@@ -74,17 +74,17 @@ def _of_model(model: ServedModel) -> Iterator[Sample]:
             yield "headrace_probes_total", (*labels, ("version", label), ("result", result)), count
     for label, hazard, count in model.hazards.items():
         yield "headrace_hazards_total", (*labels, ("version", label), ("hazard", hazard)), count
-    yield "headrace_registry_problem", labels, float(any(track.registry_problem for track in model.tracks))
-    yield "headrace_rollout_problem", labels, float(any(track.blocked for track in model.tracks))
-    yield "headrace_rollbacks_total", labels, sum(track.rollbacks for track in model.tracks)
-    for track in model.tracks:
-        for outcome, count in track.outcomes.items():
+    yield "headrace_registry_problem", labels, float(any(alias.contact.problem for alias in model.aliases))
+    yield "headrace_rollout_problem", labels, float(any(alias.blocked for alias in model.aliases))
+    yield "headrace_rollbacks_total", labels, sum(alias.record.rollbacks for alias in model.aliases)
+    for alias in model.aliases:
+        for outcome, count in alias.executor.outcomes.items():
             yield "headrace_rollouts_total", (*labels, ("outcome", outcome)), count
-        for version, ended in track.ended.items():
+        for version, ended in alias.executor.ended.items():
             for reason, count in ended.items():
                 yield "headrace_worker_restarts_total", (*labels, ("version", version), ("reason", reason)), count
-        if track.serving is not None:
-            yield "headrace_version_info", _info(track.uri.text, track.serving), 1.0
+        if alias.serving is not None:
+            yield "headrace_version_info", _info(alias.uri.text, alias.serving), 1.0
     for one in model.versions:
         yield from _of_version(one)
 

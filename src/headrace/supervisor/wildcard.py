@@ -117,7 +117,7 @@ class Wildcard:
             if registered in self._served:
                 model = self._models[name]
                 moved = listed.versions[registered] != self._versions.get(registered)
-                if moved or model.main.registry_problem or not model.main.asked:
+                if moved or model.main.contact.problem or not model.main.contact.asked:
                     model.refresh()
             elif name not in self._running:  # else the one that goes has not ended yet: at the next look
                 uri = f"models:/{quote(registered, safe='')}@{self._alias}"
@@ -144,8 +144,7 @@ class Wildcard:
         try:
             await model.run()
         except Exception as error:  # noqa: BLE001 - one model is not worth the others
-            model.main.problem = f"{type(error).__name__}: {error}"
-            self._log.exception("a model broke", model=model.name, exc_info=error)
+            model.main.record.broke("a model broke", error, None)
 
     async def _remove(self, name: str) -> None:
         model, running = self._models[name], self._running[name]

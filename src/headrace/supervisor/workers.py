@@ -115,7 +115,6 @@ class Workers:
         self.failure_detail = ""
         self.proven = False
         self.load_s: float | None = None
-        self.example_s: float | None = None
         self.loads = Restarts(RestartPolicy(give_up_after=3))
         self.restarts = Restarts(RestartPolicy(first_s=0.1, most_s=10.0, healthy_s=10.0))
         self._ended = ended

@@ -8,18 +8,18 @@ from headrace.core.rollout import Action, CannotRollBack, Flip, Rollout, Start, 
 UP = [State.FETCHED, State.ENVIRONMENT_READY, State.LOADING, State.WARMING, State.READY]
 
 
-def up(rollout: Rollout, now_s: float = 0.0) -> list[Action]:
+def up(rollout: Rollout[str], now_s: float = 0.0) -> list[Action[str]]:
     """Bring the candidate to READY; what that leads to."""
     key = rollout.candidate
     assert key is not None
-    actions: list[Action] = []
+    actions: list[Action[str]] = []
     for state in UP:
         actions = rollout.progressed(key, state, now_s)
     return actions
 
 
 def test_a_rollback_after_a_restart_goes_to_the_version_before() -> None:
-    rollout = Rollout()
+    rollout = Rollout[str]()
     rollout.restore(["v1", "v2"], "v2", None, {}, {})
     rollout.pointed("v2", 0.0)
     up(rollout)
@@ -29,7 +29,7 @@ def test_a_rollback_after_a_restart_goes_to_the_version_before() -> None:
 
 
 def test_without_a_version_before_there_is_nothing_to_go_back_to() -> None:
-    rollout = Rollout()
+    rollout = Rollout[str]()
     rollout.restore(["v2"], "v2", None, {}, {})
     rollout.pointed("v2", 0.0)
     up(rollout)
@@ -38,7 +38,7 @@ def test_without_a_version_before_there_is_nothing_to_go_back_to() -> None:
 
 
 def test_what_rests_ends_everything_and_begins_anew() -> None:
-    rollout = Rollout()
+    rollout = Rollout[str]()
     rollout.pointed("v1", 0.0)
     up(rollout)
     rollout.pointed("v2", 1.0)
@@ -55,7 +55,7 @@ def test_what_rests_ends_everything_and_begins_anew() -> None:
 
 
 def test_a_failure_that_may_pass_is_tried_again_when_asked_for_and_a_refusal_is_not() -> None:
-    rollout = Rollout(retry_first_s=30.0)
+    rollout = Rollout[str](retry_first_s=30.0)
     rollout.pointed("v1", 0.0)
     rollout.failed("1", "no space left", 1.0)
     assert rollout.ended("1", 1.0) == []
@@ -67,20 +67,20 @@ def test_a_failure_that_may_pass_is_tried_again_when_asked_for_and_a_refusal_is_
     assert rollout.retry(5.0) == []
 
 
-def end(rollout: Rollout, now_s: float) -> list[Action]:
+def end(rollout: Rollout[str], now_s: float) -> list[Action[str]]:
     """End what is neither serving nor warm nor on its way up."""
     kept = {rollout.serving, rollout.candidate, rollout.warm}
-    actions: list[Action] = []
+    actions: list[Action[str]] = []
     for key in [key for key in rollout.slots if key not in kept]:
         actions += rollout.ended(key, now_s)
     return actions
 
 
-def identity(rollout: Rollout) -> object:
+def identity(rollout: Rollout[str]) -> object:
     return rollout.slots[rollout.serving].identity if rollout.serving is not None else None
 
 
-def serve(rollout: Rollout, version: str, now_s: float) -> None:
+def serve(rollout: Rollout[str], version: str, now_s: float) -> None:
     """Have the registry point at a version and bring it up."""
     rollout.pointed(version, now_s)
     end(rollout, now_s)
@@ -89,7 +89,7 @@ def serve(rollout: Rollout, version: str, now_s: float) -> None:
 
 
 def test_a_second_rollback_goes_further_back_and_never_to_what_was_sent_back() -> None:
-    rollout = Rollout()
+    rollout = Rollout[str]()
     for now_s, version in enumerate(("v1", "v2", "v3")):
         serve(rollout, version, float(now_s))
     rollout.send_back("errors", 4.0)
@@ -105,7 +105,7 @@ def test_a_second_rollback_goes_further_back_and_never_to_what_was_sent_back() -
 
 
 def test_a_rollback_is_taken_back_by_following_the_registry_anew() -> None:
-    rollout = Rollout()
+    rollout = Rollout[str]()
     serve(rollout, "v1", 1.0)
     serve(rollout, "v2", 2.0)
     rollout.roll_back("a mistake", 3.0)
@@ -117,7 +117,7 @@ def test_a_rollback_is_taken_back_by_following_the_registry_anew() -> None:
 
 
 def test_what_does_badly_gives_way_to_what_the_registry_points_at_by_then() -> None:
-    rollout = Rollout()
+    rollout = Rollout[str]()
     serve(rollout, "v1", 1.0)
     serve(rollout, "v2", 2.0)
     rollout.pointed("v3", 3.0)
@@ -130,7 +130,7 @@ def test_what_does_badly_gives_way_to_what_the_registry_points_at_by_then() -> N
 
 
 def test_what_does_badly_gives_way_to_what_served_before_when_its_successor_fails() -> None:
-    rollout = Rollout(retry_first_s=30.0)
+    rollout = Rollout[str](retry_first_s=30.0)
     serve(rollout, "v1", 1.0)
     serve(rollout, "v2", 2.0)
     rollout.pointed("v3", 3.0)
@@ -154,7 +154,7 @@ def test_what_does_badly_gives_way_to_what_served_before_when_its_successor_fail
 
 
 def test_what_a_check_has_refused_is_checked_again_after_a_restart_beside_what_serves() -> None:
-    rollout = Rollout()
+    rollout = Rollout[str]()
     rollout.restore(["v1"], "v2", None, {}, {"v2": "wrong signature"})
     assert rollout.likely("v2") == "v1"
     rollout.guess("v1", 0.0)
@@ -168,7 +168,7 @@ def test_what_a_check_has_refused_is_checked_again_after_a_restart_beside_what_s
 
 
 def test_what_a_check_has_refused_is_checked_again_after_a_restart_where_nothing_else_can_serve() -> None:
-    rollout = Rollout()
+    rollout = Rollout[str]()
     rollout.restore([], "v1", None, {}, {"v1": "answered wrongly"})
     assert rollout.likely("v1") is None
     (start,) = rollout.pointed("v1", 1.0)
@@ -176,12 +176,12 @@ def test_what_a_check_has_refused_is_checked_again_after_a_restart_where_nothing
 
 
 def test_a_rollback_holds_over_a_restart_also_when_something_else_was_on_its_way() -> None:
-    rollout = Rollout()
+    rollout = Rollout[str]()
     serve(rollout, "v1", 1.0)
     serve(rollout, "v2", 2.0)
     rollout.pointed("v3", 3.0)
     rollout.roll_back("by hand", 4.0)
-    again = Rollout()
+    again = Rollout[str]()
     again.restore(rollout.served, rollout.pointed_at, rollout.held, rollout.sent_back, rollout.refused)
     again.guess("v1", 5.0)
     assert again.pointed("v3", 6.0) == []
@@ -195,7 +195,7 @@ def test_a_rollback_holds_over_a_restart_also_when_something_else_was_on_its_way
 
 def test_what_drains_does_not_fail_any_more() -> None:
     """It is on its way out after its last answer: neither is that cut short, nor is it a problem to tell."""
-    rollout = Rollout(keep_old_s=0.0)
+    rollout = Rollout[str](keep_old_s=0.0)
     for number, version in enumerate(("v1", "v2")):
         rollout.pointed(version, float(number))
         up(rollout)
@@ -208,7 +208,7 @@ def test_what_drains_does_not_fail_any_more() -> None:
 
 def test_what_is_compared_with_what_served_last() -> None:
     """Only what takes its place; and not where that has failed, or nothing would serve in the end."""
-    rollout = Rollout()
+    rollout = Rollout[str]()
     rollout.restore(["v1", "v2"], "v2", None, {}, {})
     (start,) = rollout.pointed("v3", 0.0)
     assert isinstance(start, Start)
@@ -231,7 +231,7 @@ def test_what_is_compared_with_what_served_last() -> None:
 
 
 def test_a_version_that_went_back_while_headrace_was_down_is_compared() -> None:
-    rollout = Rollout()
+    rollout = Rollout[str]()
     rollout.restore(["v1", "v2"], "v2", None, {}, {})
     (start,) = rollout.pointed("v1", 0.0)
     assert isinstance(start, Start)

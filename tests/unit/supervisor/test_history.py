@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headrace.core.identity import Resolved
-from headrace.supervisor.history import History, Memory
+from headrace.supervisor.rollout.history import History, Memory
 
 VERSION = Resolved(uri="models:/a@p", name="a", version="1", source="models:/m-1")
 

@@ -13,8 +13,8 @@ from headrace.core.recent import Figures
 from headrace.supervisor.addresses import model_url
 from headrace.supervisor.dashboard import charts, words
 from headrace.supervisor.models import ServedModel
-from headrace.supervisor.track import Track
-from headrace.supervisor.versions import Version
+from headrace.supervisor.rollout.alias_rollout import AliasRollout
+from headrace.supervisor.rollout.version import Version
 
 if TYPE_CHECKING:
     from headrace.supervisor.app import Supervisor
@@ -64,7 +64,7 @@ def top(supervisor: Supervisor) -> dict[str, Any]:
         "gateways": gateways,
         "gateway_restarts": supervisor.gateways.restarts,
         "registry_reached_s": supervisor.agent.reached_s,
-        "registry_problems": sum(bool(m.main.registry_problem) for m in models),
+        "registry_problems": sum(bool(m.main.contact.problem) for m in models),
         "ready": len(models) - len(unready),
         "unready": unready,
         "models": models,
@@ -133,7 +133,7 @@ def condition(model: ServedModel) -> Condition:
     """How it is, at a glance."""
     current, candidate, main = model.current, model.main.candidate, model.main
     # What failed is tried again and again: until it comes up, it has failed.
-    failed = bool(main.problem) and (candidate is None or _again(main))
+    failed = bool(main.status.problem) and (candidate is None or _again(main))
     if model.leaving:
         return Condition("leaving", "busy")
     if model.ready and failed and main.blocked:
@@ -154,34 +154,34 @@ def note(model: ServedModel) -> str:
         parts.append(f"Bringing up {main.candidate.label}{' again' if _again(main) else ''}: {state}.")
     if not model.ready and (model.current is not None or main.candidate is None):
         parts.append(_sentence(model.why_not()))
-    elif main.problem:
-        parts.append(_sentence(main.problem))
-    if main.registry_problem and (model.ready or main.candidate is not None):
-        parts.append(f"The registry cannot be followed: {_sentence(main.registry_problem)}")
+    elif main.status.problem:
+        parts.append(_sentence(main.status.problem))
+    if main.contact.problem and (model.ready or main.candidate is not None):
+        parts.append(f"The registry cannot be followed: {_sentence(main.contact.problem)}")
     if main.held:
         parts.append("Rolled back: held until the registry points at another version.")
-    sides = {name: side.problem or side.missing for name, side in model.sides.items()}
-    parts += [f"@{name}: {_sentence(problem)}" for name, problem in sides.items() if problem]
+    canaries = {name: canary.status.problem or canary.status.missing for name, canary in model.canaries.items()}
+    parts += [f"@{name}: {_sentence(problem)}" for name, problem in canaries.items() if problem]
     return " ".join(parts)
 
 
-def _again(track: Track) -> bool:
+def _again(rollout: AliasRollout) -> bool:
     """Whether what comes up is what has failed already."""
-    return track.candidate is not None and track.problem.startswith(f"{track.candidate.label}: ")
+    return rollout.candidate is not None and rollout.candidate.label == rollout.status.version
 
 
-def alias(track: Track) -> str:
+def alias(rollout: AliasRollout) -> str:
     """How the registry leads to what serves: an alias, a stage, a version."""
-    uri = track.uri
+    uri = rollout.uri
     return {"alias": f"@{uri.selector}", "stage": f"stage {uri.selector}", "latest": "latest"}.get(uri.kind, "fixed")
 
 
 def _rows(supervisor: Supervisor, model: ServedModel) -> Iterator[Row]:
     recent = supervisor.sampler.recent
     seen = set()
-    for name, track in ((None, model.main), *model.sides.items()):
-        weight = (model.config.traffic or {}).get(name or track.uri.selector)
-        slots = (("serves", track.serving), ("coming", track.candidate), ("warm", track.warm))
+    for name, rollout in ((None, model.main), *model.canaries.items()):
+        weight = (model.config.traffic or {}).get(name or rollout.uri.selector)
+        slots = (("serves", rollout.serving), ("coming", rollout.candidate), ("warm", rollout.executor.warm))
         for part, version in slots:
             if version is None or version.key in seen:
                 continue
@@ -189,7 +189,7 @@ def _rows(supervisor: Supervisor, model: ServedModel) -> Iterator[Row]:
             share = f", weight {weight}" if weight is not None and part == "serves" else ""
             side = f"@{name}: {part}" if name else part
             yield Row(f"{side}{share}", version, recent.figures(model.name, version.label))
-        for version in track.versions.values():
+        for version in rollout.executor.versions.values():
             if version.key not in seen:
                 seen.add(version.key)
                 yield Row("ending", version, recent.figures(model.name, version.label))

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from headrace.config.tree import Rollout
 from headrace.core.baking import BakeLimits, Conduct, baseline, verdict, window
-from headrace.supervisor.means import Traffic
-from headrace.supervisor.versions import Version
+from headrace.supervisor.rollout.dependencies import Traffic
+from headrace.supervisor.rollout.version import Version
 
 
 async def bake(

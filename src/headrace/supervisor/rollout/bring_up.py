@@ -11,16 +11,15 @@ from headrace.config.tree import Model
 from headrace.core.errors import ModelLoadError
 from headrace.core.lifecycle import State
 from headrace.environments.preparing import MismatchRefused
-from headrace.supervisor.checks import Checker, Former
-from headrace.supervisor.means import Means
-from headrace.supervisor.versions import Version
-from headrace.supervisor.workers import Workers
+from headrace.supervisor.rollout.checks import Checker, Former
+from headrace.supervisor.rollout.dependencies import Dependencies, Processes
+from headrace.supervisor.rollout.version import Version
 from headrace.telemetry.logs import Log
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a rising version is told about, and tells: all of it the track's.
+    """What a version on its way up tells its rollout, and asks it.
 
     `progressed` takes each state that it reaches, `until` waits for a condition on its workers, `serves` says whether
     there is a version that it is to replace, `former` which one it is compared with (None: with none), and
@@ -34,7 +33,7 @@ class Surroundings:
     has_fallback: Callable[[], bool]
 
 
-async def bring_again(version: Version, means: Means, log: Log) -> str:
+async def fetch_again(version: Version, dependencies: Dependencies, log: Log) -> str:
     """The directory of a version that has been loaded before, for another load: verified, fetched again where need be.
 
     Raises HeadraceError where it is damaged and cannot be had again as it was.
@@ -42,41 +41,50 @@ async def bring_again(version: Version, means: Means, log: Log) -> str:
     stored = version.stored
     if stored is None:
         raise ModelLoadError("it was never fetched")
-    if not await asyncio.to_thread(means.store.is_whole, stored):
+    if not await asyncio.to_thread(dependencies.store.is_whole, stored):
         log.error("artifacts damaged", path=stored.path, reason="files of the cache have changed; fetching them again")
-        again = await means.agent.fetch(version.resolved)
+        again = await dependencies.registry.fetch(version.resolved)
         if again.digest != stored.digest:
             raise ModelLoadError(f"the copy in {stored.path} is damaged, and its source holds something else by now")
     return stored.path
 
 
-async def rise(
-    version: Version, workers: Workers, config: Model, means: Means, checker: Checker, around: Surroundings, log: Log
+async def bring_up(
+    version: Version,
+    workers: Processes,
+    config: Model,
+    dependencies: Dependencies,
+    checker: Checker,
+    around: Surroundings,
+    log: Log,
 ) -> None:
     """Bring a version to READY. Raises HeadraceError with the reason where that fails, Refused where a check says no.
 
     Only what takes memory and cores waits for its turn (`bring_up_at_once`): a slow download holds up nobody else.
     """
-    stored = version.stored = await asyncio.to_thread(means.store.find, version.resolved) or await means.agent.fetch(
-        version.resolved
-    )
+    stored = await asyncio.to_thread(dependencies.store.find, version.resolved)
+    stored = stored or await dependencies.registry.fetch(version.resolved)
+    version.fetched(stored)
     around.progressed(State.FETCHED)
     try:
-        prepared = version.prepared = await means.environments.prepare(
+        prepared = await dependencies.environments.prepare(
             Path(stored.path), config.environment, config.environment_mismatch, log
         )
     except MismatchRefused as error:
-        version.prepared = error.prepared  # to be told as data
+        version.prepared_in(error.prepared)  # to be told as data
         raise
+    version.prepared_in(prepared)
     around.progressed(State.ENVIRONMENT_READY)
-    async with means.bring_up:
+    async with dependencies.bring_up:
         around.progressed(State.LOADING)
         workers.load(stored.path, prepared, verified=True)
         await around.until(lambda: workers.load_s is not None)
         around.progressed(State.WARMING)
         await around.until(lambda: bool(workers.ready))
         is_successor = around.serves()
-        await checker.check(workers, stored.path, around.former(), strictly=around.has_fallback())
+        version.measured(
+            await checker.check(workers, stored.path, around.former(), strictly=around.has_fallback()),
+        )
         if workers.warm_up.get("ok") is False:
             log.warning("example fails", **{k: v for k, v in workers.warm_up.items() if k != "ok"})
         if is_successor:  # it takes over at full strength; the first serves as soon as it can

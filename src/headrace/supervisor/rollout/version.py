@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
@@ -11,29 +10,71 @@ from headrace.core.lifecycle import Life, State
 from headrace.core.messages import Pool
 from headrace.environments.preparing import Prepared
 from headrace.registry.messages import Stored
-from headrace.supervisor.workers import Workers
+from headrace.supervisor.rollout.dependencies import Processes
+
+_MOST_HAZARDS = 32
 
 
 class Version:
-    """`key` names it in the gateways and is unique for ever; `label` is what clients see. `life` is the rollout's."""
+    """`key` names it in the gateways and is unique for ever; `label` is what clients see. `life` is the rollout's.
 
-    def __init__(self, model: str, key: str, resolved: Resolved, life: Life) -> None:
+    All else is written by its own methods only: each says what has happened to it.
+    """
+
+    def __init__(self, model: str, selector: str, serial: int, resolved: Resolved, life: Life) -> None:
         self.model = model
         self.resolved = resolved
         self.life = life
         version = resolved.version or safe_name(resolved.source.rstrip("/").rpartition("/")[2])
         self.label = f"{resolved.name or model}/{version}"
-        self.key = f"{self.label}#{key}"
+        # Versions of several aliases share the gateways' name space of pools.
+        self.key = f"{self.label}@{selector}#{serial}"
         self.started_s = time.monotonic()
         self.stored: Stored | None = None
         self.prepared: Prepared | None = None
-        self.workers: Workers | None = None
+        self.workers: Processes | None = None
+        self.example_s: float | None = None
         self.hazards: dict[str, int] = {}
         self.has_served = False
-        self.task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Version {self.key} {self.life.state}>"
+
+    def fetched(self, stored: Stored) -> None:
+        """Its artifacts are on this machine."""
+        self.stored = stored
+
+    def prepared_in(self, prepared: Prepared) -> None:
+        """Its environment is ready, or known to be refused."""
+        self.prepared = prepared
+
+    def run_by(self, workers: Processes) -> None:
+        """These are its processes from now on."""
+        self.workers = workers
+
+    def measured(self, example_s: float | None) -> None:
+        """The median time of its example, in seconds; None where it has none."""
+        self.example_s = example_s
+
+    def serves(self) -> bool:
+        """It has the traffic now; returns whether for the first time."""
+        first, self.has_served = not self.has_served, True
+        return first
+
+    def count_hazard(self, told: str, count: int) -> tuple[str, bool]:
+        """Count what its answers may surprise a client with; returns the name that it is counted by, and if it is new.
+
+        A model's process says so: it may not have as many kinds as it likes.
+        """
+        name = told if told in self.hazards or len(self.hazards) < _MOST_HAZARDS else "other"
+        is_new = name not in self.hazards
+        self.hazards[name] = self.hazards.get(name, 0) + count
+        return name, is_new
+
+    @property
+    def signature(self) -> dict[str, Any] | None:
+        """Its signature as MLflow writes it; None before it is loaded, and where it has none."""
+        return self.workers.facts.get("signature") if self.workers is not None else None
 
     @property
     def can_answer(self) -> bool:
@@ -82,7 +123,7 @@ class Version:
             "since": self.life.since_s,
             "digest": self.stored.digest if self.stored else None,
             "load_s": workers.load_s if workers else None,
-            "example_s": workers.example_s if workers else None,
+            "example_s": self.example_s,
             "environment": self.prepared.describe() if self.prepared else None,
             "facts": workers.facts if workers else {},
             "warm_up": workers.warm_up if workers else {},

@@ -14,7 +14,7 @@ from headrace.config.tree import Checks
 from headrace.core.errors import ModelLoadError, UsageError
 from headrace.core.signatures import incompatibilities
 from headrace.supervisor import probe
-from headrace.supervisor.workers import Workers
+from headrace.supervisor.rollout.dependencies import Processes
 
 _LATENCY_PROBES = 15
 _LATENCY_FLOOR_S = 0.005
@@ -44,8 +44,10 @@ class Checker:
         self._timeout_s = timeout_s
         self._golden = _read_golden(Path(config.file)) if config.file else []
 
-    async def check(self, workers: Workers, model_path: str, former: Former | None, *, strictly: bool) -> None:
-        """Check a version whose first worker is up, beside `former` where there is one.
+    async def check(
+        self, workers: Processes, model_path: str, former: Former | None, *, strictly: bool
+    ) -> float | None:
+        """Check a version whose first worker is up, beside `former` where there is one; returns `Former.example_s`.
 
         `strictly` is False where nothing could serve instead: then a failing example only warns (its caller logs it).
         Raises Refused, or ModelLoadError for what may pass: the worker does not answer, or `former` does not serve.
@@ -67,14 +69,16 @@ class Checker:
             latency_s = await self._measure(workers.ready[0].socket, model_path)
         except probe.ProbeFailed as error:
             raise ModelLoadError(f"a check was not answered: {error}") from None
-        workers.example_s = latency_s
         limit, was_s = self._config.max_latency_ratio, former.example_s if former is not None else None
         if limit and latency_s and was_s and latency_s > max(was_s * limit, _LATENCY_FLOOR_S):
             raise Refused(
                 f"its example takes {latency_s * 1000:.1f} ms, {latency_s / was_s:.1f} times the former version's"
             )
+        return latency_s
 
     async def _check_golden(self, socket: str) -> None:
+        if not self._golden:
+            return
         bodies = [json.dumps(g["request"]).encode() for g in self._golden]
         answers = await probe.ask(socket, bodies, self._timeout_s)
         for number, (golden, answer) in enumerate(zip(self._golden, answers, strict=True), 1):

@@ -1,0 +1,311 @@
+"""What one alias of a model serves: the registry says what it should be, the rollout decides, the executor does it.
+
+This joins the three, and keeps what is told of them: the status, the history, what the next start must know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from headrace.config.tree import Model
+from headrace.core.errors import HeadraceError, UsageError
+from headrace.core.identity import Resolved, parse_model_uri
+from headrace.core.rollout import CannotRollBack, Rollout
+from headrace.supervisor.rollout.dependencies import Dependencies
+from headrace.supervisor.rollout.executor import Executor
+from headrace.supervisor.rollout.follower import RegistryFollower
+from headrace.supervisor.rollout.history import History
+from headrace.supervisor.rollout.policy import AliasPolicy, Objection, SentBack
+from headrace.supervisor.rollout.record import AliasRecord
+from headrace.supervisor.rollout.status import RegistryContact, Status
+from headrace.supervisor.rollout.version import Version
+from headrace.telemetry.logs import Log
+
+_TICK_S = 0.5
+
+
+class AliasRollout:
+    """The versions of one model that one URI (an alias, a stage, a fixed version) leads to.
+
+    `lenient`: a URI that leads nowhere is a problem to tell instead of an error to raise. `policy` says what a canary
+    does otherwise. `on_change` is called after each flip, and when nothing serves any more.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        uri: str,
+        config: Model,
+        dependencies: Dependencies,
+        history: History,
+        log: Log,
+        *,
+        lenient: bool = False,
+        policy: AliasPolicy | None = None,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.model = model
+        self.uri = parse_model_uri(uri)
+        self.config = config
+        self.record = AliasRecord(history, log)
+        self._lenient = lenient
+        self._policy = policy or AliasPolicy()
+        self._on_change = on_change
+        self._has_served = False
+        self._has_started = False
+        retry_s = config.rollout.retry_s
+        self._rollout = Rollout[Resolved](config.rollout.keep_old_s, retry_s, max(retry_s, Rollout.retry_most_s))
+        self._dependencies = dependencies
+        self._log = log
+        self._bake: asyncio.Task[None] | None = None
+        self.follower = RegistryFollower(self.uri, dependencies.registry, dependencies.poll_s, self, log)
+        self.executor = Executor(
+            model, self.uri, config, self._rollout, self._policy, dependencies, self.record, self, log
+        )
+
+    def __repr__(self) -> str:
+        return f"<AliasRollout {self.model} {self.uri.text} {list(self.executor.versions.values())}>"
+
+    # What there is.
+
+    @property
+    def serving(self) -> Version | None:
+        """The version that has the traffic."""
+        return self.executor.serving
+
+    @property
+    def candidate(self) -> Version | None:
+        """The version that is being brought up."""
+        return self.executor.candidate
+
+    @property
+    def status(self) -> Status:
+        """What there is to say beside that."""
+        return self.record.status
+
+    @property
+    def contact(self) -> RegistryContact:
+        """Whether the registry can be asked."""
+        return self.follower.contact
+
+    @property
+    def held(self) -> bool:
+        """Whether it was rolled back, and stays so until the registry points elsewhere."""
+        return self._rollout.held is not None
+
+    @property
+    def before(self) -> str | None:
+        """What a rollback would go back to; None where there is nothing."""
+        return str(self._rollout.before) if self._rollout.before is not None else None
+
+    @property
+    def bad(self) -> list[tuple[str, str]]:
+        """(version, reason) of what is not brought up until the registry changes."""
+        return [(str(identity), reason) for identity, reason in self._rollout.bad.items()]
+
+    @property
+    def settled(self) -> bool:
+        """Whether the first bring-up is over: something serves, or nothing can."""
+        return self.serving is not None or (bool(self.status.problem) and self.candidate is None)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether something else should serve than does, and could not be brought up."""
+        wanted, serving = self._rollout.wanted, self.serving
+        return bool(self.status.problem) and (serving is None or (wanted is not None and serving.resolved != wanted))
+
+    @property
+    def started(self) -> bool:
+        """Whether the first bring-up is over, as far as it can be: waiting or starting again would change nothing."""
+        self._has_started = self._has_started or self.settled or (bool(self.contact.problem) and not self.candidate)
+        return self._has_started
+
+    def why_sent_back(self, resolved: Resolved) -> str:
+        """Why this version has served and does not any more; empty where it has done nothing wrong."""
+        return self._rollout.sent_back.get(resolved, "")
+
+    def why_not(self) -> str:
+        """Why nothing serves, in one line."""
+        if self.serving is None and self.candidate is not None:
+            detail = f" ({self.contact.problem})" if self.contact.problem else ""
+            return f"version {self.candidate.label} is {self.candidate.life.state}{detail}"
+        return self.status.problem or self.contact.problem or "no worker is ready at the moment; one is being started"
+
+    def describe(self) -> dict[str, Any]:
+        """The alias as data."""
+        serving, candidate, warm = self.serving, self.candidate, self.executor.warm
+        return {
+            "uri": self.uri.text,
+            "problem": self.status.problem or None,
+            "failed": asdict(self.record.failure) if self.record.failure else None,
+            "registry_problem": self.contact.problem or None,
+            "registry_lost": self.contact.lost_s,
+            "missing": self.status.missing or None,
+            "held": self.held,
+            "before": self.before,
+            "rollbacks": self.record.rollbacks,
+            "rollouts": self.executor.outcomes,
+            "current": serving.describe() if serving else None,
+            "candidate": candidate.describe() if candidate else None,
+            "warm": warm.describe() if warm else None,
+            "resting": str(self.status.shared) if self.status.shared else None,
+            "bad": [{"version": version, "reason": reason} for version, reason in self.bad],
+        }
+
+    # What operators ask for.
+
+    def refresh(self, *, anew: bool = False) -> None:
+        """Ask the registry now instead of at the next poll, and try again now what failed for a passing reason.
+
+        `anew`: also what was refused or rolled back, as if the registry had just changed.
+        """
+        self.follower.ask_now()
+        self.executor.do(self._rollout.retry(time.time(), anew=anew))
+        if anew:
+            self.record.remember(self._rollout, self.executor.signature)
+
+    def roll_back(self, reason: str) -> str:
+        """Go back to the version before; returns what happens now in words. Raises UsageError where there is none."""
+        bad = self.serving
+        try:
+            actions = self._rollout.roll_back(reason, time.time())
+        except CannotRollBack as error:
+            raise UsageError(self._why_no_rollback(error)) from None
+        self.record.sent_back(bad, SentBack(actions, "rolled back", reason))
+        self.executor.do(actions)
+        self.record.remember(self._rollout, self.executor.signature)
+        if self.serving is not bad:
+            return f"{self.serving.label if self.serving else 'nothing'} serves again"
+        # Not warm any more; its bring-up may have to wait until another version's processes have ended.
+        target = self.candidate.label if self.candidate else self._rollout.wanted
+        return f"{target} is brought up {'again ' if self.held else ''}and will take over"
+
+    async def run(self) -> None:
+        """Follow the URI until cancelled; cancelling ends every process of every version before this returns.
+
+        Raises UsageError (ModelNotFound) when the first question to the registry shows that the URI is wrong.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow())
+                tasks.create_task(self._tick())
+        except* HeadraceError as group:
+            raise group.exceptions[0] from None
+        finally:
+            await self.executor.close()
+
+    async def _follow(self) -> None:
+        """Begin with what is in the cache, most likely still right, while the registry is being asked."""
+        memory = await asyncio.to_thread(self.record.recall)
+        self._has_served = bool(memory.served)
+        self.executor.signature = memory.signature
+        self._rollout.restore(
+            memory.served, memory.pointed_at, memory.held, dict(memory.sent_back), dict(memory.refused)
+        )
+        store = self._dependencies.store
+        last_asked = await asyncio.to_thread(store.last, self.uri.text)
+        likely = self._rollout.likely(self._policy.hint(last_asked, memory.pointed_at))
+        if likely is not None and self._policy.objection(likely) is not None:
+            likely = None
+        if likely is not None and await asyncio.to_thread(store.find, likely) is not None:
+            self.executor.do(self._rollout.guess(likely, time.time()))
+        await self.follower.run()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            try:
+                self.executor.do(self._rollout.tick(time.time()))
+            except Exception as error:  # noqa: BLE001 - whatever happens here, what serves goes on serving
+                self.broke("a tick broke", error)
+
+    # What the follower tells: see `follower.Listener`.
+
+    @property
+    def is_new(self) -> bool:
+        """Whether a URI that leads nowhere is a mistake to end with."""
+        return self.serving is None and not self._lenient and not self._has_served
+
+    def pointed(self, resolved: Resolved) -> None:
+        """The registry points at `resolved`: bring it up, unless something speaks against it."""
+        objection = self._policy.objection(resolved)
+        if objection is not None:
+            self._stand_aside(objection)
+            return
+        self.record.followed()
+        is_news = self._rollout.registry != resolved
+        self.executor.do(self._rollout.pointed(resolved, time.time()))
+        if is_news:
+            self.record.remember(self._rollout, self.executor.signature)
+        why = self.why_sent_back(resolved)
+        if why and self.serving is None and self.candidate is None and not self.status.problem:
+            self.record.known_bad(resolved, why)
+
+    def unreachable(self) -> None:
+        """The registry cannot be asked."""
+        self.executor.do(self._rollout.unreachable(time.time()))
+
+    def absent(self, why: str) -> bool:
+        """The alias is gone; False where that changes nothing."""
+        objection = self._policy.absent(why)
+        if objection is not None:
+            self._stand_aside(objection)
+        return objection is not None
+
+    def broke(self, what: str, error: Exception) -> None:
+        """An error of headrace's own: what serves goes on serving."""
+        self.record.broke(what, error, self.serving)
+
+    # What the executor tells: see `executor.Owner`.
+
+    def serves(self, version: Version, old: Version | None, reason: str) -> None:
+        """A version has the traffic now: keep that, and watch how it does."""
+        self.record.serves(version, old, reason)
+        self.changed()
+        if self._bake is not None:
+            self._bake.cancel()
+        if self.config.rollout.bake_s > 0 and self._rollout.held is None and self._policy.is_watched(old):
+            self._bake = self.executor.hold(self._watch(version, old))
+        self._on_change()
+
+    def changed(self) -> None:
+        """Keep what the next start must know, and have the gateways know what there is."""
+        self.record.remember(self._rollout, self.executor.signature)
+        self.executor.publish()
+
+    # Inside.
+
+    async def _watch(self, version: Version, old: Version | None) -> None:
+        """Send the new version back when it does badly; once it is being rolled back, there is nothing to watch."""
+        policy, rollout = self._policy, self.config.rollout
+        reason = await policy.watch(self._dependencies.traffic, rollout, self.model, version, old)
+        if self.serving is not version or self._rollout.held is not None:
+            return
+        if reason is None:
+            self._log.info("baked", version=version.label, for_s=rollout.bake_s)
+            return
+        try:
+            sent_back = policy.send_back(self._rollout, version, reason, time.time())
+        except CannotRollBack as error:
+            self.record.not_replaced(version, f"after it took over, {reason}", self._why_no_rollback(error))
+            return
+        self.record.sent_back(version, sent_back)
+        self.executor.do(sent_back.actions)
+        self.changed()
+        if self._rollout.serving is None:
+            self._on_change()
+
+    def _why_no_rollback(self, error: CannotRollBack) -> str:
+        anew = f"; 'headrace refresh {self.model} --anew' follows the registry again" if self.held else ""
+        return f"model {self.model!r} cannot be rolled back: {error}{anew}"
+
+    def _stand_aside(self, objection: Objection) -> None:
+        """Serve nothing until the registry says something else."""
+        if self.record.objected(objection, self.serving):
+            self.executor.do(self._rollout.rest(time.time(), objection.because))
+            self.changed()
+            self._on_change()

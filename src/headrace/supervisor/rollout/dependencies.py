@@ -1,0 +1,134 @@
+"""What a rollout works with: processes, the registry, the cache, environments and the gateways, each as it needs it.
+
+Tests of a rollout put plain objects in their place; `app` gives the real ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from headrace.core.identity import Resolved
+from headrace.core.messages import Probed, WorkerRef
+from headrace.core.recent import Figures
+from headrace.core.restart import Restarts
+from headrace.core.totals import Sample
+from headrace.environments.preparing import Prepared
+from headrace.registry.messages import Stored
+from headrace.supervisor.control import Reporter
+from headrace.supervisor.workers import EndReason, WorkerSpec
+from headrace.telemetry.logs import Log
+
+
+class Traffic(Protocol):
+    """The gateways."""
+
+    def publish(self) -> None:
+        """Send every model's current route to all gateways."""
+
+    async def drained(self, pool: str) -> None:
+        """Wait until nothing of a pool, taken out of the table before, is in any gateway."""
+
+    async def samples(self) -> list[Sample]:
+        """Every gateway's counters."""
+
+    async def past(self, model: str, version: str) -> Figures:
+        """What a version did in the last 15 minutes, up to now."""
+
+    async def probe(self, pool: str, body: bytes, within_s: float) -> Probed:
+        """Have a pool answer as if a client asked; raises nothing."""
+
+
+class Registry(Protocol):
+    """The registry agent. Both raise ModelNotFound, UsageError or RegistryError."""
+
+    async def resolve(self, uri: str, *, patient: bool = False) -> Resolved:
+        """What `uri` points at now."""
+
+    async def fetch(self, resolved: Resolved) -> Stored:
+        """Bring a version's artifacts into the store."""
+
+
+class ModelStore(Protocol):
+    """The cache of artifacts. Its methods read files: call them in a thread."""
+
+    def last(self, uri: str) -> Resolved | None:
+        """What `uri` pointed at last."""
+
+    def find(self, resolved: Resolved) -> Stored | None:
+        """A version's artifacts; None where they are not there whole."""
+
+    def is_whole(self, stored: Stored) -> bool:
+        """Whether a version's files are still what was fetched."""
+
+
+class EnvironmentMaker(Protocol):
+    """Python environments for models."""
+
+    async def prepare(self, model: Path, kind: Any, mismatch: Any, log: Log) -> Prepared:
+        """Have an environment ready for the model in a directory; raises HeadraceError."""
+
+    def release(self, prepared: Prepared) -> None:
+        """It is not used any more."""
+
+
+class Processes(Protocol):
+    """The processes of one version: see `workers.Workers`."""
+
+    spec: WorkerSpec
+    facts: dict[str, Any]
+    warm_up: dict[str, Any]
+    failure: str | None
+    failure_detail: str
+    proven: bool
+    load_s: float | None
+    restarts: Restarts
+
+    @property
+    def ready(self) -> tuple[WorkerRef, ...]:
+        """The replicas that can be given requests."""
+
+    @property
+    def processes(self) -> list[dict[str, Any]]:
+        """Every process as data."""
+
+    def load(self, path: str, prepared: Prepared, *, verified: bool) -> None:
+        """Load the model in a directory, in an environment."""
+
+    async def run(self) -> None:
+        """Keep them running until cancelled or failed for good."""
+
+    async def greet(self, reporter: Reporter) -> None:
+        """Take a process that has just connected."""
+
+    def kill(self, replica_id: str, why: str) -> None:
+        """Kill one replica."""
+
+
+MakeProcesses = Callable[
+    [WorkerSpec, Log, Callable[[], None], dict[EndReason, int], Callable[[], Awaitable[str]]], Processes
+]
+"""Makes the processes of a version: the arguments of `workers.Workers`, but for the control room."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dependencies:
+    """One for each supervisor but for `environ`, `kept_back` and `options`, which are a model's.
+
+    `poll_s` None: the registry is asked at the start and by `refresh` only. `hung_after_s` None: nobody is watched.
+    """
+
+    registry: Registry
+    store: ModelStore
+    environments: EnvironmentMaker
+    make_processes: MakeProcesses
+    traffic: Traffic
+    bring_up: asyncio.Semaphore
+    environ: Mapping[str, str]
+    kept_back: frozenset[str]
+    options: Mapping[str, Any]
+    poll_s: float | None
+    hung_after_s: float | None

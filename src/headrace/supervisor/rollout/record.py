@@ -1,0 +1,95 @@
+"""What is told of one alias, now and later: its status, the log, the history, and what the next start must know."""
+
+from __future__ import annotations
+
+import time
+
+from headrace.core.identity import Resolved
+from headrace.core.rollout import Rollout
+from headrace.supervisor.rollout.history import History, Memory
+from headrace.supervisor.rollout.policy import Objection, SentBack
+from headrace.supervisor.rollout.status import FINE, Failure, Kind, Status
+from headrace.supervisor.rollout.version import Version
+from headrace.telemetry.logs import Log
+
+
+class AliasRecord:
+    """The only one that writes `status` and `failure`; `signature` is that of the version that took over last."""
+
+    def __init__(self, history: History, log: Log) -> None:
+        self.status = FINE
+        self.failure: Failure | None = None
+        self.rollbacks = 0
+        self._history = history
+        self._log = log
+
+    def serves(self, version: Version, old: Version | None, reason: str) -> None:
+        """A version has taken over from `old`."""
+        self.status, self.failure = FINE, None
+        self._history.add("serving", version.label, reason, replaced=old.label if old else None)
+
+    def failed(self, version: Version, reason: str, *, refused: bool) -> None:
+        """A version did not come up, or a check said no."""
+        self.status = Status(Kind.REFUSED if refused else Kind.FAILED, f"{version.label}: {reason}", version.label)
+        environment = version.prepared.describe() if version.prepared else None
+        self.failure = Failure(version.label, reason, time.time(), environment)
+        self._history.add("refused" if refused else "failed", version.label, reason)
+
+    def sent_back(self, version: Version | None, sent_back: SentBack) -> None:
+        """Something else is to serve than a version that does badly, or that an operator does not want."""
+        self.status = sent_back.status or self.status
+        self.rollbacks += 1
+        label = version.label if version else None
+        self._history.add(sent_back.event, label or "", sent_back.reason)
+        self._log.warning(sent_back.event, version=label, reason=sent_back.reason)
+
+    def not_replaced(self, version: Version, reason: str, why: str) -> None:
+        """A version does badly, and serves on: nothing can take its place."""
+        self.status = Status(Kind.DOES_BADLY, f"{version.label}: {reason}; {why}", version.label)
+        self._log.error("does badly", version=version.label, reason=reason, kept=version.label, why=why)
+
+    def known_bad(self, resolved: Resolved, why: str) -> None:
+        """The registry points at what was sent back before a restart."""
+        self.status = Status(Kind.SENT_BACK, f"{resolved}: withdrawn: {why}", str(resolved))
+
+    def objected(self, objection: Objection, serving: Version | None) -> bool:
+        """Nothing is to serve here; returns False where that is known already."""
+        if objection.status == self.status:
+            return False
+        log = self._log.warning if objection.status.problem else self._log.info
+        log(objection.event, version=objection.status.version or None, reason=objection.status.text)
+        if objection.ends and serving is not None:
+            self._history.add("ended", serving.label, objection.because)
+        self.status, self.failure = objection.status, None
+        return True
+
+    def followed(self) -> None:
+        """The registry points at something to follow."""
+        if self.status.kind in {Kind.MISSING, Kind.SHARED}:
+            self.status = FINE
+
+    def broke(self, what: str, error: Exception, kept: Version | None) -> None:
+        """An error of headrace's own: it is told in the log and as the status, and never lost."""
+        self.status = Status(Kind.BROKEN, f"{what}: {type(error).__name__}: {error}")
+        self._log.exception(what, exc_info=error, kept=kept.label if kept else None)
+
+    def stopped(self, error: Exception) -> None:
+        """The alias is not followed any more; what serves goes on serving."""
+        self.status = Status(Kind.BROKEN, f"the alias is not followed any more: {type(error).__name__}: {error}")
+
+    def remember(self, rollout: Rollout[Resolved], signature: dict[str, object] | None) -> None:
+        """Keep what the next start must know."""
+        self._history.remember(
+            Memory(
+                served=list(rollout.served),
+                pointed_at=rollout.pointed_at,
+                held=rollout.held,
+                sent_back=list(rollout.sent_back.items()),
+                refused=list(rollout.refused.items()),
+                signature=signature,
+            )
+        )
+
+    def recall(self) -> Memory:
+        """What the last run kept. Reads a file."""
+        return self._history.recall()

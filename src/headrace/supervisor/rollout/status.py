@@ -1,0 +1,73 @@
+"""What an alias has to say beside which version serves: one status with a kind, so that nobody parses its text."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.core.identity import Resolved
+
+
+class Kind(enum.StrEnum):
+    """What a status is about.
+
+    Of a version: FAILED (it did not come up, and is tried again), REFUSED (a check said no), SENT_BACK (it served, did
+    badly, and is not used again until the registry changes), DOES_BADLY (it still serves, for nothing can replace it).
+    Of the alias: MISSING (it is not in the registry), SHARED (another alias serves the same version), BROKEN (an error
+    of headrace's own).
+    """
+
+    FINE = "fine"
+    FAILED = "failed"
+    REFUSED = "refused"
+    SENT_BACK = "sent back"
+    DOES_BADLY = "does badly"
+    MISSING = "missing"
+    SHARED = "shared"
+    BROKEN = "broken"
+
+
+_NO_PROBLEM = frozenset({Kind.FINE, Kind.MISSING, Kind.SHARED})
+
+
+@dataclass(frozen=True)
+class Status:
+    """`text` is one line for people; `version` the label of the version that it is about, `shared` that version."""
+
+    kind: Kind = Kind.FINE
+    text: str = ""
+    version: str = ""
+    shared: Resolved | None = None
+
+    @property
+    def problem(self) -> str:
+        """What somebody may have to do something about; empty where there is nothing."""
+        return "" if self.kind in _NO_PROBLEM else self.text
+
+    @property
+    def missing(self) -> str:
+        """Why there is nothing to follow; empty where there is."""
+        return self.text if self.kind is Kind.MISSING else ""
+
+
+FINE = Status()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The version that failed last, until another serves. `at` is in Unix seconds."""
+
+    label: str
+    reason: str
+    at: float
+    environment: dict[str, Any] | None
+
+
+@dataclass
+class RegistryContact:
+    """Whether the registry can be asked: `problem` is why not, `lost_s` since when (Unix seconds)."""
+
+    asked: bool = False
+    problem: str = ""
+    lost_s: float | None = None
