@@ -5,11 +5,10 @@ Pure: counters go in, a verdict comes out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from headrace.core.counts import VersionCounts
 from headrace.core.recent import Figures
-from headrace.core.totals import Sample
 
 
 @dataclass(frozen=True)
@@ -40,61 +39,11 @@ class Conduct:
         """What happened in the last minutes."""
         return cls(round(figures.requests_per_s * figures.over_s), figures.error_rate or 0.0, figures.p50_s)
 
-
-@dataclass
-class Window:
-    """What was counted for one version: answers, errors that are not the caller's fault, latency buckets."""
-
-    requests: float = 0.0
-    errors: float = 0.0
-    buckets: dict[float, float] = field(default_factory=dict)
-
-    def minus(self, earlier: Window) -> Window:
-        """What was counted since `earlier`."""
-        return Window(
-            self.requests - earlier.requests,
-            self.errors - earlier.errors,
-            {le: n - earlier.buckets.get(le, 0.0) for le, n in self.buckets.items()},
-        )
-
-    @property
-    def conduct(self) -> Conduct:
-        """What it comes to."""
-        return Conduct(self.requests, self.errors / self.requests if self.requests else 0.0, self._median_s())
-
-    def _median_s(self) -> float | None:
-        bounds = sorted(self.buckets.items())
-        if not bounds or bounds[-1][1] <= 0:
-            return None
-        half, below_s, below_n = bounds[-1][1] / 2, 0.0, 0.0
-        for le_s, count in bounds:
-            if count >= half:
-                if le_s == float("inf") or count == below_n:
-                    return below_s
-                return below_s + (le_s - below_s) * (half - below_n) / (count - below_n)
-            below_s, below_n = le_s, count
-        return below_s
-
-
-def window(samples: Iterable[Sample], model: str, version: str) -> Window:
-    """Read one version's window out of the gateways' samples: as `model` serves it, others may as well.
-
-    Copies of requests for a shadow are none that anybody waits for.
-    """
-    made = Window()
-    for name, labels, value in samples:
-        by_name = dict(labels)
-        if (by_name.get("model"), by_name.get("version")) != (model, version):
-            continue
-        if name == "headrace_requests_total" and by_name.get("route") != "shadow":
-            made.requests += value
-            made.errors += value if by_name.get("status", "").startswith("5") else 0.0
-        elif name == "headrace_model_errors_total" and by_name.get("status", "") < "500":
-            made.errors += value  # told as the caller's, or streams that broke off; the others are among the requests
-        elif name == "headrace_request_seconds_bucket":
-            le_s = float(by_name["le"])
-            made.buckets[le_s] = made.buckets.get(le_s, 0.0) + value
-    return made
+    @classmethod
+    def counted(cls, counts: VersionCounts) -> Conduct:
+        """What these counts come to."""
+        error_rate = counts.errors / counts.requests if counts.requests else 0.0
+        return cls(counts.requests, error_rate, counts.median_s())
 
 
 def baseline(past: Conduct, same: Conduct, limits: BakeLimits) -> Conduct:

@@ -7,13 +7,12 @@ from its first request until it has had none for as long as is kept.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
+from headrace.core.counts import NO_VERSION, VersionCounts, quantile, read_counts
 from headrace.core.totals import Sample
 
-_NONE = ""
-"""Stands for the version of requests that no version could take: they are the model's, too."""
 _REQUESTS, _ERRORS, _REJECTED, _HITS, _LOOKED_UP, _QUEUED, _BUCKETS = range(7)
 
 
@@ -21,7 +20,7 @@ _REQUESTS, _ERRORS, _REJECTED, _HITS, _LOOKED_UP, _QUEUED, _BUCKETS = range(7)
 class Figures:
     """What happened within `over_s` seconds. None: nothing happened that it could be told from.
 
-    `error_rate` is the share of answers that are errors and not the caller's fault (as in `core.baking`),
+    `error_rate` is the share of answers that are errors and not the caller's fault (as in `core.counts`),
     `rejected_rate` that of the caller's; a request counts as a cache hit also when it shared another's flight.
     `queued` and `in_flight` are requests, at the end.
     """
@@ -45,15 +44,6 @@ class Point:
     figures: Figures
 
 
-@dataclass
-class _Counted:
-    """One version's cumulative counts, as they were told last."""
-
-    plain: list[float] = field(default_factory=lambda: [0.0] * _BUCKETS)
-    buckets: dict[float, float] = field(default_factory=dict)  # by upper bound, each with what is below it
-    in_flight: float = 0.0
-
-
 class _Past:
     """One version's steps: a ring for each thing counted, all of one length."""
 
@@ -72,12 +62,12 @@ class Recent:
         self._steps = steps
         self._at_s = array("d", bytes(8 * (steps + 1)))
         self._bounds: tuple[float, ...] = ()
-        self._last: dict[tuple[str, str], _Counted] = {}
+        self._last: dict[tuple[str, str], VersionCounts] = {}
         self._past: dict[tuple[str, str], _Past] = {}
 
     def feed(self, samples: Iterable[Sample], now_s: float) -> None:
         """Take what is counted in all up to now. The first call counts from zero, at that moment."""
-        counted = _read(samples)
+        counted = read_counts(samples)
         if not self._bounds:
             self._bounds = tuple(sorted({bound for one in counted.values() for bound in one.buckets}))
         self.fed += 1
@@ -87,14 +77,14 @@ class Recent:
             for ring in past.rings:
                 ring[index] = 0
         for key, now in counted.items():
-            self._step(key, index, now, self._last.get(key, _Counted()))
+            self._step(key, index, now, self._last.get(key, VersionCounts()))
         self._last = counted
         for key in [k for k, past in self._past.items() if past.active <= self.fed - self._steps]:
             del self._past[key]
 
     def versions(self, model: str) -> list[str]:
         """The versions of a model that had requests, in the order of their first."""
-        return [version for of, version in self._past if of == model and version != _NONE]
+        return [version for of, version in self._past if of == model and version != NO_VERSION]
 
     def figures(self, model: str, version: str | None = None, *, steps: int = 5) -> Figures:
         """The last `steps` intervals of one version, or of the whole model."""
@@ -114,12 +104,12 @@ class Recent:
         ends = range(-(-oldest // steps) * steps + steps - 1, self.fed + 1, steps)
         return [self._sum(rings, end, steps) / (self._time(end) - self._time(end - steps) or 1.0) for end in ends]
 
-    def _step(self, key: tuple[str, str], index: int, now: _Counted, was: _Counted) -> None:
-        gone_by = [a - b for a, b in zip(now.plain, was.plain, strict=True)]
-        gone_by[_QUEUED] = now.plain[_QUEUED]
+    def _step(self, key: tuple[str, str], index: int, now: VersionCounts, was: VersionCounts) -> None:
+        since = now.since(was)
+        gone_by = [since.requests, since.errors, since.rejected, since.cache_hits, since.cache_lookups, now.queued]
         past = self._past.get(key)
         if past is None:
-            untimed = key[1] == _NONE
+            untimed = key[1] == NO_VERSION
             if not any(gone_by) or not (self._bounds or untimed):
                 return
             past = self._past[key] = _Past(_BUCKETS + (0 if untimed else len(self._bounds)), self._steps)
@@ -127,7 +117,7 @@ class Recent:
             past.active = self.fed
         below = 0.0
         for bound in self._bounds:
-            up_to = now.buckets.get(bound, 0.0) - was.buckets.get(bound, 0.0)
+            up_to = since.buckets.get(bound, 0.0)
             gone_by.append(up_to - below)
             below = up_to
         for ring, value in zip(past.rings, gone_by, strict=False):
@@ -136,10 +126,10 @@ class Recent:
     def _pasts(self, model: str, version: str | None) -> list[_Past]:
         return [p for (of, label), p in self._past.items() if of == model and version in {None, label}]
 
-    def _counts(self, model: str, version: str | None) -> list[_Counted]:
+    def _counts(self, model: str, version: str | None) -> list[VersionCounts]:
         return [c for (of, label), c in self._last.items() if of == model and version in {None, label}]
 
-    def _figures(self, pasts: list[_Past], counts: list[_Counted], end: int, steps: int) -> Figures:
+    def _figures(self, pasts: list[_Past], counts: list[VersionCounts], end: int, steps: int) -> Figures:
         steps = min(steps, end - 1, self._steps - 1)
         if steps <= 0:
             return Figures()
@@ -150,26 +140,14 @@ class Recent:
         return Figures(
             over_s=over_s,
             requests_per_s=requests / over_s if over_s > 0 else 0.0,
-            p50_s=self._quantile(total[_BUCKETS:], 0.5),
-            p99_s=self._quantile(total[_BUCKETS:], 0.99),
+            p50_s=quantile(self._bounds, total[_BUCKETS:], 0.5),
+            p99_s=quantile(self._bounds, total[_BUCKETS:], 0.99),
             error_rate=total[_ERRORS] / requests if requests else None,
             rejected_rate=total[_REJECTED] / requests if requests else None,
             cache_hit_rate=total[_HITS] / looked_up if looked_up else None,
-            queued=int(sum(c.plain[_QUEUED] for c in counts)),
+            queued=int(sum(c.queued for c in counts)),
             in_flight=int(sum(c.in_flight for c in counts)),
         )
-
-    def _quantile(self, counts: list[int], share: float) -> float | None:
-        """As Prometheus' histogram_quantile: linear within a bucket; what is above all bounds is the highest."""
-        rank, below = share * sum(counts), 0
-        if not rank:
-            return None
-        lower_s = 0.0
-        for bound_s, count in zip(self._bounds, counts, strict=True):
-            if below + count >= rank:
-                return lower_s if bound_s == float("inf") else lower_s + (bound_s - lower_s) * (rank - below) / count
-            below, lower_s = below + count, bound_s
-        return lower_s
 
     def _sum(self, rings: list[array[int]], end: int, steps: int) -> int:
         """What the `steps` intervals up to and with `end` have, added up."""
@@ -181,45 +159,3 @@ class Recent:
 
     def _time(self, number: int) -> float:
         return self._at_s[number % (self._steps + 1)]
-
-
-def _read(samples: Iterable[Sample]) -> dict[tuple[str, str], _Counted]:
-    made: dict[tuple[str, str], _Counted] = {}
-    for name, labels, value in samples:
-        by_name = dict(labels)
-        model = by_name.get("model")
-        version = by_name.get("version", _NONE if name == "headrace_requests_total" else None)
-        if model is None or version is None:
-            continue
-        one = made.setdefault((model, version), _Counted())
-        if name == "headrace_request_seconds_bucket":
-            bound = float(by_name["le"])
-            one.buckets[bound] = one.buckets.get(bound, 0.0) + value
-        elif name == "headrace_in_flight_requests":
-            one.in_flight += value
-        else:
-            for index, sign in _columns(name, by_name):
-                one.plain[index] += sign * value
-    return made
-
-
-def _columns(name: str, labels: dict[str, str]) -> Iterator[tuple[int, int]]:
-    """Which of a version's counts a sample adds to, or takes from. A shadow's copies are no client's requests."""
-    if name == "headrace_requests_total" and labels.get("route") != "shadow":
-        yield _REQUESTS, 1
-        if labels["status"] >= "500":
-            yield _ERRORS, 1
-        elif labels["status"] >= "400":
-            yield _REJECTED, 1
-    elif name == "headrace_model_errors_total" and labels["status"] < "500":
-        # Answers that MLflow's way of telling blames on the caller, with a status of 400, and streams that broke off;
-        # others are counted above.
-        yield _ERRORS, 1
-        if labels["status"] >= "400":
-            yield _REJECTED, -1
-    elif name == "headrace_cache_requests_total":
-        yield _LOOKED_UP, 1
-        if labels["result"] != "miss":
-            yield _HITS, 1
-    elif name == "headrace_queued_requests":
-        yield _QUEUED, 1

@@ -8,10 +8,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 
+from headrace.core.totals import Labels, Sample
 from headrace_worker.wire import Timing
-
-Labels = tuple[tuple[str, str], ...]
-Sample = tuple[str, Labels, float]
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 WORK_SECONDS = (0.0001, 0.00025, *SECONDS)

@@ -10,7 +10,7 @@ from headrace.gateway.shadows import Shadow, Watched
 
 if TYPE_CHECKING:
     from headrace.core.messages import Split
-    from headrace.gateway.counters import Sample
+    from headrace.core.totals import Sample
     from headrace.gateway.exchange import Exchange
     from headrace.gateway.pool import Pool
     from headrace.gateway.server import Gateway

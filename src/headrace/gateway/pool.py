@@ -28,8 +28,8 @@ from headrace.gateway.streams import StreamReply
 from headrace_worker.wire import FLAG_MODEL_ERROR
 
 if TYPE_CHECKING:
+    from headrace.core.totals import Sample
     from headrace.gateway.channel import Channel
-    from headrace.gateway.counters import Sample
     from headrace.gateway.exchange import Exchange, Job
     from headrace.gateway.server import Gateway
     from headrace_worker.wire import Answer, Answers, Timing

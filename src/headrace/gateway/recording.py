@@ -26,7 +26,7 @@ from headrace_worker.wire import FLAG_MODEL_ERROR, NO_TIMING
 if TYPE_CHECKING:
     from headrace.core import messages
     from headrace.core.dispatching import Frame
-    from headrace.gateway.counters import Sample
+    from headrace.core.totals import Sample
     from headrace.gateway.exchange import Exchange, Job
     from headrace.gateway.pool import Pool
     from headrace_worker.wire import Answer, Timing

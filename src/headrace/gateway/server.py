@@ -13,8 +13,9 @@ import msgspec
 
 from headrace.core import messages
 from headrace.core.escaping import header_bytes
+from headrace.core.totals import Sample
 from headrace.gateway import answers
-from headrace.gateway.counters import GatewayCounters, PoolCounters, Sample
+from headrace.gateway.counters import GatewayCounters, PoolCounters
 from headrace.gateway.crossing import Crossing
 from headrace.gateway.pool import Pool
 from headrace.gateway.probing import ProbeJob

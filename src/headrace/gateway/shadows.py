@@ -17,7 +17,7 @@ from headrace.gateway.flights import HIT
 
 if TYPE_CHECKING:
     from headrace.core import messages
-    from headrace.gateway.counters import Sample
+    from headrace.core.totals import Sample
     from headrace.gateway.pool import Pool
     from headrace.gateway.server import Gateway
     from headrace_worker.wire import Answer

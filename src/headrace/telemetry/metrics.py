@@ -17,9 +17,8 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from headrace.core.escaping import printable
+from headrace.core.totals import Sample
 
-Labels = tuple[tuple[str, str], ...]
-Sample = tuple[str, Labels, float]
 Kind = Literal["counter", "gauge", "histogram"]
 
 _VERSION = ("model", "version")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from headrace.core.baking import BakeLimits, Conduct, baseline, verdict, window
+from headrace.core.baking import BakeLimits, Conduct, baseline, verdict
+from headrace.core.counts import read_counts
 from headrace.core.recent import Recent
 
 OF = (("model", "m"), ("version", "m/2"))
@@ -15,7 +16,7 @@ def test_an_error_of_the_models_own_counts_once_whatever_its_status(status: str)
         ("headrace_requests_total", (*OF, ("route", "invocations"), ("status", status)), 2.0),
         ("headrace_model_errors_total", (*OF, ("status", status)), 2.0),
     ]
-    assert window(samples, "m", "m/2").conduct.error_rate == 0.2
+    assert Conduct.counted(read_counts(samples)["m", "m/2"]).error_rate == 0.2
 
 
 def test_what_another_model_counts_with_the_same_version_is_not_this_one_s() -> None:
@@ -25,7 +26,7 @@ def test_what_another_model_counts_with_the_same_version_is_not_this_one_s() -> 
         ("headrace_requests_total", (*elsewhere, ("route", "invocations"), ("status", "500")), 8.0),
         ("headrace_request_seconds_bucket", (*elsewhere, ("le", "0.1")), 8.0),
     ]
-    assert window(samples, "m", "m/2").conduct == Conduct(8.0, 0.0, None)
+    assert Conduct.counted(read_counts(samples)["m", "m/2"]) == Conduct(8.0, 0.0, None)
 
 
 def test_copies_for_a_shadow_are_nobodys_errors() -> None:
@@ -33,7 +34,7 @@ def test_copies_for_a_shadow_are_nobodys_errors() -> None:
         ("headrace_requests_total", (*OF, ("route", "invocations"), ("status", "200")), 8.0),
         ("headrace_requests_total", (*OF, ("route", "shadow"), ("status", "500")), 8.0),
     ]
-    assert window(samples, "m", "m/2").conduct == Conduct(8.0, 0.0, None)
+    assert Conduct.counted(read_counts(samples)["m", "m/2"]) == Conduct(8.0, 0.0, None)
 
 
 LIMITS = BakeLimits(min_requests=20)

@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable
 
 from headrace.config.tree import Rollout
-from headrace.core.baking import BakeLimits, Conduct, baseline, verdict, window
+from headrace.core.baking import BakeLimits, Conduct, baseline, verdict
+from headrace.core.counts import VersionCounts, read_counts
 from headrace.supervisor.rollout.dependencies import Traffic
 from headrace.supervisor.rollout.version import Version
+
+_NONE = VersionCounts()
 
 
 async def bake(
@@ -40,14 +43,15 @@ async def bake(
         if other is not None and other.label != named:
             named = other.label
             past = Conduct.of(await traffic.past(model, named))
-            counted = await traffic.samples()
-            base, former_base = window(counted, model, label), window(counted, model, named)
+            counted = read_counts(await traffic.samples())
+            base, former_base = counted.get((model, label), _NONE), counted.get((model, named), _NONE)
         await asyncio.sleep(min(1.0, config.bake_s / 10))
         if past is None or base is None or former_base is None:
             continue  # there is nothing to compare with yet
-        now = await traffic.samples()
-        before = baseline(past, window(now, model, named).minus(former_base).conduct, limits) if together else past
-        reason = verdict(before, window(now, model, label).minus(base).conduct, limits, named)
+        counted = read_counts(await traffic.samples())
+        same = Conduct.counted(counted.get((model, named), _NONE).since(former_base))
+        after = Conduct.counted(counted.get((model, label), _NONE).since(base))
+        reason = verdict(baseline(past, same, limits) if together else past, after, limits, named)
         if reason is not None:
             return reason
     return None
