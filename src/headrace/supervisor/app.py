@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import json
 import os
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from headrace.config import environment
 from headrace.config.secrecy import make_undumpable
-from headrace.config.traffic import PIN_HEADER
 from headrace.config.tree import Config, Model
 from headrace.core import inheriting
 from headrace.core.errors import ConfigError, HeadraceError
@@ -26,7 +23,6 @@ from headrace.core.identity import parse_model_uri
 from headrace.core.messages import (
     Configure,
     Hazard,
-    Limits,
     Listener,
     ModelError,
     News,
@@ -40,6 +36,7 @@ from headrace.core.totals import Sample
 from headrace.core.webhooks import Verifier
 from headrace.environments.preparing import Environments
 from headrace.registry.store import Store
+from headrace.supervisor import wire_config
 from headrace.supervisor.agent import RegistryAgent
 from headrace.supervisor.control import ControlRoom, Reporter
 from headrace.supervisor.gateways import Gateways
@@ -48,7 +45,7 @@ from headrace.supervisor.notify import Notifier
 from headrace.supervisor.pulse import Heartbeat
 from headrace.supervisor.readings import Readings
 from headrace.supervisor.recent import Sampler
-from headrace.supervisor.recorder import RecorderProcess, recording
+from headrace.supervisor.recorder import RecorderProcess
 from headrace.supervisor.rollout.dependencies import Dependencies
 from headrace.supervisor.rollout.history import History
 from headrace.supervisor.sockets import listen
@@ -222,9 +219,8 @@ class Supervisor:
         hung_after_s = config.health.hung_after_s
         agent_log = self._log.bind(role="registry")
         self.agent = RegistryAgent(settings, environ, agent_log, config.registry.timeout_s, hung_after_s)
-        bounds = {f: getattr(config.gateway, f) for f in Limits.__struct_fields__ if hasattr(config.gateway, f)}
-        limits = Limits(**bounds, watched_headers=_watched_headers(config))
-        told = recording(config, room.directory, environ)
+        limits = wire_config.limits(config)
+        told = wire_config.recording(config, room.directory, environ)
         if told is not None:
             self.recorder = RecorderProcess(config, told, environ, self._log.bind(role="recorder"))
         self.gateways = Gateways(
@@ -257,7 +253,7 @@ class Supervisor:
                 bring_up=bring_up,
                 environ=worker_environ(environ, model, tracking),
                 kept_back=inheriting.kept_back(environ, model.pass_env),
-                options=self._worker_options(model),
+                options=wire_config.worker_options(config, model),
                 poll_s=poll_s,
                 hung_after_s=hung_after_s,
             )
@@ -290,17 +286,6 @@ class Supervisor:
         names = inheriting.worth_telling(frozenset.union(*kept)) if kept else []
         if names:
             self._log.info("variables kept from models", names=names, hand_on="by pass_env, or by env")
-
-    def _worker_options(self, model: Model) -> dict[str, Any]:
-        options: dict[str, Any] = {
-            "errors": (model.errors or self.config.errors).mode,
-            "max_rows": model.batch.max_rows,
-            "tolerance": model.batch.tolerance,
-            "max_inflated_bytes": self.config.gateway.max_body_bytes,
-        }
-        if model.config is not None:
-            options["model_config"] = json.dumps(model.config)
-        return options
 
     def _table(self, generation: int) -> Table:
         models = self.models.values()
@@ -407,15 +392,6 @@ class Supervisor:
         self._close_listeners()
         if self._admin_socket:
             self._admin_socket.close()
-
-
-def _watched_headers(config: Config) -> tuple[str, ...]:
-    models = [*config.models.values(), *([config.wildcard] if config.wildcard is not None else [])]
-    names = {model.sticky_header.lower() for model in models if model.sticky_header is not None}
-    if config.telemetry.otlp is not None:
-        names |= {"traceparent", "tracestate"}
-    names |= {model.queue.client_header.lower() for model in models if model.queue.client_header is not None}
-    return tuple(sorted(names | {PIN_HEADER for model in models if model.pin_header}))
 
 
 def _first(group: BaseExceptionGroup[HeadraceError]) -> HeadraceError:

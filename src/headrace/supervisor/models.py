@@ -6,11 +6,12 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-from headrace.config.traffic import PIN_HEADER, other_aliases, shadow_of
-from headrace.config.tree import Model, Queue
+from headrace.config.traffic import other_aliases, shadow_of
+from headrace.config.tree import Model
 from headrace.core.errors import ConfigError, HeadraceError, ModelNotFound
-from headrace.core.messages import BatchOptions, CacheOptions, Pool, QueueOptions, Route, Sampling, Shadow, Share, Split
+from headrace.core.messages import Pool, Route, Split
 from headrace.core.tallies import Tallies
+from headrace.supervisor import wire_config
 from headrace.supervisor.prober import Prober
 from headrace.supervisor.rollout.alias_rollout import AliasRollout
 from headrace.supervisor.rollout.canary import CanaryPolicy, Neighbours
@@ -178,51 +179,31 @@ class ServedModel:
 
     def route(self) -> Route:
         """Where the model's requests go now."""
-        config, current, kept = self.config, self.current, self.config.prediction_log
-        return Route(
-            model=self.name,
+        current = self.current
+        return wire_config.route(
+            self.name,
+            self.config,
+            self._errors_mode,
             pool=current.key if current else None,
             reason="" if self.ready else self.why_not(),
-            timeout_s=config.timeout_s,
-            batch=BatchOptions(
-                max_rows=config.batch.max_rows,
-                max_bytes=config.batch.max_bytes,
-                max_delay_ms=config.batch.max_delay_ms,
-            ),
-            queue=queue_options(config.queue),
-            cache=CacheOptions(**_fields(config.cache)) if config.cache else None,
-            errors="strict" if self._errors_mode == "strict" else "mlflow",
-            split=self._split(current) if current else None,
             unwell=self.unwell,
-            prediction_log=Sampling(sample=kept.sample, max_body_bytes=kept.max_body_bytes) if kept else None,
+            split=self._split(current) if current else None,
         )
 
     def _split(self, current: Version) -> Split | None:
         """How the traffic is divided; None where all of it goes to the main version."""
-        config, main = self.config, self.main.uri.selector
-        if not (self.canaries or config.pin_header):
+        if not (self.canaries or self.config.pin_header):
             return None
-        behind = {main: current}
+        behind = {self.main.uri.selector: current}
         for alias, canary in self.canaries.items():
             shared = canary.status.shared
             version = canary.serving or (shared and self._together.serving(shared))
             if version:
                 behind[alias] = version
-        # The main alias comes last: when another's weight grows, requests move only from it to that one.
-        order = [alias for alias in config.traffic or {} if alias != main] + [main] * (config.traffic is not None)
-        weights = config.traffic or {}
-        shares = tuple(Share(behind.get(alias, current).key, weights[alias]) for alias in order)
+        pools = {alias: version.key for alias, version in behind.items()}
         by_version = {v.resolved.version: v.key for v in behind.values() if v.resolved.version}
-        by_alias = {alias: version.key for alias, version in behind.items() if self.main.uri.kind == "alias"}
-        shadow = shadow_of(config) if config.shadow is not None else None
-        split = Split(
-            shares=shares if len({share.pool for share in shares}) > 1 else (),
-            sticky_header=config.sticky_header.lower() if config.sticky_header else None,
-            pin_header=PIN_HEADER if config.pin_header else None,
-            pins={**by_version, **by_alias} if config.pin_header else {},
-            shadow=Shadow(behind[shadow.alias].key, shadow.share) if shadow and shadow.alias in behind else None,
-        )
-        return split if split.shares or split.pins or split.shadow else None
+        pins = {**by_version, **(pools if self.main.uri.kind == "alias" else {})}
+        return wire_config.split(self.config, self.main.uri.selector, pools, pins)
 
     def _state(self) -> str:
         if self.current is not None:
@@ -254,13 +235,3 @@ class ServedModel:
         if shared is not None and self._together.serving(shared) is None:
             told["resting"] = None  # what it shared is gone, and the registry has not been asked since
         return told
-
-
-def queue_options(section: Queue) -> QueueOptions:
-    """The queue's section as a gateway knows it: headers' names are compared in lower case."""
-    header = section.client_header
-    return QueueOptions(**{**_fields(section), "client_header": header.lower() if header is not None else None})
-
-
-def _fields(section: Any) -> dict[str, Any]:
-    return {name: getattr(section, name) for name in section.__struct_fields__}

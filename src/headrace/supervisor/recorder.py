@@ -14,56 +14,20 @@ from typing import TYPE_CHECKING, TextIO
 
 import msgspec
 
-from headrace.config import environment
-from headrace.config.traffic import WILDCARD
 from headrace.core import framing, inheriting
 from headrace.core.messages import Recording
-from headrace.core.records import AskSamples, Finish, FromRecorder, Open, Ping, Pong, PredictionLog, Samples, ToRecorder
+from headrace.core.records import AskSamples, Finish, FromRecorder, Open, Ping, Pong, Samples, ToRecorder
 from headrace.core.restart import RestartPolicy, Restarts
 from headrace.core.totals import Sample, Totals
 from headrace.supervisor.children import Child, describe_exit, start_controlled
 from headrace.supervisor.pulse import Pulse
+from headrace.supervisor.wire_config import prediction_logs
 from headrace.telemetry.logs import Log
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from headrace.config.tree import Config
 
 _FINISH_S = 8.0
-
-
-def recording(config: Config, directory: Path, environ: Mapping[str, str]) -> Recording | None:
-    """What gateways are to tell the recorder; None: nothing is recorded, and there is no recorder."""
-    log, otlp = config.log, config.telemetry.otlp
-    trace_sample = environment.trace_sample(otlp.sample, environ) if otlp is not None else None
-    if log.access_mode == "off" and log.slow_s is None and trace_sample is None and not _prediction_logs(config):
-        return None
-    return Recording(
-        socket=str(directory / "recorder.sock"),
-        access=log.access_mode,
-        access_sample=log.access_sample,
-        slow_s=log.slow_s,
-        trace_sample=trace_sample,
-    )
-
-
-def _prediction_logs(config: Config) -> dict[str, PredictionLog]:
-    """Each model's, as the recorder knows them; "*" is the wildcard's."""
-    models = {**config.models, **({WILDCARD: config.wildcard} if config.wildcard is not None else {})}
-    return {
-        name: PredictionLog(
-            directory=str(kept.path.absolute()),
-            format=kept.format,
-            max_body_bytes=kept.max_body_bytes,
-            max_file_bytes=kept.max_file_bytes,
-            max_file_age_s=kept.max_file_age_s,
-            keep=kept.keep,
-            redact=kept.redact,
-        )
-        for name, model in models.items()
-        if (kept := model.prediction_log) is not None
-    }
 
 
 class RecorderProcess:
@@ -78,7 +42,7 @@ class RecorderProcess:
             socket=told.socket,
             log_fd=self._fd,
             text=form == "text" or (form == "auto" and os.isatty(self._fd)),
-            predictions=_prediction_logs(config),
+            predictions=prediction_logs(config),
             traces=told.trace_sample is not None,
             otlp_endpoint=config.telemetry.otlp.endpoint if config.telemetry.otlp is not None else None,
         )
