@@ -170,7 +170,7 @@ class Rollouts(RuleBasedStateMachine):
     def headrace_restarts(self) -> None:
         old = self.rollout
         self.rollout = Rollout[str](keep_old_s=50)
-        self.rollout.restore(old.served, old.pointed_at, old.held, old.sent_back, old.refused)
+        self.rollout.restore(old.served, old.pointed_at, old.held, old.marks.sent_back, old.marks.refused)
         self.running.clear()
         self.stopping.clear()
         self.ever_ready.clear()

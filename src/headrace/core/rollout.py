@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from headrace.core.lifecycle import Life, State
+from headrace.core.marks import Marks
 
 Identity = TypeVar("Identity", bound=Hashable)
 """What identifies a version: two that mean the same one are equal."""
@@ -68,26 +69,11 @@ class Slot(Generic[Identity]):
 
 
 @dataclass
-class _Mark:
-    """Why an identity is not to be brought up: until `until_s`, or (None) until the registry changes.
-
-    `refused`: a check said no; `sent_back`: it has served, and did badly.
-    """
-
-    until_s: float | None
-    reason: str
-    attempts: int = 1
-    refused: bool = False
-    sent_back: bool = False
-
-
-@dataclass
 class Rollout(Generic[Identity]):
     """See the module. Times are seconds on the caller's clock. `keep_old_s` 0 keeps no old version warm."""
 
     keep_old_s: float = 600.0
-    retry_first_s: float = 30.0
-    retry_most_s: float = 600.0
+    marks: Marks[Identity] = field(default_factory=Marks)
 
     slots: dict[str, Slot[Identity]] = field(default_factory=dict)
     serving: str | None = None
@@ -98,7 +84,6 @@ class Rollout(Generic[Identity]):
     served: list[Identity] = field(default_factory=list)
     pointed_at: Identity | None = None
     _asked: bool = False
-    _marks: dict[Identity, _Mark] = field(default_factory=dict)
     _warm_until_s: float = 0.0
     _serial: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -118,18 +103,17 @@ class Rollout(Generic[Identity]):
         changed, but not before something else serves that it can be compared with, where there is any.
         """
         self.served, self.pointed_at, self.held = list(served), pointed_at, held
-        self._marks = {identity: _Mark(0.0, reason, refused=True) for identity, reason in refused.items()}
-        self._marks |= {identity: _Mark(None, reason, sent_back=True) for identity, reason in sent_back.items()}
+        self.marks.restore(sent_back, refused)
 
     def likely(self, hint: Identity | None) -> Identity | None:
         """What will most likely be wanted, before the registry has answered; `hint` is what it said last."""
         if self.held is not None:
             return self.held
-        return hint if hint is not None and hint not in self._marks else self._newest_earlier()
+        return hint if hint is not None and hint not in self.marks else next(iter(self._earlier()), None)
 
     def guess(self, identity: Identity, now_s: float) -> list[Action[Identity]]:
         """Begin to bring up what is `likely`, before the registry has answered."""
-        if self.slots or self.registry is not None or identity in self._marks:
+        if self.slots or self.registry is not None or identity in self.marks:
             return []
         return [self._start(identity, now_s, confirmed=identity == self.held)]
 
@@ -139,7 +123,7 @@ class Rollout(Generic[Identity]):
         if identity != self.pointed_at:
             # The registry has changed: whatever was decided against its former answer is void.
             self.held = None
-            self._marks.clear()
+            self.marks.clear()
         self.registry = self.pointed_at = identity
         return self._settle(now_s)
 
@@ -165,10 +149,7 @@ class Rollout(Generic[Identity]):
         slot.life.to(State.FAILED, now_s, reason)
         if key == self.candidate:
             self.candidate = None
-            mark = self._marks.get(slot.identity)
-            attempts = mark.attempts + 1 if mark else 1
-            wait_s = min(self.retry_most_s, self.retry_first_s * 2 ** (attempts - 1))
-            self._marks[slot.identity] = _Mark(None if for_good else now_s + wait_s, reason, attempts, refused=for_good)
+            self.marks.failed(slot.identity, reason, now_s, refused=for_good)
         elif key == self.warm:
             self.warm = None
         return [Stop(key, drain=False, reason=reason), *self._settle(now_s)]
@@ -194,7 +175,7 @@ class Rollout(Generic[Identity]):
         if serving is None or target is None:
             raise CannotRollBack("no other version is known that served before this one and was not sent back itself")
         self._send_back(serving.identity, reason)
-        self._marks.pop(target, None)
+        self.marks.remove(target)
         self.held = target
         return self._settle(now_s)
 
@@ -228,9 +209,8 @@ class Rollout(Generic[Identity]):
         """Try again now what failed for a reason that may have passed; `anew`: as if the registry had just changed."""
         if anew:
             self.held = None
-            self._marks.clear()
-        for mark in self._marks.values():
-            mark.until_s = None if mark.until_s is None else min(mark.until_s, now_s)
+            self.marks.clear()
+        self.marks.retry(now_s)
         return self._settle(now_s)
 
     def rest(self, now_s: float, reason: str) -> list[Action[Identity]]:
@@ -239,7 +219,7 @@ class Rollout(Generic[Identity]):
         actions += self._stop_serving(now_s, reason)
         self.registry = self.held = self.pointed_at = None
         self.served.clear()
-        self._marks.clear()
+        self.marks.clear()
         return actions
 
     def tick(self, now_s: float) -> list[Action[Identity]]:
@@ -250,11 +230,6 @@ class Rollout(Generic[Identity]):
 
     # What there is.
 
-    def retry_in_s(self, identity: Identity, now_s: float) -> float | None:
-        """In how many seconds (to the millisecond) what has failed is tried again; None: when the registry changes."""
-        mark = self._marks.get(identity)
-        return max(0.0, round(mark.until_s - now_s, 3)) if mark is not None and mark.until_s is not None else None
-
     @property
     def wanted(self) -> Identity | None:
         """What should serve: what is held after a rollback, else what the registry points at."""
@@ -263,22 +238,7 @@ class Rollout(Generic[Identity]):
     @property
     def before(self) -> Identity | None:
         """What a rollback would go back to; None where there is nothing to go back from, or to."""
-        return None if self.serving is None else self._newest_earlier()
-
-    @property
-    def bad(self) -> dict[Identity, str]:
-        """What is not brought up until the registry changes, and why."""
-        return {i: mark.reason for i, mark in self._marks.items() if mark.until_s is None}
-
-    @property
-    def refused(self) -> dict[Identity, str]:
-        """What a check has refused, and why; also where it is to be checked again, after a restart."""
-        return {i: mark.reason for i, mark in self._marks.items() if mark.refused}
-
-    @property
-    def sent_back(self) -> dict[Identity, str]:
-        """What has served and did badly, and how."""
-        return {i: mark.reason for i, mark in self._marks.items() if mark.sent_back}
+        return None if self.serving is None else next(iter(self._earlier()), None)
 
     def goes_back(self, key: str) -> bool:
         """Whether a version is brought up although the registry points elsewhere: it has served, and is needed."""
@@ -293,7 +253,7 @@ class Rollout(Generic[Identity]):
     def replaces_last(self, key: str) -> bool:
         """Whether a version takes the place of another that served last and, for all that is known, still can."""
         slot, last = self.slots.get(key), self.served[-1] if self.served else None
-        return slot is not None and last is not None and last != slot.identity and last not in self._marks
+        return slot is not None and last is not None and last != slot.identity and last not in self.marks
 
     @property
     def has_fallback(self) -> bool:
@@ -331,28 +291,23 @@ class Rollout(Generic[Identity]):
     def _target(self, now_s: float) -> Identity | None:
         """What to bring up or keep: the wanted version if nothing speaks against it, else what is better than none."""
         current = self._identity(self.serving)
-        needed = self._asked if current is None else current in self._marks and self._marks[current].sent_back
+        needed = self._asked if current is None else self.marks.was_sent_back(current)
         choices: list[Identity] = [i for i in (self.wanted, *(self._earlier() if needed else ())) if i is not None]
         for identity in choices:
-            if identity not in self._marks:
+            if identity not in self.marks:
                 return identity
         for identity in choices:
-            until_s = self._marks[identity].until_s
-            if until_s is not None and now_s >= until_s:
+            if self.marks.is_due(identity, now_s):
                 return identity
         return current
 
     def _earlier(self) -> list[Identity]:
         """What has served before, the newest first, without what serves now and what was refused since."""
-        current, bad = self._identity(self.serving), self.bad
+        current, bad = self._identity(self.serving), self.marks.bad
         return [identity for identity in reversed(self.served) if identity != current and identity not in bad]
 
-    def _newest_earlier(self) -> Identity | None:
-        earlier = self._earlier()
-        return earlier[0] if earlier else None
-
     def _send_back(self, identity: Identity, reason: str) -> None:
-        self._marks[identity] = _Mark(None, reason, sent_back=True)
+        self.marks.send_back(identity, reason)
         self.served = [i for i in self.served if i != identity]
 
     def _start(self, identity: Identity, now_s: float, *, confirmed: bool) -> Start[Identity]:
@@ -363,29 +318,19 @@ class Rollout(Generic[Identity]):
 
     def _flip(self, key: str, now_s: float) -> Flip:
         old, identity = self.serving, self.slots[key].identity
-        reason = self._why(identity, again=key == self.warm)
+        reason = _why(self, identity, again=key == self.warm)
         if key == self.candidate:
             self.candidate = None
         if key == self.warm:
             self.warm = None
         self.slots[key].life.to(State.SERVING, now_s, reason)
         self.serving = key
-        self._marks.pop(identity, None)
+        self.marks.remove(identity)
         self.served = [*(i for i in self.served if i != identity), identity][-_MOST_SERVED:]
         if old is not None:
             self.slots[old].life.to(State.READY, now_s, "kept warm")
             self.warm, self._warm_until_s = old, now_s + self.keep_old_s
         return Flip(key, old, reason)
-
-    def _why(self, identity: Identity, *, again: bool) -> str:
-        """Why a version takes over, for the history."""
-        if identity == self.held:
-            return "rolled back"
-        if identity == self.registry:
-            return "the registry points at it again" if again else "the registry points at it"
-        if self.registry is None:
-            return "the registry cannot be asked, and pointed at it before"
-        return "it served before, and what the registry points at cannot"
 
     def _abandon(self, now_s: float, reason: str) -> Stop:
         key, self.candidate = self.candidate or "", None
@@ -408,3 +353,14 @@ class Rollout(Generic[Identity]):
 
     def _identity(self, key: str | None) -> Identity | None:
         return self.slots[key].identity if key is not None else None
+
+
+def _why(rollout: Rollout[Identity], identity: Identity, *, again: bool) -> str:
+    """Why a version takes over, for the history."""
+    if identity == rollout.held:
+        return "rolled back"
+    if identity == rollout.registry:
+        return "the registry points at it again" if again else "the registry points at it"
+    if rollout.registry is None:
+        return "the registry cannot be asked, and pointed at it before"
+    return "it served before, and what the registry points at cannot"

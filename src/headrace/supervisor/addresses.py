@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from headrace.supervisor.app import Supervisor
+from typing import Protocol
 
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced
+
+
+class Addresses(Protocol):
+    """Who has bound the ports."""
+
+    def address(self, name: str | None) -> tuple[str, int] | None:
+        """Where a model (None: the shared port) is served; None if it has no port of its own."""
 
 
 def reachable(address: tuple[str, int]) -> tuple[str, int]:
@@ -26,7 +30,7 @@ def url(address: tuple[str, int] | None) -> str | None:
     return f"http://{authority(reachable(address))}" if address is not None else None
 
 
-def model_url(supervisor: Supervisor, name: str) -> str | None:
+def model_url(server: Addresses, name: str) -> str | None:
     """A model's own port, or its place on the shared one; None where it has neither."""
-    shared = url(supervisor.address(None))
-    return url(supervisor.address(name)) or (f"{shared}/models/{name}" if shared else None)
+    shared = url(server.address(None))
+    return url(server.address(name)) or (f"{shared}/models/{name}" if shared else None)

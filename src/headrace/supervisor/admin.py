@@ -8,7 +8,6 @@ import json
 import socket
 import time
 from collections.abc import Generator
-from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.applications import Starlette
@@ -25,35 +24,35 @@ from headrace.supervisor.guard import Guard
 from headrace.supervisor.health import health_routes
 from headrace.supervisor.overview import describe_all, describe_model, describe_recent
 from headrace.supervisor.printable_json import PrintableJSON
+from headrace.supervisor.readings import Readings
 from headrace.supervisor.refusals import Refused, answer_refused, asked_model
+from headrace.supervisor.state import ServerState
 from headrace.telemetry.metrics import exposition
 
-if TYPE_CHECKING:
-    from headrace.supervisor.app import Supervisor
 
-
-def make_app(supervisor: Supervisor) -> Starlette:
+def make_app(server: ServerState) -> Starlette:
     """The admin application: health, metrics, and the state of every model."""
+    readings = Readings(server)
 
     async def metrics(_: Request) -> Response:
-        samples = await supervisor.readings.samples()
+        samples = await readings.samples()
         # In a thread: with a hundred models it takes a tenth of a second, and the probes are answered here, too.
         text = await asyncio.to_thread(exposition, samples)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def models(_: Request) -> Response:
-        return PrintableJSON(describe_all(supervisor))
+        return PrintableJSON(describe_all(server))
 
     async def one_model(request: Request) -> Response:
-        return PrintableJSON(describe_model(supervisor, asked_model(supervisor, request)))
+        return PrintableJSON(describe_model(server, asked_model(server, request)))
 
     async def refresh(request: Request) -> Response:
-        model = asked_model(supervisor, request)
+        model = asked_model(server, request)
         model.refresh(anew=request.query_params.get("anew") == "true")
         return PrintableJSON({"refreshing": model.name}, 202)
 
     async def rollback(request: Request) -> Response:
-        model = asked_model(supervisor, request)
+        model = asked_model(server, request)
         reason = request.query_params.get("reason", "asked for by an operator")
         seen = request.query_params.get("from")
         if seen is not None and seen != (model.current.label if model.current else ""):
@@ -65,14 +64,14 @@ def make_app(supervisor: Supervisor) -> Starlette:
             raise Refused("CONFLICT", str(error)) from None
 
     async def history(request: Request) -> Response:
-        model = asked_model(supervisor, request)
+        model = asked_model(server, request)
         return PrintableJSON(await asyncio.to_thread(model.history.last))
 
     async def recent(request: Request) -> Response:
-        return PrintableJSON(describe_recent(supervisor, asked_model(supervisor, request).name))
+        return PrintableJSON(describe_recent(server, asked_model(server, request).name))
 
     async def mlflow_hook(request: Request) -> Response:
-        if supervisor.webhooks is None:
+        if server.webhooks is None:
             raise Refused("NOT_FOUND", "set registry.webhook_secret first")
         body = b""
         async for chunk in request.stream():
@@ -80,24 +79,24 @@ def make_app(supervisor: Supervisor) -> Starlette:
             if len(body) > MAX_BODY_BYTES:
                 raise Refused("BODY_TOO_LARGE", "no webhook is so large")
         try:
-            supervisor.webhooks.verify(request.headers, body, time.time())
+            server.webhooks.verify(request.headers, body, time.time())
             said = json.loads(body)["data"]["name"]
             name = said if isinstance(said, str) else None
         except Rejected as error:
             raise Refused("UNAUTHENTICATED", str(error)) from None
         except (ValueError, KeyError, TypeError, RecursionError):
             name = None  # signed, and about no model that we know of: about all of them, then
-        told = [m.name for m in supervisor.models.values() if name is None or m.registered_name in {None, name}]
+        told = [m.name for m in server.models.values() if name is None or m.registered_name in {None, name}]
         for model in told:
-            supervisor.models[model].refresh()
-        if supervisor.wildcard is not None:
-            supervisor.wildcard.refresh()
+            server.models[model].refresh()
+        if server.wildcard is not None:
+            server.wildcard.refresh()
         return PrintableJSON({"refreshing": told}, 202)
 
-    admin = supervisor.config.admin or Admin()
+    admin = server.config.admin or Admin()
     return Starlette(
         routes=[
-            *health_routes(supervisor),
+            *health_routes(server),
             Route("/metrics", metrics),
             Route("/api/models", models),
             Route("/api/models/{name}", one_model),
@@ -106,7 +105,7 @@ def make_app(supervisor: Supervisor) -> Starlette:
             Route("/api/models/{name}/history", history),
             Route("/api/models/{name}/recent", recent),
             Route("/hooks/mlflow", mlflow_hook, methods=["POST"]),
-            *Dashboard(supervisor).routes,
+            *Dashboard(server).routes,
         ],
         middleware=[Middleware(Guard, host=admin.host, names=admin.hosts)],
         exception_handlers={HeadraceError: answer_refused},
@@ -121,18 +120,18 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve_admin(supervisor: Supervisor, listener: socket.socket) -> None:
+async def serve_admin(server: ServerState, listener: socket.socket) -> None:
     """Serve the admin application on a bound socket until cancelled; what it answers then has three seconds."""
     config = uvicorn.Config(
-        make_app(supervisor), log_config=None, access_log=False, lifespan="off", http="h11", ws="none",
+        make_app(server), log_config=None, access_log=False, lifespan="off", http="h11", ws="none",
         timeout_graceful_shutdown=3,
     )  # fmt: skip
-    server = _Server(config)
+    uvicorn_server = _Server(config)
     # What is being answered ends when headrace drains. Cancelled in the middle it would be told as an error of ours.
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    serving = asyncio.create_task(uvicorn_server.serve(sockets=[listener]))
     try:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
-        server.should_exit = True
+        uvicorn_server.should_exit = True
         await serving
         raise

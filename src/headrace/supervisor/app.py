@@ -43,7 +43,6 @@ from headrace.supervisor.gateways import Gateways
 from headrace.supervisor.models import ServedModel
 from headrace.supervisor.notify import Notifier
 from headrace.supervisor.pulse import Heartbeat
-from headrace.supervisor.readings import Readings
 from headrace.supervisor.recent import Sampler
 from headrace.supervisor.recorder import RecorderProcess
 from headrace.supervisor.rollout.dependencies import Dependencies
@@ -66,7 +65,6 @@ class Supervisor:
         self.draining = False
         self.models: dict[str, ServedModel] = {}
         self.wildcard: Wildcard | None = None
-        self.readings = Readings(self)
         self.gateways: Gateways
         self.recorder: RecorderProcess | None = None
         self.agent: RegistryAgent

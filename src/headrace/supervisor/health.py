@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -15,22 +16,22 @@ from starlette.routing import BaseRoute, Route
 
 from headrace.supervisor.printable_json import PrintableJSON
 from headrace.supervisor.refusals import asked_model
+from headrace.supervisor.state import ServerState
 
 if TYPE_CHECKING:
-    from headrace.supervisor.app import Supervisor
     from headrace.supervisor.models import ServedModel
 
 _IN_FORCE_S = 1.0
 """How long a question waits for gateways to take over a route table: milliseconds, unless one is being replaced."""
 
 
-def health_routes(supervisor: Supervisor) -> list[BaseRoute]:
+def health_routes(server: ServerState) -> list[BaseRoute]:
     """`/livez`, `/startedz`, `/readyz`, and the last two for one model."""
 
-    def asked(request: Request) -> dict[str, ServedModel]:
+    def asked(request: Request) -> Mapping[str, ServedModel]:
         if "name" not in request.path_params:
-            return supervisor.models
-        model = asked_model(supervisor, request)
+            return server.models
+        model = asked_model(server, request)
         return {model.name: model}
 
     async def livez(_: Request) -> Response:
@@ -39,20 +40,20 @@ def health_routes(supervisor: Supervisor) -> list[BaseRoute]:
     async def startedz(request: Request) -> Response:
         models = asked(request)
         waiting = {name: model.why_not() for name, model in models.items() if not model.started}
-        if waiting or not supervisor.listed:
+        if waiting or not server.listed:
             return PrintableJSON({"started": False, "waiting_for": waiting}, 503)
         return PrintableJSON({"started": True})
 
     async def readyz(request: Request) -> Response:
         models = asked(request)
-        if supervisor.draining:
+        if server.draining:
             return PrintableJSON({"ready": False, "reason": "draining"}, 503)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_IN_FORCE_S):
-                await supervisor.gateways.until(lambda: supervisor.gateways.in_force)
+                await server.gateways.until(lambda: server.gateways.in_force)
         waiting = {name: model.why_not() for name, model in models.items() if not model.ready}
-        few = supervisor.config.health.ready == "any" and len(waiting) < len(models)
-        if not supervisor.gateways.in_force:
+        few = server.config.health.ready == "any" and len(waiting) < len(models)
+        if not server.gateways.in_force:
             return PrintableJSON({"ready": False, "reason": "a gateway is being started", "waiting_for": waiting}, 503)
         if (waiting and not few) or not models:
             return PrintableJSON({"ready": False, "waiting_for": waiting}, 503)

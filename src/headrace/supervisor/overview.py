@@ -3,50 +3,48 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headrace import __version__
 from headrace.core.recent import Figures
 from headrace.supervisor.addresses import model_url
 from headrace.supervisor.models import ServedModel
-
-if TYPE_CHECKING:
-    from headrace.supervisor.app import Supervisor
+from headrace.supervisor.state import ServerState
 
 
-def describe_all(supervisor: Supervisor) -> dict[str, Any]:
+def describe_all(server: ServerState) -> dict[str, Any]:
     """The whole; times are Unix seconds."""
     return {
         "headrace": __version__,
-        "started": supervisor.started_s,
-        "draining": supervisor.draining,
+        "started": server.started_s,
+        "draining": server.draining,
         "gateways": {
-            "pids": supervisor.gateways.pids,
-            "restarts": supervisor.gateways.restarts,
-            "in_force": supervisor.gateways.in_force,  # every gateway routes as the models below say
+            "pids": server.gateways.pids,
+            "restarts": server.gateways.restarts,
+            "in_force": server.gateways.in_force,  # every gateway routes as the models below say
         },
-        "registry": {"reached": supervisor.agent.reached_s, "agent_pid": supervisor.agent.pid},
-        "wildcard": supervisor.wildcard.describe() if supervisor.wildcard else None,
-        "models": [describe_model(supervisor, model) for model in supervisor.models.values()],
+        "registry": {"reached": server.agent.reached_s, "agent_pid": server.agent.pid},
+        "wildcard": server.wildcard.describe() if server.wildcard else None,
+        "models": [describe_model(server, model) for model in server.models.values()],
     }
 
 
-def describe_model(supervisor: Supervisor, model: ServedModel) -> dict[str, Any]:
+def describe_model(server: ServerState, model: ServedModel) -> dict[str, Any]:
     """One model: what it is, where it is, and what happened in the last seconds, in all and by version."""
-    recent = supervisor.sampler.recent
-    address = supervisor.address(model.name)
+    recent = server.sampler.recent
+    address = server.address(model.name)
     return {
         **model.describe(),
         "port": address[1] if address else None,
-        "url": model_url(supervisor, model.name),
+        "url": model_url(server, model.name),
         "now": tell(recent.figures(model.name)),
         "now_by_version": {v: tell(recent.figures(model.name, v)) for v in recent.versions(model.name)},
     }
 
 
-def describe_recent(supervisor: Supervisor, name: str) -> dict[str, Any]:
+def describe_recent(server: ServerState, name: str) -> dict[str, Any]:
     """The last 15 minutes of a model, for charts: parallel lists, in all and by version."""
-    recent = supervisor.sampler.recent
+    recent = server.sampler.recent
     offset_s = time.time() - time.monotonic()
 
     def series(version: str | None) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from headrace import __version__
 from headrace.core.totals import Labels, Sample, Totals
 from headrace.supervisor.processes import Process, Usage, weigh
+from headrace.supervisor.state import ServerState
 
 if TYPE_CHECKING:
-    from headrace.supervisor.app import Supervisor
     from headrace.supervisor.models import ServedModel
     from headrace.supervisor.rollout.version import Version
 
@@ -24,21 +24,21 @@ _WORKER_STATES = ("loading", "starting", "ready")
 
 
 class Readings:
-    """Reads one supervisor. What it counts itself goes through `Totals`, too: versions and models come and go."""
+    """Reads one server. What it counts itself goes through `Totals`, too: versions and models come and go."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
+    def __init__(self, server: ServerState) -> None:
+        self._server = server
         self._totals = Totals()
         self._usage = Usage()
         self._weighing: asyncio.Task[None] | None = None
 
     async def samples(self) -> list[Sample]:
         """Every metric, as samples for `telemetry.metrics.exposition`."""
-        counted = await self._supervisor.samples()
-        if self._supervisor.recorder is not None:
-            counted = [*counted, *await self._supervisor.recorder.samples()]
-        self._totals.feed("supervisor", _known(self._supervisor))
-        used = self._usage.samples(_processes(self._supervisor))
+        counted = await self._server.samples()
+        if self._server.recorder is not None:
+            counted = [*counted, *await self._server.recorder.samples()]
+        self._totals.feed("supervisor", _known(self._server))
+        used = self._usage.samples(_processes(self._server))
         if self._weighing is None or self._weighing.done():
             self._weighing = asyncio.create_task(self._weigh())
         return [*counted, *self._totals.samples(), *used]
@@ -50,18 +50,18 @@ class Readings:
             self._usage.keep(await asyncio.to_thread(weigh, due), time.monotonic())
 
 
-def _known(supervisor: Supervisor) -> Iterator[Sample]:
-    gateways, agent = supervisor.gateways, supervisor.agent
+def _known(server: ServerState) -> Iterator[Sample]:
+    gateways, agent = server.gateways, server.agent
     yield "headrace_build_info", (("version", __version__), ("python", platform.python_version())), 1.0
-    yield "headrace_started_timestamp_seconds", (), supervisor.started_s
+    yield "headrace_started_timestamp_seconds", (), server.started_s
     yield "headrace_gateways_running", (), len(gateways.pids)
     yield "headrace_gateway_restarts_total", (), gateways.restarts
     yield "headrace_registry_agent_restarts_total", (), agent.restarts.total
     if agent.reached_s is not None:
         yield "headrace_registry_reached_timestamp_seconds", (), agent.reached_s
-    for model in list(supervisor.models.values()):
+    for model in list(server.models.values()):
         yield from _of_model(model)
-        limit_rows = model.config.queue.max_rows * supervisor.config.gateway.processes
+        limit_rows = model.config.queue.max_rows * server.config.gateway.processes
         yield "headrace_queue_limit_rows", (("model", model.name),), limit_rows
 
 
@@ -123,15 +123,15 @@ def _info(uri: str, version: Version) -> Labels:
     )
 
 
-def _processes(supervisor: Supervisor) -> Iterator[Process]:
+def _processes(server: ServerState) -> Iterator[Process]:
     yield Process(os.getpid(), "supervisor")
-    if supervisor.agent.pid is not None:
-        yield Process(supervisor.agent.pid, "registry")
-    if supervisor.recorder is not None and supervisor.recorder.pid is not None:
-        yield Process(supervisor.recorder.pid, "recorder")
-    for index, pid in supervisor.gateways.running:
+    if server.agent.pid is not None:
+        yield Process(server.agent.pid, "registry")
+    if server.recorder is not None and server.recorder.pid is not None:
+        yield Process(server.recorder.pid, "recorder")
+    for index, pid in server.gateways.running:
         yield Process(pid, "gateway", index)
-    for model in supervisor.models.values():
+    for model in server.models.values():
         for version in model.versions:
             for one in version.workers.processes if version.workers is not None else []:
                 if one["pid"] is not None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from starlette.requests import Request
 from starlette.responses import Response
 
 from headrace.core.errors import HeadraceError
 from headrace.supervisor.models import ServedModel
 from headrace.supervisor.printable_json import PrintableJSON
-
-if TYPE_CHECKING:
-    from headrace.supervisor.app import Supervisor
+from headrace.supervisor.state import ServerState
 
 
 class Refused(HeadraceError):
@@ -34,10 +30,10 @@ async def answer_refused(_: Request, error: Exception) -> Response:
     return refusal(error)
 
 
-def asked_model(supervisor: Supervisor, request: Request) -> ServedModel:
+def asked_model(server: ServerState, request: Request) -> ServedModel:
     """The model that the request's path names; raises Refused (404) and says which ones there are."""
-    model = supervisor.models.get(request.path_params["name"])
+    model = server.models.get(request.path_params["name"])
     if model is None:
-        known = ", ".join(supervisor.models) or "none"
+        known = ", ".join(server.models) or "none"
         raise Refused("NOT_FOUND", f"no such model; there are: {known}")
     return model

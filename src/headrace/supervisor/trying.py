@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h11
 from starlette.requests import Request
@@ -16,9 +16,7 @@ from headrace.supervisor.addresses import authority, reachable
 from headrace.supervisor.models import ServedModel
 from headrace.supervisor.printable_json import PrintableJSON
 from headrace.supervisor.refusals import Refused
-
-if TYPE_CHECKING:
-    from headrace.supervisor.app import Supervisor
+from headrace.supervisor.state import ServerState
 
 MAX_REQUEST_BYTES = 1024 * 1024
 MAX_ANSWER_BYTES = 256 * 1024
@@ -41,8 +39,8 @@ class Answer:
 class Trying:
     """The try box's end in the supervisor."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
+    def __init__(self, server: ServerState) -> None:
+        self._server = server
         self._running = 0
 
     async def answer(self, request: Request, model: ServedModel) -> Response:
@@ -75,7 +73,7 @@ class Trying:
         return PrintableJSON(_tell(tried))
 
     def _where(self, model: ServedModel) -> tuple[tuple[str, int], str] | None:
-        own, shared = self._supervisor.address(model.name), self._supervisor.address(None)
+        own, shared = self._server.address(model.name), self._server.address(None)
         if own is not None:
             return own, "/invocations"
         return (shared, f"/models/{model.name}/invocations") if shared is not None else None

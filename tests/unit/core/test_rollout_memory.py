@@ -3,6 +3,7 @@
 import pytest
 
 from headrace.core.lifecycle import State
+from headrace.core.marks import Marks
 from headrace.core.rollout import Action, CannotRollBack, Flip, Rollout, Start, Stop
 
 UP = [State.FETCHED, State.ENVIRONMENT_READY, State.LOADING, State.WARMING, State.READY]
@@ -55,7 +56,7 @@ def test_what_rests_ends_everything_and_begins_anew() -> None:
 
 
 def test_a_failure_that_may_pass_is_tried_again_when_asked_for_and_a_refusal_is_not() -> None:
-    rollout = Rollout[str](retry_first_s=30.0)
+    rollout = Rollout[str](marks=Marks(30.0))
     rollout.pointed("v1", 0.0)
     rollout.failed("1", "no space left", 1.0)
     assert rollout.ended("1", 1.0) == []
@@ -101,7 +102,7 @@ def test_a_second_rollback_goes_further_back_and_never_to_what_was_sent_back() -
     assert rollout.before is None
     with pytest.raises(CannotRollBack):
         rollout.roll_back("once more", 7.0)
-    assert rollout.sent_back == {"v3": "errors", "v2": "by hand, in the same moment"}
+    assert rollout.marks.sent_back == {"v3": "errors", "v2": "by hand, in the same moment"}
 
 
 def test_a_rollback_is_taken_back_by_following_the_registry_anew() -> None:
@@ -113,7 +114,7 @@ def test_a_rollback_is_taken_back_by_following_the_registry_anew() -> None:
     (flip,) = rollout.retry(5.0, anew=True)
     assert isinstance(flip, Flip)
     assert identity(rollout) == "v2"
-    assert rollout.bad == {}
+    assert rollout.marks.bad == {}
 
 
 def test_what_does_badly_gives_way_to_what_the_registry_points_at_by_then() -> None:
@@ -130,7 +131,7 @@ def test_what_does_badly_gives_way_to_what_the_registry_points_at_by_then() -> N
 
 
 def test_what_does_badly_gives_way_to_what_served_before_when_its_successor_fails() -> None:
-    rollout = Rollout[str](retry_first_s=30.0)
+    rollout = Rollout[str](marks=Marks(30.0))
     serve(rollout, "v1", 1.0)
     serve(rollout, "v2", 2.0)
     rollout.pointed("v3", 3.0)
@@ -159,7 +160,7 @@ def test_what_a_check_has_refused_is_checked_again_after_a_restart_beside_what_s
     assert rollout.likely("v2") == "v1"
     rollout.guess("v1", 0.0)
     assert rollout.pointed("v2", 1.0) == []
-    assert rollout.refused == {"v2": "wrong signature"}, "known until it has been checked"
+    assert rollout.marks.refused == {"v2": "wrong signature"}, "known until it has been checked"
     flip, start = up(rollout, 2.0)
     assert isinstance(flip, Flip)
     assert isinstance(start, Start)
@@ -182,7 +183,7 @@ def test_a_rollback_holds_over_a_restart_also_when_something_else_was_on_its_way
     rollout.pointed("v3", 3.0)
     rollout.roll_back("by hand", 4.0)
     again = Rollout[str]()
-    again.restore(rollout.served, rollout.pointed_at, rollout.held, rollout.sent_back, rollout.refused)
+    again.restore(rollout.served, rollout.pointed_at, rollout.held, rollout.marks.sent_back, rollout.marks.refused)
     again.guess("v1", 5.0)
     assert again.pointed("v3", 6.0) == []
     up(again, 7.0)

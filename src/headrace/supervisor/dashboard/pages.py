@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 from starlette.requests import Request
@@ -26,10 +26,8 @@ from headrace.supervisor.examples import made_up, own_example
 from headrace.supervisor.models import ServedModel
 from headrace.supervisor.printable_json import PrintableJSON
 from headrace.supervisor.refusals import Refused, asked_model
+from headrace.supervisor.state import ServerState
 from headrace.supervisor.trying import MAX_REQUEST_BYTES, Trying
-
-if TYPE_CHECKING:
-    from headrace.supervisor.app import Supervisor
 
 MOST_LISTENERS = 32
 _MOVING_S = 0.5
@@ -48,9 +46,9 @@ class _Listeners:
 class Dashboard:
     """`routes` are what an application mounts."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
-        self._trying = Trying(supervisor)
+    def __init__(self, server: ServerState) -> None:
+        self._server = server
+        self._trying = Trying(server)
         self._templates = _templates()
         self._listeners = _Listeners()
         self._rendered: dict[str | None, tuple[float, str]] = {}
@@ -71,18 +69,18 @@ class Dashboard:
 
     async def _one(self, request: Request) -> Response:
         name = request.path_params["name"]
-        model = self._supervisor.models.get(name)
+        model = self._server.models.get(name)
         if model is None:
             page = self._templates.get_template("missing.html")
-            return HTMLResponse(page.render(**views.top(self._supervisor), name=name), 404)
+            return HTMLResponse(page.render(**views.top(self._server), name=name), 404)
         data = {**await self._data(model), **await asyncio.to_thread(_example_of, model)}
         return HTMLResponse(self._templates.get_template("model.html").render(data))
 
     async def _events(self, request: Request) -> Response:
         name = request.path_params.get("name")
         if name is not None:
-            asked_model(self._supervisor, request)
-        if self._supervisor.draining:
+            asked_model(self._server, request)
+        if self._server.draining:
             raise Refused("TEMPORARILY_UNAVAILABLE", "headrace is stopping")
         if self._listeners.now >= MOST_LISTENERS:
             raise Refused("REQUEST_LIMIT_EXCEEDED", f"{MOST_LISTENERS} pages are open already")
@@ -93,10 +91,10 @@ class Dashboard:
         sent = ""
         yield f"event: hello\ndata: {__version__}\n\n"
         while True:
-            news = self._supervisor.sampler.news
-            if self._supervisor.draining:
+            news = self._server.sampler.news
+            if self._server.draining:
                 return
-            model = self._supervisor.models.get(name) if name is not None else None
+            model = self._server.models.get(name) if name is not None else None
             if name is not None and model is None:
                 yield _event("gone", f"{name} is not served any more")
                 return
@@ -120,29 +118,29 @@ class Dashboard:
 
     def _moving(self, model: ServedModel | None) -> bool:
         """Whether a version is on its way up: then it is worth looking more often."""
-        models = self._supervisor.models.values() if model is None else [model]
+        models = self._server.models.values() if model is None else [model]
         return any(one.main.candidate is not None for one in models)
 
     async def _example(self, request: Request) -> Response:
-        model = asked_model(self._supervisor, request)
+        model = asked_model(self._server, request)
         own = await asyncio.to_thread(own_example, model)
         example = own if own is not None else made_up(model)
         return PrintableJSON({"model": model.name, "logged": own is not None, "example": example})
 
     async def _try(self, request: Request) -> Response:
-        return await self._trying.answer(request, asked_model(self._supervisor, request))
+        return await self._trying.answer(request, asked_model(self._server, request))
 
     async def _data(self, model: ServedModel | None) -> dict[str, Any]:
         """What a page shows. A model that is gone by the end is shown as it was."""
-        models = self._supervisor.models
+        models = self._server.models
         entries = await asyncio.to_thread(self._entries, [model] if model is not None else [*models.values()])
         for name in {*self._histories, *self._rendered}:
             if name is not None and name not in models:
                 self._histories.pop(name, None)
                 self._rendered.pop(name, None)
         if model is None:
-            return views.overview(self._supervisor, entries)
-        return views.one_model(self._supervisor, model, entries[model.name])
+            return views.overview(self._server, entries)
+        return views.one_model(self._server, model, entries[model.name])
 
     def _entries(self, models: list[ServedModel]) -> views.Entries:
         """Every model's history, read only where its file has changed."""

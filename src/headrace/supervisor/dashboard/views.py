@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headrace import __version__
 from headrace.core.lifecycle import State
@@ -15,9 +15,7 @@ from headrace.supervisor.dashboard import charts, words
 from headrace.supervisor.models import ServedModel
 from headrace.supervisor.rollout.alias_rollout import AliasRollout
 from headrace.supervisor.rollout.version import Version
-
-if TYPE_CHECKING:
-    from headrace.supervisor.app import Supervisor
+from headrace.supervisor.state import ServerState
 
 _MOST_CHANGES = 12
 _STEPS = (
@@ -51,19 +49,19 @@ class Row:
     figures: Figures
 
 
-def top(supervisor: Supervisor) -> dict[str, Any]:
+def top(server: ServerState) -> dict[str, Any]:
     """What every page has in its head."""
-    models = list(supervisor.models.values())
+    models = list(server.models.values())
     unready = [m for m in models if not m.ready]
-    gateways = len(supervisor.gateways.pids)
+    gateways = len(server.gateways.pids)
     return {
         "version": __version__,
         "now_s": time.time(),
-        "started_s": supervisor.started_s,
-        "draining": supervisor.draining,
+        "started_s": server.started_s,
+        "draining": server.draining,
         "gateways": gateways,
-        "gateway_restarts": supervisor.gateways.restarts,
-        "registry_reached_s": supervisor.agent.reached_s,
+        "gateway_restarts": server.gateways.restarts,
+        "registry_reached_s": server.agent.reached_s,
         "registry_problems": sum(bool(m.main.contact.problem) for m in models),
         "ready": len(models) - len(unready),
         "unready": unready,
@@ -71,9 +69,9 @@ def top(supervisor: Supervisor) -> dict[str, Any]:
     }
 
 
-def overview(supervisor: Supervisor, entries: Entries) -> dict[str, Any]:
+def overview(server: ServerState, entries: Entries) -> dict[str, Any]:
     """The page of all models."""
-    recent = supervisor.sampler.recent
+    recent = server.sampler.recent
     points = int(900 / 2 / _SPARK_STEPS)
     rows = [
         {
@@ -81,43 +79,43 @@ def overview(supervisor: Supervisor, entries: Entries) -> dict[str, Any]:
             "condition": condition(model),
             "alias": alias(model.main),
             "note": note(model),
-            "url": model_url(supervisor, model.name),
+            "url": model_url(server, model.name),
             "figures": recent.figures(model.name),
             "spark": charts.spark(recent.rates(model.name, steps=_SPARK_STEPS), points),
         }
-        for model in supervisor.models.values()
+        for model in server.models.values()
     ]
     changes = [{"model": name, **entry} for name, its in entries.items() for entry in its]
     changes.sort(key=lambda entry: float(entry["at"]), reverse=True)
     return {
-        **top(supervisor),
+        **top(server),
         "rows": rows,
         "changes": changes[:_MOST_CHANGES],
-        "charts": _busiest(supervisor),
+        "charts": _busiest(server),
         "most_lines": len(_STYLES),
-        "left_out": supervisor.wildcard.describe()["left_out"] if supervisor.wildcard else {},
-        "wildcard_problem": supervisor.wildcard.problem if supervisor.wildcard else "",
-        "said": _said_of_all(supervisor, changes[:1]),
+        "left_out": server.wildcard.describe()["left_out"] if server.wildcard else {},
+        "wildcard_problem": server.wildcard.problem if server.wildcard else "",
+        "said": _said_of_all(server, changes[:1]),
     }
 
 
-def one_model(supervisor: Supervisor, model: ServedModel, entries: list[dict[str, Any]]) -> dict[str, Any]:
+def one_model(server: ServerState, model: ServedModel, entries: list[dict[str, Any]]) -> dict[str, Any]:
     """The page of one model."""
-    recent = supervisor.sampler.recent
+    recent = server.sampler.recent
     prepared = model.current.prepared if model.current else None
     findings = list(prepared.report.findings) if prepared else []
     findings.sort(key=lambda f: f.verdict not in {"differs", "missing"})
     candidate = model.main.candidate
     return {
-        **top(supervisor),
+        **top(server),
         "model": model,
         "condition": condition(model),
         "alias": alias(model.main),
         "note": note(model),
-        "url": model_url(supervisor, model.name),
+        "url": model_url(server, model.name),
         "figures": recent.figures(model.name),
-        "charts": _charts(supervisor, model, entries),
-        "rows": list(_rows(supervisor, model)),
+        "charts": _charts(server, model, entries),
+        "rows": list(_rows(server, model)),
         "steps": _steps(candidate) if candidate else [],
         "candidate": candidate,
         "before": model.main.before,
@@ -176,8 +174,8 @@ def alias(rollout: AliasRollout) -> str:
     return {"alias": f"@{uri.selector}", "stage": f"stage {uri.selector}", "latest": "latest"}.get(uri.kind, "fixed")
 
 
-def _rows(supervisor: Supervisor, model: ServedModel) -> Iterator[Row]:
-    recent = supervisor.sampler.recent
+def _rows(server: ServerState, model: ServedModel) -> Iterator[Row]:
+    recent = server.sampler.recent
     seen = set()
     for name, rollout in ((None, model.main), *model.canaries.items()):
         weight = (model.config.traffic or {}).get(name or rollout.uri.selector)
@@ -202,8 +200,8 @@ def _steps(candidate: Version) -> list[tuple[str, str]]:
     return [(word, "done" if i < at else "now" if i == at else "next") for i, (_, word) in enumerate(_STEPS)]
 
 
-def _charts(supervisor: Supervisor, model: ServedModel, entries: list[dict[str, Any]]) -> list[charts.Chart]:
-    points = supervisor.sampler.recent.points(model.name)
+def _charts(server: ServerState, model: ServedModel, entries: list[dict[str, Any]]) -> list[charts.Chart]:
+    points = server.sampler.recent.points(model.name)
     now_s = points[-1].at_s if points else 0.0
     offset_s = time.time() - time.monotonic()
     flips = [
@@ -229,10 +227,10 @@ def _charts(supervisor: Supervisor, model: ServedModel, entries: list[dict[str, 
     ]
 
 
-def _busiest(supervisor: Supervisor) -> list[charts.Chart]:
+def _busiest(server: ServerState) -> list[charts.Chart]:
     """A line for each model, or for those with the most requests, in the order of the models."""
-    recent = supervisor.sampler.recent
-    names = list(supervisor.models)
+    recent = server.sampler.recent
+    names = list(server.models)
     traffic = {name: sum(recent.rates(name)) for name in names}
     busiest = sorted(names, key=lambda name: -traffic[name])[: len(_STYLES)]
     points = {name: recent.points(name) for name in names if name in busiest}
@@ -257,8 +255,8 @@ def _said(model: ServedModel) -> str:
     return f"{model.name}: {found.word}{f', {model.current.label}' if model.current else ''}"
 
 
-def _said_of_all(supervisor: Supervisor, newest: list[dict[str, Any]]) -> str:
-    models = supervisor.models.values()
+def _said_of_all(server: ServerState, newest: list[dict[str, Any]]) -> str:
+    models = server.models.values()
     changed = [f"{e['model']}: {e['event']} {e['version']}" for e in newest]
     return "; ".join([f"{sum(m.ready for m in models)} of {len(models)} models ready", *changed])
 

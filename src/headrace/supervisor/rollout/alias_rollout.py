@@ -14,6 +14,7 @@ from typing import Any
 from headrace.config.tree import Model
 from headrace.core.errors import HeadraceError, UsageError
 from headrace.core.identity import Resolved, parse_model_uri
+from headrace.core.marks import Marks
 from headrace.core.rollout import CannotRollBack, Rollout
 from headrace.supervisor.rollout.dependencies import Dependencies
 from headrace.supervisor.rollout.executor import Executor
@@ -26,6 +27,7 @@ from headrace.supervisor.rollout.version import Version
 from headrace.telemetry.logs import Log
 
 _TICK_S = 0.5
+_RETRY_MOST_S = 600.0
 
 
 class AliasRollout:
@@ -58,7 +60,7 @@ class AliasRollout:
         self._has_served = False
         self._has_started = False
         retry_s = config.rollout.retry_s
-        self._rollout = Rollout[Resolved](config.rollout.keep_old_s, retry_s, max(retry_s, Rollout.retry_most_s))
+        self._rollout = Rollout[Resolved](config.rollout.keep_old_s, Marks(retry_s, max(retry_s, _RETRY_MOST_S)))
         self._dependencies = dependencies
         self._log = log
         self._bake: asyncio.Task[None] | None = None
@@ -105,7 +107,7 @@ class AliasRollout:
     @property
     def bad(self) -> list[tuple[str, str]]:
         """(version, reason) of what is not brought up until the registry changes."""
-        return [(str(identity), reason) for identity, reason in self._rollout.bad.items()]
+        return [(str(identity), reason) for identity, reason in self._rollout.marks.bad.items()]
 
     @property
     def settled(self) -> bool:
@@ -126,7 +128,7 @@ class AliasRollout:
 
     def why_sent_back(self, resolved: Resolved) -> str:
         """Why this version has served and does not any more; empty where it has done nothing wrong."""
-        return self._rollout.sent_back.get(resolved, "")
+        return self._rollout.marks.sent_back.get(resolved, "")
 
     def why_not(self) -> str:
         """Why nothing serves, in one line."""

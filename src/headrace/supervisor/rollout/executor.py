@@ -271,7 +271,7 @@ class Executor:
             reason=reason,
             kept=self.serving.label if self.serving else None,
             refused=refused,
-            again_in_s=self._rollout.retry_in_s(identity, now_s),
+            again_in_s=self._rollout.marks.due_in_s(identity, now_s),
         )
         if detail:
             self._log.debug("failure in full", version=version.label, detail=detail)

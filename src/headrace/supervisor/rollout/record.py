@@ -84,8 +84,8 @@ class AliasRecord:
                 served=list(rollout.served),
                 pointed_at=rollout.pointed_at,
                 held=rollout.held,
-                sent_back=list(rollout.sent_back.items()),
-                refused=list(rollout.refused.items()),
+                sent_back=list(rollout.marks.sent_back.items()),
+                refused=list(rollout.marks.refused.items()),
                 signature=signature,
             )
         )
