@@ -39,8 +39,8 @@ def command(
 ) -> None:
     """Look at served models as an operator would; several may be given, also a shared port for all of its models.
 
-    Without any URL: whether every model of the headrace on this machine can answer, as its admin port says (--admin,
-    or HEADRACE_ADMIN). That is a container's health check.
+    Without a URL it checks whether every model of the headrace on this machine can answer, as its admin port says
+    (--admin, or HEADRACE_ADMIN). That is a container's health check.
 
     Exit codes: 0 all is well, 1 something is wrong, 2 the command is wrong.
     """

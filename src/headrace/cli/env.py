@@ -30,9 +30,7 @@ _MB = 1_000_000
 _DAY_S = 86_400
 _REGISTRY_S = 60.0
 
-_MODEL = click.option(
-    "-m", "--model-uri", "uris", metavar="URI", multiple=True, help="A model; more than one may stand."
-)
+_MODEL = click.option("-m", "--model-uri", "uris", metavar="URI", multiple=True, help="A model; can be repeated.")
 _FILE = click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="A headrace.yaml.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

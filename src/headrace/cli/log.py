@@ -43,7 +43,7 @@ def _where(function: F) -> F:
 
 @command.command("tail")
 @click.argument("name")
-@click.option("-n", "most", type=click.IntRange(min=0), default=10, show_default=True, help="Start with so many.")
+@click.option("-n", "most", type=click.IntRange(min=0), default=10, show_default=True, help="How many to begin with.")
 @click.option("--follow/--no-follow", default=True, help="Go on with what comes, across files [default: follow].")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @_where

@@ -21,7 +21,7 @@ _REGISTRY_S = 60.0
 
 
 @click.command("package", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-m", "--model-uri", "uris", metavar="URI", multiple=True, help="A model; more than one may stand.")
+@click.option("-m", "--model-uri", "uris", metavar="URI", multiple=True, help="A model; can be repeated.")
 @click.option("-c", "--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="A headrace.yaml.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="A new directory.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")

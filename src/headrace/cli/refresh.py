@@ -11,7 +11,7 @@ from headrace.cli.saying import say
 @click.command("refresh")
 @click.argument("name")
 @click.option(
-    "--anew", is_flag=True, help="Try what was refused, withdrawn or rolled back again: takes a rollback back."
+    "--anew", is_flag=True, help="Try again what was refused, withdrawn or rolled back: this undoes a rollback."
 )
 @admin_option
 def command(name: str, anew: bool, admin: str) -> None:  # noqa: FBT001 - click's flag

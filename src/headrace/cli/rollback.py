@@ -13,10 +13,10 @@ from headrace.cli.saying import say
 @click.option("--reason", default="asked for by an operator", show_default=True, help="Kept in the history.")
 @admin_option
 def command(name: str, reason: str, admin: str) -> None:
-    """Have the version before serve model NAME again, until the registry points at another one.
+    """Go back to the version that served model NAME before, until the registry points at another one.
 
-    At once while that version is still warm; otherwise as soon as it is up again. What served is marked bad: a second
-    rollback goes further back. 'headrace refresh NAME --anew' takes it back.
+    It takes effect at once while that version is still warm; otherwise as soon as it is up again. The version that
+    served is marked bad: a second rollback goes further back. 'headrace refresh NAME --anew' undoes it.
     """
     answer = call(admin, model_path(name, "rollback"), method="POST", params={"reason": reason})
     say(f"{name}: {answer['message']}")

@@ -1,4 +1,4 @@
-"""The client for everybody else."""
+"""The client for code without asyncio."""
 
 from __future__ import annotations
 

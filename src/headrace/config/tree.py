@@ -49,7 +49,8 @@ class Admin(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `host` is the address it listens on. `port` 0 is any free one.
     `hosts`: names that it is known by, beside addresses and localhost (and, where it is not on loopback, names without
-    a dot and those below .internal, .local and .svc); a request for any other is refused, for another site may send it.
+    a dot and those below .internal, .local and .svc). A request for any other name is refused: a web page of another
+    site could have sent it.
     """
 
     host: NonEmpty = "127.0.0.1"

@@ -1,4 +1,4 @@
-"""When a process that ended may start again: exponential back-off with jitter, and an end to hope where asked."""
+"""When a process that ended may start again: exponential back-off with jitter, and a limit of tries."""
 
 from __future__ import annotations
 

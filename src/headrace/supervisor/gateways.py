@@ -219,7 +219,7 @@ class Gateways:
             slot.writer.close()
             return describe_exit(await slot.child.wait())
         except framing.FramingError as error:
-            log.error("gateway speaks nonsense", reason=str(error))
+            log.error("gateway broke the protocol", reason=str(error))
             slot.child.signal(signal.SIGKILL)
             return describe_exit(await slot.child.wait())
         except asyncio.CancelledError:

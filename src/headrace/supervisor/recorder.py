@@ -118,7 +118,7 @@ class RecorderProcess:
             self._writer.close()
             return describe_exit(await self._child.wait())
         except framing.FramingError as error:
-            self._log.error("recorder speaks nonsense", reason=str(error))
+            self._log.error("recorder broke the protocol", reason=str(error))
             self._child.signal(signal.SIGKILL)
             return describe_exit(await self._child.wait())
         except asyncio.CancelledError:
