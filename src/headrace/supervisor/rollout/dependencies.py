@@ -104,8 +104,11 @@ class Processes(Protocol):
     async def greet(self, reporter: Reporter) -> None:
         """Take a process that has just connected."""
 
-    def kill(self, replica_id: str, why: str) -> None:
+    def kill(self, replica_id: str, why: str, end: EndReason) -> None:
         """Kill one replica."""
+
+    def cut_off(self, replica_id: str) -> None:
+        """A gateway's connection to a replica has ended."""
 
 
 MakeProcesses = Callable[

@@ -158,7 +158,10 @@ class Processes:
     async def greet(self, reporter: Reporter) -> None:
         raise NotImplementedError
 
-    def kill(self, replica_id: str, why: str) -> None:
+    def kill(self, replica_id: str, why: str, end: EndReason) -> None:
+        raise NotImplementedError
+
+    def cut_off(self, replica_id: str) -> None:
         raise NotImplementedError
 
 
