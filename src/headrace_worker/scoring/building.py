@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from headrace_worker.scoring import elements, shapes
 from headrace_worker.scoring import plan as plans
-from headrace_worker.scoring import shapes
 from headrace_worker.scoring.allowance import Allowance
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Builder:
 
         Raises what MLflow's parser raises; the caller then lets MLflow answer.
         """
+        if kind.form == shapes.ELEMENTS:
+            return elements.copied(value), False
         key = kind.shape
         recipe = self._recipes.get(key)
         if recipe is not None:

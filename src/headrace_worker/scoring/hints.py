@@ -27,6 +27,12 @@ def read_hint(model: Any) -> Any:
     return getattr(info, "input_type_hint", None)
 
 
+def takes_list(model: Any) -> bool:
+    """Whether the hint of `model` is a list: then MLflow looks at each element by itself."""
+    hint = read_hint(model)
+    return typing.get_origin(hint) is list and bool(typing.get_args(hint))
+
+
 def refuses(hint: Any, data: Any) -> bool:
     """Whether MLflow's check of `data` against `hint`, which comes before the model runs, refuses it."""
     try:

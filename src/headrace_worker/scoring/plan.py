@@ -8,6 +8,7 @@ from typing import Any
 FREE = "free"
 COLUMNS = "columns"
 TENSORS = "tensors"
+ELEMENTS = "elements"
 CLOSED = "closed"
 
 DOUBLE, FLOAT, INTEGER, LONG, BOOLEAN, STRING = "d", "f", "i", "l", "b", "s"
@@ -25,6 +26,8 @@ _BY_TYPE_NAME = {
 @dataclass(frozen=True)
 class Plan:
     """`kind` FREE: no signature; COLUMNS and TENSORS: by name or by position; CLOSED: never merged.
+
+    ELEMENTS: the model is made with a type hint, and takes the elements of a list as they are.
 
     `named` and `positional` hold a letter for each input, None for one whose values are never merged (dates,
     binary, nested types): its conversion looks at several values at once.
@@ -46,8 +49,10 @@ class Plan:
         return bool(self.named)
 
 
-def make_plan(schema: Any, *, closed: bool) -> Plan:
-    """Reduce an MLflow input schema; `closed` where the model's inputs are not tables (type hints)."""
+def make_plan(schema: Any, *, closed: bool, takes_elements: bool = False) -> Plan:
+    """Reduce an MLflow input schema; `closed` where it says nothing about rows, which may be elements of a list."""
+    if takes_elements:
+        return Plan(ELEMENTS)
     if closed:
         return Plan(CLOSED)
     if schema is None:

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from headrace_worker import wire
-from headrace_worker.scoring import jsonbody, locate, media, rows, telling
+from headrace_worker.scoring import hints, jsonbody, locate, media, rows, telling
 from headrace_worker.scoring import plan as plans
 from headrace_worker.scoring.building import Builder
 from headrace_worker.scoring.engine import Clock, Engine
@@ -59,7 +59,8 @@ class Scorer:
         self.encoder = Encoder()
         self.evidence = Evidence("merging is turned off (max_rows is 1)" if options.max_rows == 1 else None)
         closed = self.oracle.is_type_hint or self.oracle.unenforced is None
-        self.plan = plans.make_plan(self.oracle.input_schema, closed=closed)
+        takes_elements = self.oracle.is_type_hint and hints.takes_list(model)
+        self.plan = plans.make_plan(self.oracle.input_schema, closed=closed, takes_elements=takes_elements)
         if self.plan.kind == plans.CLOSED:
             self.evidence.refuse("the model's input is not a table of any number of rows")
         self.classifier = Classifier(self.plan)

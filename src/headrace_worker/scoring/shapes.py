@@ -15,6 +15,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any, NamedTuple
 
+from headrace_worker.scoring import elements
 from headrace_worker.scoring import plan as plans
 from headrace_worker.scoring.allowance import Allowance
 
@@ -26,6 +27,7 @@ FORMATS = (INSTANCES, INPUTS, SPLIT, RECORDS)
 LLM_KEYS = frozenset(("messages", "prompt", "input"))
 
 FLAT, ROWS, TABLE, OBJECTS, COLUMNWISE = "flat", "rows", "table", "objects", "columnwise"
+ELEMENTS = "elements"
 
 MAX_KINDS = 1024
 """Kinds that are remembered at a time."""
@@ -77,12 +79,13 @@ class Classifier:
         self._kinds: dict[tuple[Any, ...], Kind] = {}
         self._tables_of_doubles: dict[tuple[str, ...], Kind] = {}
         self._allowance = Allowance(MAX_KINDS)
-        takes_text = plan.kind == plans.FREE or (plan.kind != plans.CLOSED and plan.positional == (plans.STRING,))
-        self.text_kinds: dict[str, Kind] = (
-            {name: kind for name in (INSTANCES, INPUTS) if (kind := self._kind(_texts(name), False, None)) is not None}
-            if takes_text
-            else {}
-        )
+        texts: list[tuple[Any, ...]] = []
+        if plan.kind == plans.ELEMENTS:
+            texts = [(INPUTS, ELEMENTS, (), (str,))]
+        elif plan.kind == plans.FREE or plan.positional == (plans.STRING,):
+            texts = [(name, FLAT, (), (plans.STRING,)) for name in (INSTANCES, INPUTS)]
+        kinds = {shape[0]: self._kind(shape, False, None) for shape in texts}
+        self.text_kinds: dict[str, Kind] = {name: kind for name, kind in kinds.items() if kind is not None}
         """By format key, the kind of a request that is a list of texts and nothing else."""
 
     def share(self, request: dict[str, Any], place: int = 0, body: bytes | memoryview = b"") -> Share | None:
@@ -95,7 +98,9 @@ class Classifier:
             return None
         name = given[0]
         value = request[name]
-        if name == SPLIT:
+        if plan.kind == plans.ELEMENTS:
+            found = _elements(value) if name == INPUTS else None
+        elif name == SPLIT:
             kind = self._known_table(request, value)
             if kind is not None:
                 return Share(kind, value["data"], len(value["data"]), place, body)
@@ -154,11 +159,6 @@ class Classifier:
         return kind if is_table else None
 
 
-def _texts(name: str) -> tuple[Any, ...]:
-    """The shape of a list of texts below the format key `name`."""
-    return (name, FLAT, (), (plans.STRING,))
-
-
 def merged(shares: list[Share]) -> Any:
     """The value below the format key for all of `shares` (of one kind) together."""
     kind, data = shares[0].kind, shares[0].data
@@ -170,6 +170,16 @@ def merged(shares: list[Share]) -> Any:
     if kind.form != TABLE:
         return data
     return {"columns": list(kind.names), "data": data} if kind.names else {"data": data}
+
+
+def _elements(value: Any) -> tuple[str, tuple[str, ...], tuple[Any, ...], Any, int] | None:
+    """A list of anything, where all elements have one form."""
+    if type(value) is not list or not value:
+        return None
+    form = elements.form(value[0])
+    if form is None or any(elements.form(one) != form for one in value[1:]):
+        return None
+    return ELEMENTS, (), (form,), value, len(value)
 
 
 def _plain_list(value: Any, plan: plans.Plan) -> tuple[str, tuple[str, ...], tuple[Any, ...], Any, int] | None:
