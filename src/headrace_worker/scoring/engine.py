@@ -109,7 +109,7 @@ class Engine:
             answers[share.place] = self._fail(share, error, predicting)
             clock.lap("serialise")
             return None
-        self._evidence.saw(share.kind.shape, share.rows, rows.count(raw))
+        self._evidence.saw(share.kind.shape, share.rows, rows.parts(raw))
         answers[share.place] = self._finish(raw, share)
         clock.lap("serialise")
         return raw
@@ -131,14 +131,14 @@ class Engine:
         except Exception:  # noqa: BLE001 - one of them is at fault: each by itself shows which
             clock.lap("predict")
             return False
-        if not self._evidence.saw(shares[0].kind.shape, total, None if table is None else len(table.items)):
+        if not self._evidence.saw(shares[0].kind.shape, total, None if table is None else table.rows):
             return False
         assert table is not None  # noqa: S101 - what `saw` found to have rows
-        is_flat = total == len(shares) and set(map(type, table.items)) <= _PLAIN
+        is_flat = type(table.items) is list and total == len(shares) and set(map(type, table.items)) <= _PLAIN
         if is_flat:
             self._split_scalars(shares, table.items, answers)
         else:
-            self._split(shares, table.items, answers)
+            self._split(shares, table, answers)
         clock.lap("serialise")
         owed = self._evidence.owed(shares[0].kind.shape)
         columns = [column for column in table.columns if not self._evidence.is_trusted(column.kind)]
@@ -184,13 +184,11 @@ class Engine:
                     known[text] = answer
             answers[share.place] = answer
 
-    def _split(self, shares: list[Share], items: list[Any], answers: list[Any]) -> None:
+    def _split(self, shares: list[Share], table: rows.Table, answers: list[Any]) -> None:
         at = 0
         for share in shares:
-            count = share.rows
-            part = items if count == len(items) else items[at : at + count]
-            at += count
-            answers[share.place] = self._finish(part, share)
+            answers[share.place] = self._finish(table.part(at, at + share.rows), share)
+            at += share.rows
 
     def _settle_values(
         self, shares: list[Share], column: rows.Column, answers: list[Any], clock: Clock, judge: Judge

@@ -55,7 +55,7 @@ class Evidence:
         if rows_out != rows_in:
             if shape not in self._inexact and (shape in self._exact or self._allowance.take(shape)):
                 self._inexact.add(shape)
-                got = "no list of rows" if rows_out is None else rows_out
+                got = "nothing that has rows" if rows_out is None else rows_out
                 self.news = f"{shape[0]}: {rows_in} rows were answered with {got}"
             self._exact.pop(shape, None)
             self._checked.pop(shape, None)

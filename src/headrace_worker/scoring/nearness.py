@@ -62,20 +62,27 @@ class Judge:
                 self._column = self._look()
         except ValueError:  # no JSON: then only the same bytes are the same
             return False
-        if not (_has_rows(one) and _has_rows(other) and len(one["predictions"]) == len(other["predictions"])):
+        lists, others = _lists(one), _lists(other)
+        if list(lists) != list(others) or not lists:
             return bool(one == other)
-        pairs = zip(one["predictions"], other["predictions"])
-        return all(_alike(a, b, self._column, other["predictions"]) for a, b in pairs)
+        return all(
+            len(lists[name]) == len(rows) and all(_alike(a, b, column, rows) for a, b in zip(lists[name], rows))
+            for (name, rows), column in zip(others.items(), map(self._column.at, others))
+        )
 
     def _look(self) -> _Column | _Fixed:
         if isinstance(self._tolerance, float):
             return _Fixed(self._tolerance)
-        bodies = [json.loads(answer.body) for answer in self._together if answer.status == 200]
-        return _Column([row for body in bodies if _has_rows(body) for row in body["predictions"]])
+        bodies = [_lists(json.loads(answer.body)) for answer in self._together if answer.status == 200]
+        # A row at a time, so that what stands at one place of all rows is found below one name.
+        return _Column([{name: row} for lists in bodies for name, rows in lists.items() for row in rows])
 
 
-def _has_rows(body: Any) -> bool:
-    return isinstance(body, dict) and list(body) == ["predictions"] and isinstance(body["predictions"], list)
+def _lists(body: Any) -> dict[str, list[Any]]:
+    """The lists with an element for each row in an answer: below no name the only one, else those of an object."""
+    predictions = body.get("predictions") if isinstance(body, dict) and len(body) == 1 else None
+    named = predictions if isinstance(predictions, dict) else {"": predictions}
+    return named if all(isinstance(rows, list) for rows in named.values()) else {}
 
 
 def _alike(one: Any, other: Any, column: _Column | _Fixed, around: list[Any]) -> bool:

@@ -22,10 +22,22 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """An answer with one element for each row: `items` are JSON-able as sent, `columns` the same by column."""
+    """An answer of `rows` rows: `columns` are its values by column.
 
-    items: list[Any]
+    `items` are JSON-able as sent, one for each row; or an object of arrays, each with an element for each row.
+    """
+
+    rows: int
+    items: list[Any] | dict[Any, Any]
     columns: list[Column]
+
+    def part(self, at: int, end: int) -> Any:
+        """The answer to the rows from `at` to before `end`."""
+        if at == 0 and end == self.rows:
+            return self.items
+        if isinstance(self.items, dict):
+            return {name: values[at:end] for name, values in self.items.items()}
+        return self.items[at:end]
 
 
 def count(raw: Any) -> int | None:
@@ -39,24 +51,49 @@ def count(raw: Any) -> int | None:
         return None
 
 
+def parts(raw: Any) -> int | None:
+    """Into how many answers `raw` can be taken apart: its rows, or those that all arrays of an object have."""
+    if type(raw) is not dict:
+        return count(raw)
+    if not raw or any(type(name) is not str for name in raw):
+        return None
+    lengths = {len(value) if _is_array(value) else None for value in raw.values()}
+    return lengths.pop() if len(lengths) == 1 else None
+
+
+def _is_array(value: Any) -> bool:
+    kind = type(value)
+    return kind is list or (kind.__module__ == "numpy" and kind.__name__ == "ndarray" and value.ndim > 0)
+
+
 def table(raw: Any, jsonable: Any) -> Table | None:
     """Take `raw` apart, None if it has no rows. `jsonable` is MLflow's `_get_jsonable_obj`."""
-    if count(raw) is None:
+    number = parts(raw)
+    if number is None:
         return None
     if type(raw) is list:
-        return Table(raw, [Column(None, (None, _leaf_type(raw)), raw)])
+        return Table(number, raw, [Column(None, (None, _leaf_type(raw)), raw)])
+    if type(raw) is dict:
+        return Table(number, raw, [_named(name, values) for name, values in raw.items()])
     if not hasattr(raw, "to_dict"):
         if not hasattr(raw, "dtype") or type(raw).__module__.split(".")[0] != "numpy":
             return None
         items = jsonable(raw, pandas_orient="records")
-        return Table(items, [Column(None, (None, _dtype_word(raw.dtype)), items)]) if type(items) is list else None
+        column = Column(None, (None, _dtype_word(raw.dtype)), items)
+        return Table(number, items, [column]) if type(items) is list else None
     frame = raw if hasattr(raw, "columns") else raw.to_frame()
     items = jsonable(raw, pandas_orient="records")
     columns = [
         Column(i, (name, str(dtype)), frame.iloc[:, i].tolist())
         for i, (name, dtype) in enumerate(zip(frame.columns, frame.dtypes))
     ]
-    return Table(items, columns)
+    return Table(number, items, columns)
+
+
+def _named(name: str, values: Any) -> Column:
+    if type(values) is list:
+        return Column(name, (name, _leaf_type(values)), values)
+    return Column(name, (name, _dtype_word(values.dtype)), values.tolist())
 
 
 def _dtype_word(dtype: Any) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
-from mlflow.types import ColSpec, ParamSpec, Schema
+from mlflow.types import ColSpec, ParamSpec, Schema, TensorSpec
 
 from headrace_worker import scoring, wire
 from headrace_worker.scoring import engine
@@ -270,6 +270,44 @@ def test_an_answer_without_rows_is_never_merged() -> None:
     assert [predictions(a) for a in answers] == [{"n": 1}] * 2
 
 
+TENSORS = Schema([TensorSpec(np.dtype(np.float32), (-1, 3), "x"), TensorSpec(np.dtype(np.int64), (-1,), "n")])
+
+
+def test_named_tensors_that_share_the_first_dimension_are_one_call_and_their_named_answers_are_taken_apart() -> None:
+    def network(data: Any, _params: Any) -> Any:
+        hidden = data["x"] * data["n"][:, None].astype(np.float32)
+        return {"sum": hidden.sum(axis=1), "hidden": hidden, "label": ["odd" if n % 2 else "even" for n in data["n"]]}
+
+    requests = [{"inputs": {"x": [[i / 7, i / 3, 0.5]] * k, "n": [i] * k}} for i in range(20) for k in (1, 2)]
+    scorer, impl = trusted(network, TENSORS, *requests)
+    answers = ask(scorer, *requests)
+    assert [len(call["n"]) for call in impl.calls] == [60]
+    alone, _ = load(network, TENSORS, max_rows=1)
+    assert [answer.body for answer in answers] == [answer.body for answer in ask(alone, *requests)]
+    assert [answer.rows for answer in answers] == [1, 2] * 20
+
+
+@pytest.mark.parametrize(
+    "predict",
+    [
+        lambda data, _: {"rank": data["n"].argsort().argsort()},
+        lambda data, _: {"y": data["x"], "total": data["n"].sum()},
+        lambda data, _: {"y": data["x"], "first": data["x"][:1]},
+        lambda data, _: {"mean": data["x"] - data["x"].mean(axis=0)},
+        lambda data, _: {"y": data["x"], "empty": []},
+        lambda data, _: {"masked": np.ma.masked_array(data["x"], data["x"] > data["x"].mean())},
+        lambda data, _: {7: data["n"], 8: data["n"] - data["n"].min()},
+    ],
+)
+def test_named_answers_that_depend_on_their_company_are_found_out(predict: Any) -> None:
+    requests = [{"inputs": {"x": [[i / 7, i / 3, 0.5]], "n": [20 - i]}} for i in range(20)]
+    alone, _ = load(predict, TENSORS, max_rows=1)
+    wanted = [answer.body for answer in ask(alone, *requests)]
+    scorer, _ = load(predict, TENSORS)
+    for _ in range(3):
+        assert [answer.body for answer in ask(scorer, *requests)] == wanted
+
+
 def test_a_poisonous_request_does_not_hurt_its_neighbours() -> None:
     def picky(data: Any, _params: Any) -> Any:
         if "poison" in set(data["text"]):
@@ -361,6 +399,7 @@ WIDENING = {
     "list of a series": lambda values: pd.Series(values).tolist(),
     "objects": lambda values: np.array(values, dtype=object),
     "list": list,
+    "object of arrays": lambda values: {"y": np.array(values), "z": [0.5] * len(values)},
 }
 VALUES: list[Any] = [1, 2.5, None, True, "a", "7", 0, 1.0, float("nan"), 10**20]
 

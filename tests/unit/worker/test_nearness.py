@@ -122,6 +122,15 @@ def test_what_is_tiny_beside_the_others_of_its_row_may_differ() -> None:
     assert not near(json.dumps([[single(1.1e9), 0.25]]), json.dumps([[single(1.1e9), 0.5]]), AUTO)
 
 
+def test_an_object_of_lists_is_compared_by_name_and_row() -> None:
+    one, other = '{"p": [1e-17], "n": [3]}', '{"p": [3e-17], "n": [3]}'
+    assert near(one, other, AUTO, '{"p": [0.7], "n": [3]}')
+    assert not near(one, other, AUTO, '{"p": [1e-16], "n": [3]}')
+    assert not near(one, other.replace("3]", "4]"), AUTO, '{"p": [0.7], "n": [3]}')
+    assert not near(one, '{"p": [3e-17, 0.1], "n": [3, 3]}', AUTO, '{"p": [0.7], "n": [3]}')
+    assert not near(one, '{"n": [3], "p": [3e-17]}', AUTO, '{"p": [0.7], "n": [3]}')
+
+
 def test_missing_values_do_not_hide_noise_or_a_difference() -> None:
     assert near("[NaN, 0.1, Infinity]", "[NaN, 0.10000000000001, Infinity]", AUTO)
     assert not near("[NaN, 0.1]", "[0.1, 0.1]", AUTO)
