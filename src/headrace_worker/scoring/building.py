@@ -80,6 +80,8 @@ class Builder:
             dtype = None if wanted.dtype.kind == "U" else wanted.dtype
             return _Recipe([], [], [dtype])
         if isinstance(wanted, self._pd.DataFrame):
+            if any(type(letter) is tuple for letter in kind.letters):
+                return None  # dates, binary and nested values: MLflow's own conversions
             names = list(wanted.columns)
             given = [names[0]] if kind.form == shapes.FLAT else list(kind.names)
             if not names or not set(names) <= set(given):
@@ -97,6 +99,13 @@ class Builder:
         columns = self._columns(kind, value)
         if not recipe.dtypes:
             return {name: np.array(column) for name, column in zip(recipe.names, columns)}
+        frame = self._make_frame(kind, recipe, columns)
+        if kind.form == shapes.INDEXED:
+            frame.index = self._pd.Index(value["index"])
+        return frame
+
+    def _make_frame(self, kind: Kind, recipe: _Recipe, columns: list[Any]) -> Any:
+        np = self._np
         if recipe.uniform:
             # One block with a row of memory for each column, as pandas lays it out.
             block = np.array([columns[i] for i in recipe.index], dtype=np.float64)
@@ -112,7 +121,7 @@ class Builder:
             return [value]
         if kind.form == shapes.COLUMNWISE:
             return list(value.values())
-        if kind.form == shapes.TABLE:
+        if kind.form in (shapes.TABLE, shapes.INDEXED):
             return list(zip(*value["data"]))
         return list(zip(*(row.values() for row in value)))
 
@@ -152,6 +161,7 @@ class Builder:
             and wanted.columns.dtype == made.columns.dtype
             and type(wanted.index) is type(made.index)
             and wanted.index.equals(made.index)
+            and wanted.index.dtype == made.index.dtype
             and list(wanted.dtypes) == list(made.dtypes)
             and wanted.equals(made)
             and _layout(wanted) == _layout(made)

@@ -134,9 +134,10 @@ class Engine:
         if not self._evidence.saw(shares[0].kind.shape, total, None if table is None else table.rows):
             return False
         assert table is not None  # noqa: S101 - what `saw` found to have rows
-        is_flat = type(table.items) is list and total == len(shares) and set(map(type, table.items)) <= _PLAIN
-        if is_flat:
-            self._split_scalars(shares, table.items, answers)
+        items = table.items
+        is_flat = isinstance(items, list) and total == len(shares) and set(map(type, items)) <= _PLAIN
+        if isinstance(items, list) and is_flat:
+            self._split_scalars(shares, items, answers)
         else:
             self._split(shares, table, answers)
         clock.lap("serialise")

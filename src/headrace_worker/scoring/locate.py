@@ -57,7 +57,7 @@ def findings(request: dict[str, Any], plan: plans.Plan) -> Iterator[Finding]:
     name, tensors = given[0], plan.kind == plans.TENSORS
     through_numpy = name in (shapes.INSTANCES, shapes.INPUTS)
     for path, letter, value in _elements(name, request[name], plan):
-        if letter is None:
+        if letter not in _WORDS:
             continue
         for place, leaf in _leaves(path, value) if tensors else ((path, value),):
             # A tensor of texts is made by NumPy in every format.

@@ -65,10 +65,7 @@ class Judge:
         lists, others = _lists(one), _lists(other)
         if list(lists) != list(others) or not lists:
             return bool(one == other)
-        return all(
-            len(lists[name]) == len(rows) and all(_alike(a, b, column, rows) for a, b in zip(lists[name], rows))
-            for (name, rows), column in zip(others.items(), map(self._column.at, others))
-        )
+        return all(_rows_alike(lists[name], rows, self._column.at(name)) for name, rows in others.items())
 
     def _look(self) -> _Column | _Fixed:
         if isinstance(self._tolerance, float):
@@ -81,8 +78,12 @@ class Judge:
 def _lists(body: Any) -> dict[str, list[Any]]:
     """The lists with an element for each row in an answer: below no name the only one, else those of an object."""
     predictions = body.get("predictions") if isinstance(body, dict) and len(body) == 1 else None
-    named = predictions if isinstance(predictions, dict) else {"": predictions}
+    named: dict[str, Any] = predictions if isinstance(predictions, dict) else {"": predictions}
     return named if all(isinstance(rows, list) for rows in named.values()) else {}
+
+
+def _rows_alike(lists: list[Any], others: list[Any], column: _Column | _Fixed) -> bool:
+    return len(lists) == len(others) and all(_alike(one, other, column, others) for one, other in zip(lists, others))
 
 
 def _alike(one: Any, other: Any, column: _Column | _Fixed, around: list[Any]) -> bool:

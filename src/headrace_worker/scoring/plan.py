@@ -13,6 +13,9 @@ CLOSED = "closed"
 
 DOUBLE, FLOAT, INTEGER, LONG, BOOLEAN, STRING = "d", "f", "i", "l", "b", "s"
 
+DATE, BINARY, NESTED = "t", "y", "n"
+"""Columns that MLflow converts value by value in a DataFrame, and in no other format."""
+
 _BY_TYPE_NAME = {
     "double": DOUBLE,
     "float": FLOAT,
@@ -20,6 +23,8 @@ _BY_TYPE_NAME = {
     "long": LONG,
     "boolean": BOOLEAN,
     "string": STRING,
+    "datetime": DATE,
+    "binary": BINARY,
 }
 
 
@@ -29,8 +34,8 @@ class Plan:
 
     ELEMENTS: the model is made with a type hint, and takes the elements of a list as they are.
 
-    `named` and `positional` hold a letter for each input, None for one whose values are never merged (dates,
-    binary, nested types): its conversion looks at several values at once.
+    `named` and `positional` hold a letter for each input, None for one whose values are never merged, for their type
+    is unknown here.
     """
 
     kind: str
@@ -69,6 +74,8 @@ def make_plan(schema: Any, *, closed: bool, takes_elements: bool = False) -> Pla
 
 
 def _column_letter(spec: Any) -> str | None:
+    if type(spec.type).__name__ in ("Array", "Object", "Map"):
+        return NESTED
     return _BY_TYPE_NAME.get(getattr(spec.type, "name", ""))
 
 

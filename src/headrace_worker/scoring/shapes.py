@@ -12,6 +12,7 @@ Pure: no NumPy, no pandas, no state.
 
 from __future__ import annotations
 
+import re
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ FORMATS = (INSTANCES, INPUTS, SPLIT, RECORDS)
 LLM_KEYS = frozenset(("messages", "prompt", "input"))
 
 FLAT, ROWS, TABLE, OBJECTS, COLUMNWISE = "flat", "rows", "table", "objects", "columnwise"
-ELEMENTS = "elements"
+INDEXED, ELEMENTS = "indexed", "elements"
 
 MAX_KINDS = 1024
 """Kinds that are remembered at a time."""
@@ -39,6 +40,7 @@ _INT_BOUNDS = {plans.INTEGER: 2**31, plans.LONG: 2**63}
 _TEXT, _FLAG, _WHOLE, _REAL = {str}, {bool}, {int}, {float}
 _NUMBERS = frozenset((int, float))
 _NUMBERS_OR_NULL = frozenset((int, float, type(None)))
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}:[0-9]{2})?\Z")
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 
 
@@ -106,13 +108,13 @@ class Classifier:
                 return Share(kind, value["data"], len(value["data"]), place, body)
             found = _split(value, plan)
         elif name == RECORDS:
-            found = _objects(value, plan)
+            found = _objects(value, plan, is_frame=True)
         elif type(value) is dict:
             found = _columnwise(value, plan)
         elif type(value) is list and value and type(value[0]) is dict:
             if plan.kind == plans.TENSORS or not (plan.by_name or (name == INSTANCES and plan.kind == plans.FREE)):
                 return None
-            found = _objects(value, plan)
+            found = _objects(value, plan, is_frame=False)
         else:
             found = _plain_list(value, plan)
         if found is None:
@@ -163,13 +165,14 @@ def merged(shares: list[Share]) -> Any:
     """The value below the format key for all of `shares` (of one kind) together."""
     kind, data = shares[0].kind, shares[0].data
     if len(shares) > 1:
-        if kind.form == COLUMNWISE:
-            data = {n: list(chain.from_iterable(s.data[n] for s in shares)) for n in kind.names}
+        if kind.form in (COLUMNWISE, INDEXED):
+            data = {n: list(chain.from_iterable(s.data[n] for s in shares)) for n in data}
         else:
             data = list(chain.from_iterable([s.data for s in shares]))
-    if kind.form != TABLE:
+    if kind.form not in (TABLE, INDEXED):
         return data
-    return {"columns": list(kind.names), "data": data} if kind.names else {"data": data}
+    table = data if kind.form == INDEXED else {"data": data}
+    return {"columns": list(kind.names), **table} if kind.names else table
 
 
 def _elements(value: Any) -> tuple[str, tuple[str, ...], tuple[Any, ...], Any, int] | None:
@@ -199,7 +202,7 @@ def _plain_list(value: Any, plan: plans.Plan) -> tuple[str, tuple[str, ...], tup
 
 
 def _split(value: Any, plan: plans.Plan) -> tuple[str, tuple[str, ...], tuple[Any, ...], Any, int] | None:
-    if type(value) is not dict or "data" not in value or not value.keys() <= {"columns", "data"}:
+    if type(value) is not dict or "data" not in value or not value.keys() <= {"columns", "data", "index"}:
         return None
     rows, columns = value["data"], value.get("columns")
     if type(rows) is not list or not rows or set(map(type, rows)) != {list}:
@@ -215,17 +218,35 @@ def _split(value: Any, plan: plans.Plan) -> tuple[str, tuple[str, ...], tuple[An
         names = tuple(columns)
     else:
         return None
-    letters = _column_letters(names or (None,) * width, list(zip(*rows)), plan)
-    return None if letters is None else (TABLE, names, letters, rows, len(rows))
+    letters = _column_letters(names or (None,) * width, list(zip(*rows)), plan, is_frame=True)
+    if letters is None:
+        return None
+    if "index" not in value:
+        return TABLE, names, letters, rows, len(rows)
+    index = value["index"]
+    labels = _labels(index) if type(index) is list and len(index) == len(rows) else None
+    if labels is None or plan.kind == plans.TENSORS:
+        return None
+    return INDEXED, names, (*letters, labels), {"index": index, "data": rows}, len(rows)
 
 
-def _objects(value: Any, plan: plans.Plan) -> tuple[str, tuple[str, ...], tuple[Any, ...], Any, int] | None:
+def _labels(index: list[Any]) -> str | None:
+    """The letter of a table's index."""
+    types = set(map(type, index))
+    if types == _WHOLE and _within(index, _INT_BOUNDS[plans.LONG]):
+        return plans.LONG
+    return plans.STRING if types == _TEXT else None
+
+
+def _objects(
+    value: Any, plan: plans.Plan, *, is_frame: bool
+) -> tuple[str, tuple[str, ...], tuple[Any, ...], Any, int] | None:
     if type(value) is not list or not value or set(map(type, value)) != {dict}:
         return None
     names = tuple(value[0])
     if not names or any(tuple(row) != names for row in value):
         return None
-    letters = _column_letters(names, list(zip(*(row.values() for row in value))), plan)
+    letters = _column_letters(names, list(zip(*(row.values() for row in value))), plan, is_frame=is_frame)
     return None if letters is None else (OBJECTS, names, letters, value, len(value))
 
 
@@ -245,15 +266,18 @@ def _columnwise(value: Any, plan: plans.Plan) -> tuple[str, tuple[str, ...], tup
                 return None
             letters.append((letter, *shape))
     else:
-        found = _column_letters(names, list(value.values()), plan)
+        found = _column_letters(names, list(value.values()), plan, is_frame=False)
         if found is None:
             return None
         letters.extend(found)
     return COLUMNWISE, names, tuple(letters), value, lengths.pop()
 
 
-def _column_letters(names: Any, columns: list[Any], plan: plans.Plan) -> tuple[str, ...] | None:
-    """A letter for each column; None if one of them has none, is required and missing, or is there twice."""
+def _column_letters(names: Any, columns: list[Any], plan: plans.Plan, *, is_frame: bool) -> tuple[Any, ...] | None:
+    """A letter for each column; None if one of them has none, is required and missing, or is there twice.
+
+    `is_frame`: MLflow makes a DataFrame of them at once, and no NumPy arrays on the way.
+    """
     if names[0] is not None and len(set(names)) != len(names):
         return None
     if plan.by_name:
@@ -269,17 +293,35 @@ def _column_letters(names: Any, columns: list[Any], plan: plans.Plan) -> tuple[s
         wanted = given + [(None, False)] * (len(columns) - len(given))
     else:
         return None
-    letters = []
+    letters: list[Any] = []
     for (letter, known), column in zip(wanted, columns):
         types = set(map(type, column))
         if not known:  # a column that the signature does not know is dropped before the model sees it
-            found: str | None = "x" if types <= _SCALARS and (str not in types or _is_text(column)) else None
+            found: Any = "x" if types <= _SCALARS and (str not in types or _is_text(column)) else None
         else:
-            found = _letter(types, column, letter, free=plan.kind == plans.FREE)
+            by_value = is_frame and letter in (plans.DATE, plans.BINARY, plans.NESTED)
+            found = (_odd_letter if by_value else _letter)(types, column, letter, free=plan.kind == plans.FREE)
         if found is None:
             return None
         letters.append(found)
     return tuple(letters)
+
+
+def _odd_letter(types: set[type], column: Any, letter: str | None, *, free: bool) -> tuple[Any, ...] | None:  # noqa: ARG001
+    """As `_letter`, a tuple, for columns that MLflow converts value by value.
+
+    Dates have one format: pandas takes that of the first for all. Nested values have one form, for the model may make
+    arrays of them.
+    """
+    if letter == plans.NESTED:
+        forms = {elements.form(value) for value in column} if types in ({list}, {dict}) else {None}
+        return None if len(forms) > 1 or None in forms else (letter, forms.pop())
+    if types != _TEXT:
+        return None
+    if letter == plans.BINARY:
+        return (letter,)
+    formats = {len(value) if len(value) == len("2024-02-29") else value[10] for value in column if _DATE.match(value)}
+    return (letter, formats.pop()) if len(formats) == 1 and all(map(_DATE.match, column)) else None
 
 
 def _letter(types: set[type], values: Any, declared: str | None, *, free: bool) -> str | None:

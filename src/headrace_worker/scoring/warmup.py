@@ -67,6 +67,9 @@ def _one_row(request: dict[str, Any], share: shapes.Share, row: int) -> bytes:
         data: Any = {name: [values[row]] for name, values in share.data.items()}
     elif share.kind.form == shapes.TABLE:
         data = {**request[share.kind.format], "data": [share.data[row]]}
+    elif share.kind.form == shapes.INDEXED:
+        one = {name: [values[row]] for name, values in share.data.items()}
+        data = {**request[share.kind.format], **one}
     else:
         data = [share.data[row]]
     return json.dumps({**request, share.kind.format: data}).encode()

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 from pydantic import BaseModel
 
 from headrace_worker import scoring

@@ -1,5 +1,6 @@
 """Which requests share a predict call, and what happens when that goes wrong."""
 
+import base64
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,8 @@ import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
-from mlflow.types import ColSpec, ParamSpec, Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, ParamSpec, Schema, TensorSpec
+from mlflow.types.schema import Array, Map, Object, Property
 
 from headrace_worker import scoring, wire
 from headrace_worker.scoring import engine
@@ -306,6 +308,119 @@ def test_named_answers_that_depend_on_their_company_are_found_out(predict: Any) 
     scorer, _ = load(predict, TENSORS)
     for _ in range(3):
         assert [answer.body for answer in ask(scorer, *requests)] == wanted
+
+
+EVERY_TYPE = Schema(
+    [
+        ColSpec("double", "d"),
+        ColSpec("string", "s"),
+        ColSpec("datetime", "t"),
+        ColSpec("binary", "b"),
+        ColSpec(Array(DataType.double), "v"),
+        ColSpec(Object([Property("k", DataType.string)]), "o"),
+        ColSpec(Map(DataType.long), "m"),
+    ]
+)
+
+
+def odd_row(i: int) -> dict[str, Any]:
+    return {
+        "d": i / 7,
+        "s": f"é{i}",
+        "t": f"2024-02-{i % 28 + 1:02}T12:34:56",
+        "b": base64.b64encode(bytes([0, i])).decode(),
+        "v": [i / 3, 0.5],
+        "o": {"k": str(i)},
+        "m": {"a": i},
+    }
+
+
+@pytest.mark.parametrize("index", [None, lambda i: i, str], ids=["no index", "numbers", "texts"])
+@pytest.mark.parametrize("columns", ["ds", "d", "dstbvom", "tb", "v"])
+def test_tables_of_every_type_and_with_an_index_are_one_call(columns: str, index: Any) -> None:
+    """What the model is given says all there is to say about each row."""
+
+    def see(data: Any, _params: Any) -> Any:
+        return [repr((label, *row)) for label, row in zip(data.index, data.itertuples(index=False), strict=True)]
+
+    inputs = Schema([spec for spec in EVERY_TYPE.inputs if str(spec.name) in columns])
+    requests = []
+    for i in range(30):
+        rows = [odd_row(i), odd_row(i + 1)][: i % 2 + 1]
+        table: dict[str, Any] = {"columns": list(columns), "data": [[row[name] for name in columns] for row in rows]}
+        if index is not None:
+            table["index"] = [index(i + 100), index(7)][: i % 2 + 1]
+        requests.append({"dataframe_split": table})
+    alone, _ = load(see, inputs, max_rows=1)
+    wanted = [answer.body for answer in ask(alone, *requests)]
+    scorer, impl = load(see, inputs)
+    if index is None:  # the place in the call is in the index then
+        scorer, impl = load(lambda data, _: see(data.set_index(data[columns[0]].astype(str)), None), inputs)
+        alone, _ = load(lambda data, _: see(data.set_index(data[columns[0]].astype(str)), None), inputs, max_rows=1)
+        wanted = [answer.body for answer in ask(alone, *requests)]
+    for _ in range(3 + CHECKS // 15):
+        impl.calls.clear()
+        assert [answer.body for answer in ask(scorer, *requests)] == wanted
+    assert [len(call) for call in impl.calls] == [45]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"t": "2024-02-29"}, {"t": "2024-02-29T12:34:56"}),
+        ({"t": "2024-02-29 12:34:56"}, {"t": "2024-02-29T12:34:56"}),
+        ({"t": "2024-02-29"}, {"t": "29.2.2024"}),
+        ({"t": "2024-02-29"}, {"t": "2024-02-30"}),
+        ({"t": "2024-02-29"}, {"t": "1500-01-01"}),
+        ({"t": "2024-02-29"}, {"t": "2024-02-29T12:34:56+01:00"}),
+        ({"t": "2024-02-29"}, {"t": None}),
+        ({"t": "2024-02-29"}, {"t": 1}),
+        ({"b": "aGk="}, {"b": "a"}),
+        ({"b": "aGk="}, {"b": "\ud800"}),
+        ({"b": "aGk="}, {"b": 1}),
+        ({"v": [0.5]}, {"v": [1]}),
+        ({"v": [0.5]}, {"v": [0.5, 1.5]}),
+        ({"v": [0.5]}, {"v": []}),
+        ({"v": [0.5]}, {"v": None}),
+        ({"v": [0.5]}, {"v": 0.5}),
+        ({"v": [0.5]}, {"v": "abc"}),
+        ({"o": {"k": "a"}}, {"o": {}}),
+        ({"o": {"k": "a"}}, {"o": {"k": None}}),
+        ({"o": {"k": "a"}}, {"o": {"k": "a", "more": 1}}),
+        ({"m": {"a": 1}}, {"m": {"b": 1, "c": 2}}),
+        ({"m": {"a": 1}}, {"m": {"a": 1.5}}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("form", ["dataframe_records", "dataframe_split", "inputs"])
+def test_odd_values_of_a_neighbour_change_nothing(one: Any, other: Any, form: str) -> None:
+    def see(data: Any, _params: Any) -> Any:
+        return [repr((type(row[0]).__name__, *row)) for row in data.itertuples(index=False)]
+
+    (name,) = one
+    inputs = Schema([spec for spec in EVERY_TYPE.inputs if spec.name == name])
+
+    def request(row: Any) -> Any:
+        return {form: {"columns": [name], "data": [[row[name]]]} if form == "dataframe_split" else [row]}
+
+    alone, _ = load(see, inputs, max_rows=1)
+    requests = [request(row) for row in (one, one, other, one, other, one)]
+    wanted = [(answer.status, answer.body if answer.status == 200 else b"") for answer in ask(alone, *requests)]
+    scorer, _ = load(see, inputs)
+    for _ in range(3):
+        answers = ask(scorer, *requests)
+        assert [(answer.status, answer.body if answer.status == 200 else b"") for answer in answers] == wanted
+
+
+def test_an_index_that_does_not_fit_is_refused_as_ever() -> None:
+    scorer, _ = load(lambda data, _: data["x"].tolist(), NUMBER)
+    table = {"columns": ["x"], "data": [[0.5]]}
+    good = {"dataframe_split": {**table, "index": [3]}}
+    for odd in ([], [1, 2], 3, "a", None, [None], [[1]], [1.5], [True], ["a"]):
+        bad = {"dataframe_split": {**table, "index": odd}}
+        fresh, _ = load(lambda data, _: data["x"].tolist(), NUMBER, max_rows=1)
+        wanted = [answer.status for answer in ask(fresh, good, bad)]
+        assert [answer.status for answer in ask(scorer, good, good, bad, good, bad)] == [200, *wanted, *wanted]
 
 
 def test_a_poisonous_request_does_not_hurt_its_neighbours() -> None:
