@@ -135,7 +135,7 @@ def test_a_uri_that_leads_nowhere_is_one_line_and_exit_code_2(
     assert len(lines) == 1, lines
     file, number, path, _ = lines[0].removeprefix("headrace: ").split(":", 3)
     assert (file, path) == (str(tmp_path / "headrace.yaml"), " models.lost.uri")
-    assert "lost" in Path(file).read_text().splitlines()[int(number) - 2]
+    assert "uri: " in Path(file).read_text().splitlines()[int(number) - 1]
     assert says in lines[0]
 
 

@@ -9,6 +9,8 @@ from urllib.parse import quote
 import click
 import httpx
 
+from headrace.client.addresses import check_address
+from headrace.client.errors import BadRequest
 from headrace.config.environment import ADMIN_URL
 from headrace.core.errors import HeadraceError, UsageError
 
@@ -22,20 +24,26 @@ class AdminUnreachable(HeadraceError):
 
 
 def admin_option(function: F) -> F:
-    """Add `--admin URL` to a command."""
+    """Add `--admin ADDRESS` to a command."""
     option = click.option(
-        "--admin", default=ADMIN_URL, show_default=True, metavar="URL", envvar="HEADRACE_ADMIN", help="The admin port."
+        "--admin",
+        default=ADMIN_URL,
+        show_default=True,
+        metavar="ADDRESS",
+        envvar="HEADRACE_ADMIN",
+        help="The admin port.",
     )
     return option(function)
 
 
 def call(admin: str, path: str, *, method: str = "GET", params: dict[str, str] | None = None) -> Any:
     """One call of the admin API; returns the JSON. Raises UsageError for 404 and 409, AdminUnreachable for silence."""
-    url = f"{admin.rstrip('/')}{path}"
+    try:
+        url = f"{check_address(admin)}{path}"
+    except BadRequest as error:
+        raise UsageError(f"--admin: {error}") from None
     try:
         response = httpx.request(method, url, params=params, timeout=10.0)
-    except httpx.InvalidURL as error:
-        raise UsageError(f"--admin {admin}: not a URL: {error}") from None
     except httpx.HTTPError as error:
         raise AdminUnreachable(f"nothing answers at {url} ({error}); is it a running headrace's admin port?") from None
     if response.status_code in {404, 409}:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from headrace.cli.commands import Exampled
 from headrace.cli.saying import say, say_json, say_marked
 from headrace.client.addresses import check_address, without_credentials
 from headrace.client.checking import Finding, Report, Wanted, check, check_all, expand, wait_ready
@@ -18,10 +19,18 @@ from headrace.core.errors import UsageError
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "yellow")}
 
 
-@click.command("check", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("urls", nargs=-1, metavar="[URL...]")
+@click.command(
+    "check",
+    cls=Exampled,
+    examples=(
+        "headrace check                                      # the headrace on this machine",
+        "headrace check localhost:5001 localhost:5002",
+        "headrace check --wait 60 --quick localhost:5001     # in a script, until it is ready",
+    ),
+)
+@click.argument("urls", nargs=-1, metavar="[ADDRESS...]")
 @click.option("--data", metavar="JSON|@FILE", help="The body of the example request [default: made of the signature].")
-@click.option("--admin", metavar="URL", help="The admin port: adds the model's version and its environment report.")
+@click.option("--admin", metavar="ADDRESS", help="The admin port: adds the model's version and its environment report.")
 @click.option("--wait", "wait_s", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Wait for ready.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True, help="Seconds."
@@ -39,8 +48,8 @@ def command(
 ) -> None:
     """Look at served models as an operator would; several may be given, also a shared port for all of its models.
 
-    Without a URL it checks whether every model of the headrace on this machine can answer, as its admin port says
-    (--admin, or HEADRACE_ADMIN). That is a container's health check.
+    An ADDRESS is a URL, or HOST:PORT. Without one it checks whether every model of the headrace on this machine can
+    answer, as its admin port says (--admin, or HEADRACE_ADMIN). That is a container's health check.
 
     Exit codes: 0 all is well, 1 something is wrong, 2 the command is wrong.
     """

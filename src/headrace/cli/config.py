@@ -9,7 +9,7 @@ from typing import Any
 import click
 import yaml
 
-from headrace.cli.examples import Exampled
+from headrace.cli.commands import Suggesting
 from headrace.cli.saying import say, say_json, say_lines, say_marked
 from headrace.config import tree
 from headrace.config.load import load_file
@@ -22,7 +22,7 @@ _FILE = click.argument("file", type=click.Path(path_type=Path), required=False, 
 _JSON = click.option("--json", "as_json", is_flag=True, help="For scripts: one JSON object.")
 
 
-@click.group("config", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("config", cls=Suggesting)
 def command() -> None:
     """Check a headrace.yaml, show it with all defaults, or print its JSON Schema.
 
@@ -30,7 +30,7 @@ def command() -> None:
     """
 
 
-@command.command("check", cls=Exampled, examples=("headrace config check headrace.yaml",))
+@command.command("check", examples=("headrace config check headrace.yaml",))
 @_FILE
 @_JSON
 def check(file: Path | None, as_json: bool) -> None:  # noqa: FBT001 - click's flag
@@ -62,7 +62,7 @@ def check(file: Path | None, as_json: bool) -> None:  # noqa: FBT001 - click's f
     say(f"{file}: fits")
 
 
-@command.command("show", cls=Exampled, examples=("headrace config show headrace.yaml",))
+@command.command("show", examples=("headrace config show headrace.yaml",))
 @_FILE
 @_JSON
 def show(file: Path | None, as_json: bool) -> None:  # noqa: FBT001 - click's flag
@@ -79,7 +79,6 @@ def show(file: Path | None, as_json: bool) -> None:  # noqa: FBT001 - click's fl
 
 @command.command(
     "schema",
-    cls=Exampled,
     examples=(
         "headrace config schema > headrace.schema.json",
         "# and as the first line of headrace.yaml:",

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from headrace.cli.commands import Suggesting
 from headrace.cli.saying import say, say_json
 from headrace.config import environment
 from headrace.config.load import load_file
@@ -35,12 +36,12 @@ _FILE = click.option("-c", "--config", "file", type=click.Path(path_type=Path), 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group("env")
+@click.group("env", cls=Suggesting)
 def command() -> None:
     """List, build, check and remove the environments that models were trained in."""
 
 
-@command.command("list")
+@command.command("list", examples=("headrace env list",))
 @_FILE
 @_JSON
 def list_(file: Path | None, as_json: bool) -> None:  # noqa: FBT001
@@ -63,11 +64,12 @@ def list_(file: Path | None, as_json: bool) -> None:  # noqa: FBT001
         say(f"no environments in {store.root}")
 
 
-@command.command("build")
+@command.command("build", examples=("headrace env build -m models:/classification@production",))
 @_MODEL
 @_FILE
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
-def build(uris: tuple[str, ...], file: Path | None, log_level: str) -> None:
+@_JSON
+def build(uris: tuple[str, ...], file: Path | None, log_level: str, as_json: bool) -> None:  # noqa: FBT001
     """Build the environments of models, so that serving them later needs neither a resolver nor a network.
 
     With -m the recorded environment is built; with --config what each model's `environment` asks for.
@@ -76,8 +78,9 @@ def build(uris: tuple[str, ...], file: Path | None, log_level: str) -> None:
     log = make_log("auto", log_level)
     environments = Environments(_home(config), config.environments, os.environ)
 
-    async def work() -> int:
-        failed = 0
+    built: dict[str, dict[str, str | None]] = {}
+
+    async def work() -> None:
         found = await fetch_models(config, [m.uri for m in config.models.values()], os.environ, log)
         for name, model in config.models.items():
             label, path = found[model.uri]
@@ -86,17 +89,22 @@ def build(uris: tuple[str, ...], file: Path | None, log_level: str) -> None:
                     path, model.environment, model.environment_mismatch, log.bind(model=name)
                 )
             except HeadraceError as error:
-                say(f"{label}: {error}", err=True)
-                failed += 1
+                built[label] = {"environment": None, "problem": str(error)}
+                if not as_json:
+                    say(f"{label}: {error}", err=True)
                 continue
-            say(f"{label}: {prepared.digest or 'the running environment'}")
-        return failed
+            built[label] = {"environment": prepared.digest, "problem": None}
+            if not as_json:
+                say(f"{label}: {prepared.digest or 'the running environment'}")
 
-    if _run(work()):
+    _run(work())
+    if as_json:
+        _print_json(built)
+    if any(one["problem"] is not None for one in built.values()):
         raise SystemExit(1)
 
 
-@command.command("check")
+@command.command("check", examples=("headrace env check --config headrace.yaml",))
 @_MODEL
 @_FILE
 @_JSON
@@ -131,18 +139,20 @@ def check(uris: tuple[str, ...], file: Path | None, as_json: bool) -> None:  # n
         raise SystemExit(1)
 
 
-@command.command("prune")
+@command.command("prune", examples=("headrace env prune --max-age-days 30 --dry-run",))
 @_FILE
 @click.option("--max-age-days", type=click.FloatRange(min=0), help="Remove what was not used for so long.")
 @click.option("--max-mb", type=click.FloatRange(min=0), help="Keep at most so much, the longest unused go first.")
 @click.option("--all", "everything", is_flag=True, help="Remove every environment that is not in use.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@_JSON
 def prune(
     file: Path | None,
     max_age_days: float | None,
     max_mb: float | None,
     everything: bool,  # noqa: FBT001
     dry_run: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
 ) -> None:
     """Remove environments by age and size; what a running headrace uses stays."""
     config = load_file(file) if file else Config()
@@ -156,6 +166,10 @@ def prune(
     removed = store.prune(
         max_age_s=None if days is None else days * _DAY_S, max_bytes=most_bytes, dry_run=dry_run
     )  # fmt: skip
+    if as_json:
+        told = [{"digest": one.digest, "size_bytes": one.size_bytes} for one in removed]
+        _print_json({"removed": told, "dry_run": dry_run})
+        return
     for one in removed:
         say(f"{'would remove' if dry_run else 'removed'} {one.digest}  {one.size_bytes / _MB:,.0f} MB  {_what(one)}")
     if not removed:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import datetime as dt
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from headrace.cli.admin_port import admin_option, call, model_path
-from headrace.cli.rich_text import plain
+from headrace.cli.commands import Exampled
+from headrace.cli.rich_text import console, plain
 from headrace.cli.saying import say_json
 
 
-@click.command("history")
+@click.command("history", cls=Exampled, examples=("headrace history classification",))
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="For scripts: one JSON object a line.")
 @admin_option
@@ -30,4 +30,4 @@ def command(name: str, as_json: bool, admin: str) -> None:  # noqa: FBT001 - cli
         times = f" ({entry['times']} times)" if "times" in entry else ""
         alias = f" @{entry['alias']}" if "alias" in entry else ""
         table.add_row(when, *map(plain, (entry["event"] + times, entry["version"] + alias, entry["reason"])))
-    Console(highlight=False).print(table)
+    console().print(table)

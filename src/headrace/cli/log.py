@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Column, Table
 
 from headrace.cli.admin_port import admin_option, call
-from headrace.cli.rich_text import plain
+from headrace.cli.commands import Suggesting
+from headrace.cli.rich_text import console, plain
 from headrace.cli.saying import say, say_json
 from headrace.core.drift import OTHER, Drift, distance, labels_of
 from headrace.core.errors import UsageError
@@ -29,7 +29,7 @@ _SHORT = 60
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-@click.group("log")
+@click.group("log", cls=Suggesting)
 def command() -> None:
     """Read a model's prediction log."""
 
@@ -41,7 +41,7 @@ def _where(function: F) -> F:
     return option(admin_option(function))
 
 
-@command.command("tail")
+@command.command("tail", examples=("headrace log tail classification -n 100 --no-follow",))
 @click.argument("name")
 @click.option("-n", "most", type=click.IntRange(min=0), default=10, show_default=True, help="How many to begin with.")
 @click.option("--follow/--no-follow", default=True, help="Go on with what comes, across files [default: follow].")
@@ -58,7 +58,7 @@ def tail_command(name: str, most: int, follow: bool, as_json: bool, path: Path |
                 say(_line(entry))
 
 
-@command.command("drift")
+@command.command("drift", examples=("headrace log drift classification --since 7d --steps 7",))
 @click.argument("name")
 @click.option("--since", default="24h", show_default=True, help="How far to look back: 30m, 24h, 7d.")
 @click.option("--steps", type=click.IntRange(1, 24), default=6, show_default=True, help="Columns over time.")
@@ -117,15 +117,15 @@ def _report(name: str, drift: Drift, most: int) -> dict[str, Any]:
 
 
 def _print(report: dict[str, Any]) -> None:
-    console = Console(highlight=False)
+    out = console()
     columns = [dt.datetime.fromisoformat(s["from"]).astimezone().strftime("%m-%d %H:%M") for s in report["steps"]]
-    console.print(_shares("over time", report["labels"], columns, report["steps"]))
-    console.print()
+    out.print(_shares("over time", report["labels"], columns, report["steps"]))
+    out.print()
     names = [version["version"] for version in report["versions"]]
     table = _shares("by version", report["labels"], names, report["versions"])
     moved = ["" if v["distance"] is None else f"{v['distance']:.1%}" for v in report["versions"]]
     table.add_row("changed from the one before", *moved)
-    console.print(table)
+    out.print(table)
 
 
 def _shares(title: str, labels: list[str], columns: list[str], parts: list[dict[str, Any]]) -> Table:

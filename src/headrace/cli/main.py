@@ -7,28 +7,37 @@ import os
 import sys
 
 import click
+from click.shell_completion import CompletionItem
 
 from headrace import __version__
+from headrace.cli.commands import Suggesting, write_examples
 from headrace.cli.start import restore
 from headrace.core.errors import HeadraceError, UsageError
 from headrace.core.escaping import printable_lines
 
 _COMMANDS = {
-    "env": "List, build, check and remove the environments that models were trained in.",
-    "check": "See whether served models are well.",
-    "config": "Check a headrace.yaml, show it with all defaults, or print its JSON Schema.",
-    "package": "Write models and their environments into a directory that needs no registry.",
-    "predict": "Predict with a served model, or with one in this process.",
     "serve": "Serve models from an MLflow Model Registry.",
+    "check": "See whether served models are well.",
     "status": "Show what serves.",
+    "predict": "Predict with a served model, or with one in this process.",
     "history": "Show what served a model when, and why it changed.",
-    "log": "Read a model's prediction log: follow it, or see its labels drift.",
-    "refresh": "Ask the registry now.",
     "rollback": "Go back to the version before.",
+    "refresh": "Ask the registry now.",
+    "log": "Read a model's prediction log: follow it, or see its labels drift.",
+    "config": "Check a headrace.yaml, show it with all defaults, or print its JSON Schema.",
+    "env": "List, build, check and remove the environments that models were trained in.",
+    "package": "Write models and their environments into a directory that needs no registry.",
 }
+_EXAMPLES = (
+    "headrace serve -m models:/classification@production -p 5001",
+    "headrace serve --config headrace.yaml",
+    "headrace check localhost:5001",
+    "headrace status --watch",
+    "headrace COMMAND --help",
+)
 
 
-class _Lazy(click.Group):
+class _Lazy(Suggesting):
     """A group whose commands are imported when they run: `headrace --help` costs nothing."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -37,6 +46,15 @@ class _Lazy(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        write_examples(formatter, _EXAMPLES)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of commands without importing any."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [CompletionItem(name, help=told) for name, told in _COMMANDS.items() if name.startswith(incomplete)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
@@ -48,7 +66,7 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="headrace")
+@click.version_option(__version__, "-V", "--version", prog_name="headrace")
 def cli() -> None:
     """Serve models from an MLflow Model Registry: fast, without downtime, each as it was trained."""
 

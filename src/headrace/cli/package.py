@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from headrace.cli.saying import say
+from headrace.cli.commands import Exampled
+from headrace.cli.saying import say, say_json
 from headrace.config.load import load_file, parse, read_document
 from headrace.core.errors import UsageError
 from headrace.core.identity import parse_model_uri, served_name
@@ -20,12 +21,20 @@ _FIRST_PORT = 5001
 _REGISTRY_S = 60.0
 
 
-@click.command("package", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    "package",
+    cls=Exampled,
+    examples=(
+        "headrace package -m models:/classification@production -o news",
+        "headrace package --config headrace.yaml -o news",
+    ),
+)
 @click.option("-m", "--model-uri", "uris", metavar="URI", multiple=True, help="A model; can be repeated.")
 @click.option("-c", "--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="A headrace.yaml.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="A new directory.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
-def command(uris: tuple[str, ...], file: Path | None, output: Path, log_level: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For scripts: one JSON object.")
+def command(uris: tuple[str, ...], file: Path | None, output: Path, log_level: str, as_json: bool) -> None:  # noqa: FBT001
     """Write a directory from which models are served without a registry and without a package index.
 
     It holds the models, the wheels of the environments that they were trained in with locks (versions and hashes), a
@@ -43,6 +52,9 @@ def command(uris: tuple[str, ...], file: Path | None, output: Path, log_level: s
     write_package(config, document, output.absolute(), os.environ, log)
     told = json.loads((output / "package.json").read_text(encoding="utf-8"))["models"]
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    if as_json:
+        say_json({"directory": str(output), "size_bytes": size, "models": told})
+        return
     for name, model in told.items():
         say(f"{name}: {model['version']}, Python {model['python']}, {model['packages']} packages")
     say(f"{output}: {size / 1e6:,.0f} MB; serve it with: headrace serve --config {output / 'headrace.yaml'}")

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from headrace.cli.commands import Exampled
 from headrace.client import Client, connect
 from headrace.client.errors import BadRequest, ClientError, PartialFailure
 from headrace.client.files import job
@@ -22,10 +23,17 @@ from headrace.core.errors import HeadraceError, UsageError
 from headrace.core.escaping import printable_lines
 
 
-@click.command("predict", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    "predict",
+    cls=Exampled,
+    examples=(
+        "headrace predict -a localhost:5001 'Technology news'",
+        "headrace predict -a localhost:5001 -i news.csv -o labelled.csv --column text",
+    ),
+)
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @click.option(
-    "-a", "--address", "addresses", multiple=True, metavar="URL", help="A served model; several for failover."
+    "-a", "--address", "addresses", multiple=True, metavar="ADDRESS", help="A served model; several for failover."
 )
 @click.option("-m", "--model", metavar="URI", help="A model to load in this process: models:/NAME@ALIAS, a path.")
 @click.option("--tracking-uri", metavar="URI", help="Where the registry of --model is.")
@@ -60,7 +68,7 @@ def command(
     was when the same command is given again.
     """
     if bool(addresses) == (model is not None):
-        raise UsageError("give either --address URL or --model URI")
+        raise UsageError("give either --address or --model URI")
     if texts and source is not None:
         raise UsageError("give either TEXT arguments or --input")
     if output is not None:

@@ -12,6 +12,7 @@ import msgspec
 import uvloop
 from click.core import ParameterSource
 
+from headrace.cli.commands import Exampled
 from headrace.cli.main import forget_unwritable_output
 from headrace.cli.overriding import for_all, overridden, with_admin
 from headrace.cli.screen import show
@@ -27,7 +28,15 @@ from headrace.telemetry.logs import make_log
 _ADMIN_PORT = 5100
 
 
-@click.command("serve", context_settings={"help_option_names": ["--help"]})
+@click.command(
+    "serve",
+    cls=Exampled,
+    context_settings={"help_option_names": ["--help"]},
+    examples=(
+        "headrace serve -m models:/classification@production -p 5001 -w 2",
+        "headrace serve --config headrace.yaml -w 4",
+    ),
+)
 @click.option(
     "-m", "--model-uri", metavar="URI",
     help="One model: models:/NAME@ALIAS, models:/NAME/3, runs:/…, a path [default: HEADRACE_MODEL_URI].",

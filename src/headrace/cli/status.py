@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from headrace.cli.admin_port import AdminUnreachable, admin_option, call
-from headrace.cli.rich_text import plain
+from headrace.cli.commands import Exampled
+from headrace.cli.rich_text import console, plain
 from headrace.cli.saying import say_json
 
 _WATCH_S = 2.0
@@ -25,10 +25,13 @@ _RIGHT = ("port", "replicas", *_FIGURES)
 _LEFT_OUT_FIRST = ("p50", "replicas", "port")
 _LEAST_NAME = 10
 _LEAST_NOTE = 30
-_UNBOUND = 4096
 
 
-@click.command("status")
+@click.command(
+    "status",
+    cls=Exampled,
+    examples=("headrace status", "headrace status --watch", "headrace status --admin host:5100 --json"),
+)
 @click.option("--watch", is_flag=True, help="Keep it live until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts; with --watch one JSON object a line.")
 @admin_option
@@ -46,9 +49,8 @@ def command(watch: bool, as_json: bool, admin: str) -> None:  # noqa: FBT001 - c
     if as_json:
         say_json(status)
     else:
-        # Into a pipe or a file goes a line for each model, however long.
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else _UNBOUND)
-        console.print(table(status, console.width))
+        out = console()
+        out.print(table(status, out.width))
     if not all(model["ready"] for model in status["models"]):
         raise SystemExit(1)
 
@@ -61,8 +63,8 @@ def _watch(admin: str, *, as_json: bool) -> None:
             say_json(status)
             time.sleep(_WATCH_S)
             status = call(admin, "/api/models")
-    console = Console(highlight=False)
-    with Live(table(status, console.width), console=console, auto_refresh=False) as live:
+    out = Console(highlight=False)
+    with Live(table(status, out.width), console=out, auto_refresh=False) as live:
         while True:
             time.sleep(_WATCH_S)
             told = ""
@@ -70,9 +72,9 @@ def _watch(admin: str, *, as_json: bool) -> None:
                 status = call(admin, "/api/models")
             except AdminUnreachable as error:
                 told = f"{error}; trying again"
-            if len(status["models"]) >= console.height:
+            if len(status["models"]) >= out.height:
                 status["models"].sort(key=lambda model: model["ready"])  # what is cut off is not what is down
-            live.update(Group(table(status, console.width), plain(told, "red")), refresh=True)
+            live.update(Group(table(status, out.width), plain(told, "red")), refresh=True)
 
 
 def table(status: dict[str, Any], width: int) -> RenderableType:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from headrace.client.errors import BadRequest
 
+_HOST_AND_PORT = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):[0-9]+(?:/.*)?")
+
+
+def with_scheme(address: str) -> str:
+    """`localhost:5001` as the URL that it means; anything else as it is."""
+    return f"http://{address}" if _HOST_AND_PORT.fullmatch(address) else address
+
 
 def check_address(address: str) -> str:
-    """Return an http(s) URL without what stands behind its path; raises BadRequest if it is none."""
+    """Return an http(s) URL without what stands behind its path; raises BadRequest if it is none.
+
+    `localhost:5001` is one without its scheme.
+    """
+    address = with_scheme(address)
     if any(sign <= " " or sign == "\x7f" for sign in address):
         raise BadRequest(f"{address!r} is not an address: it has a blank or a control character in it")
     try:

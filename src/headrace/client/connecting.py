@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
+from headrace.client.addresses import with_scheme
 from headrace.client.asynchronous import AsyncClient
 from headrace.client.blocking import Client
 from headrace.client.errors import BadRequest
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from headrace.client.local import LocalModel
 
 Address = str | os.PathLike[str] | Sequence[str]
-_HOST_AND_PORT = re.compile(r"[\w.-]+:[0-9]+(/.*)?")
 
 
 def connect(
@@ -32,10 +31,10 @@ def connect(
 ) -> Client:
     """Return a client for a model. Nothing is sent yet; a model in this process is loaded now.
 
-    `address` is an http(s) URL, a list of them (several servers of the same model), or a model URI: ``models:/...``,
-    ``runs:/...``, a path. `tracking_uri` is where the registry of a model URI is (None: what MLflow is told by its
-    environment), `verify` is httpx's, `options` are those of `Options`. Raises BadRequest for an address that is none,
-    and for a model in this process Unavailable or ModelError if it cannot be brought or loaded.
+    `address` is an http(s) URL or HOST:PORT, a list of them (several servers of the same model), or a model URI:
+    ``models:/...``, ``runs:/...``, a path. `tracking_uri` is where the registry of a model URI is (None: what MLflow is
+    told by its environment), `verify` is httpx's, `options` are those of `Options`. Raises BadRequest for an address
+    that is none, and for a model in this process Unavailable or ModelError if it cannot be brought or loaded.
     """
     urls, chosen = _urls(address), Options().but(options)
     if urls is None:
@@ -60,18 +59,17 @@ async def aconnect(
 def _urls(address: Address) -> tuple[str, ...] | None:
     """The URLs in `address`, None if it is a model URI."""
     if isinstance(address, str):
-        if _HOST_AND_PORT.fullmatch(address):
-            raise BadRequest(f"{address!r} is not an address; write http://{address}")
-        return (address,) if _is_url(address) else None
+        url = with_scheme(address)
+        return (url,) if _is_url(url) else None
     if isinstance(address, os.PathLike):
         return None
     given: object = address  # callers without a type checker give anything
     if not isinstance(given, Sequence) or isinstance(given, (bytes, bytearray)):
         raise BadRequest(f"an address is a text, a path or a list of texts, got {type(given).__name__}")
-    urls = tuple(address)
-    if not urls:
+    urls = tuple(with_scheme(one) for one in given if isinstance(one, str))
+    if not given:
         raise BadRequest("no address was given")
-    if not all(map(_is_url, urls)):
+    if len(urls) < len(given) or not all(map(_is_url, urls)):
         raise BadRequest("several addresses must all be http(s) URLs of servers of the same model")
     return urls
 
