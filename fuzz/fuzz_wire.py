@@ -15,7 +15,7 @@ def one_input(data: bytes) -> None:
     reader = wire.FrameReader(max_frame_bytes=1 << 16)
     try:
         for frame in reader.feed(data):
-            for decode in (wire.decode_batch, wire.decode_answers, wire.decode_status):
+            for decode in (wire.decode_batch, wire.decode_answers, wire.decode_status, wire.decode_credit):
                 try:
                     decode(frame.payload)
                 except wire.WireError:

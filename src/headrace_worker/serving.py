@@ -1,8 +1,9 @@
 """The worker's side of the wire: one thread, one `select` loop, any number of gateways.
 
 Frames are answered one at a time, taking turns over the connections; streams take turns with them, one chunk a
-turn. A peer that sends without reading is read on (up to a bound), so that the two never wait for each other, and
-gets its next answer only when it has taken the last one.
+turn, and wait without holding anything up while their reader has given them no credit (see `wire`). A peer that sends
+without reading is read on (up to a bound), so that the two never wait for each other, and gets its next answer only
+when it has taken the last one.
 """
 
 from __future__ import annotations
@@ -88,8 +89,44 @@ class _Connection:
         self.frames: deque[wire.Frame] = deque()
         self.unread_bytes = 0
         self.out = bytearray()
-        self.streams: dict[int, Iterator[bytes]] = {}
+        self.streams: dict[int, _Stream] = {}
         self.watching = selectors.EVENT_READ
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is something to do for it without anything new arriving."""
+        if self.frames and not self.out:
+            return True
+        return len(self.out) < STREAM_BUFFER_BYTES and any(s.credit_bytes > 0 for s in self.streams.values())
+
+
+class _Stream:
+    """One streamed answer: where its pieces come from, and how much its reader lets us send."""
+
+    __slots__ = ("_pieces", "_rest", "credit_bytes")
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = memoryview(b"")
+        self.credit_bytes = wire.STREAM_WINDOW_BYTES
+
+    def chunk(self) -> bytes | memoryview | None:
+        """The next chunk, counted as sent; None at the end. Raises what the model's code raises."""
+        if not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return None
+            self._rest = memoryview(piece)
+        chunk = self._rest[: wire.STREAM_CHUNK_BYTES]
+        self._rest = self._rest[wire.STREAM_CHUNK_BYTES :]
+        self.credit_bytes -= len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        """End the model's work. Raises what the model's code raises."""
+        close = getattr(self._pieces, "close", None)
+        if close is not None:
+            close()
 
 
 class _Loop:
@@ -130,9 +167,7 @@ class _Loop:
 
     def _is_ready(self) -> bool:
         """Whether some connection can take a turn without anything new arriving."""
-        return any(
-            (c.frames and not c.out) or (c.streams and len(c.out) < STREAM_BUFFER_BYTES) for c in self._connections
-        )
+        return any(connection.is_ready for connection in self._connections)
 
     def _on_event(self, connection: _Connection, events: int) -> None:
         if connection in self._connections and events & selectors.EVENT_WRITE:
@@ -152,16 +187,24 @@ class _Loop:
             return
         try:
             frames = connection.reader.feed(data)
+            for frame in frames:
+                self._take(connection, frame)
         except wire.WireError as error:
             self._refuse(connection, error)
             return
-        for frame in frames:
-            if frame.kind == wire.CANCEL:
-                self._cancel(connection, frame.batch_id)
-            else:
-                connection.frames.append(frame)
-                connection.unread_bytes += len(frame.payload)
         self._watch(connection)
+
+    def _take(self, connection: _Connection, frame: wire.Frame) -> None:
+        if frame.kind == wire.CANCEL:
+            self._cancel(connection, frame.batch_id)
+        elif frame.kind == wire.CREDIT:
+            size_bytes = wire.decode_credit(frame.payload)
+            stream = connection.streams.get(frame.batch_id)
+            if stream is not None:  # else it has ended meanwhile
+                stream.credit_bytes += size_bytes
+        else:
+            connection.frames.append(frame)
+            connection.unread_bytes += len(frame.payload)
 
     def _take_turn(self, connection: _Connection) -> None:
         """Answer the connection's oldest frame, if its peer took the last answer; then a chunk of each stream."""
@@ -171,9 +214,10 @@ class _Loop:
             self._watch(connection)
             if not self._answer_frame(connection, frame):
                 return
-        for batch_id in list(connection.streams):
-            if connection in self._connections and len(connection.out) < STREAM_BUFFER_BYTES:
-                self._pull(connection, batch_id)
+        for batch_id, stream in list(connection.streams.items()):
+            is_open = connection in self._connections and len(connection.out) < STREAM_BUFFER_BYTES
+            if is_open and stream.credit_bytes > 0:
+                self._pull(connection, batch_id, stream)
 
     def _answer_frame(self, connection: _Connection, frame: wire.Frame) -> bool:
         """Answer one frame; False if the connection had to be given up because of it."""
@@ -197,7 +241,7 @@ class _Loop:
             elif isinstance(stream, wire.Answer):
                 encoded = wire.encode_answers(batch_id, [stream])
             else:
-                connection.streams[batch_id] = stream
+                connection.streams[batch_id] = _Stream(stream)
                 encoded = wire.encode_stream_head(batch_id, 200, EVENT_STREAM)
         except Exception as error:  # noqa: BLE001 - a defect of ours must not cost the other requests their worker
             self._on_error(error)
@@ -211,10 +255,10 @@ class _Loop:
         head = batch.heads[batch.head_index[0]]
         return self._scorer.stream(head, batch.bodies[0]) if self._scorer.wants_stream(head, batch.bodies[0]) else None
 
-    def _pull(self, connection: _Connection, batch_id: int) -> None:
-        """Ask the model for one more chunk of a stream."""
+    def _pull(self, connection: _Connection, batch_id: int, stream: _Stream) -> None:
+        """Send one more chunk of a stream."""
         try:
-            chunk = next(connection.streams[batch_id], None)
+            chunk = stream.chunk()
         except Exception as error:  # noqa: BLE001 - as in _answer
             self._on_error(error)
             del connection.streams[batch_id]
@@ -231,7 +275,7 @@ class _Loop:
         if stream is not None:
             self._close_stream(stream)
 
-    def _close_stream(self, stream: Any) -> None:
+    def _close_stream(self, stream: _Stream) -> None:
         try:
             stream.close()
         except Exception as error:  # noqa: BLE001 - a model's `finally` may raise

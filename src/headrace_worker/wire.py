@@ -16,6 +16,12 @@ Layout (little endian), struct of arrays, so that a frame of 256 requests costs 
     STREAM_CHUNK  data
     STREAM_END    status:u16            0: ended well; otherwise the stream broke off
     CANCEL        (nothing)             gateway to worker: nobody reads this stream any more
+    CREDIT        bytes:u32             gateway to worker: so much more of this stream may be sent
+
+A stream is sent as fast as it is read, and no faster: a worker may send `STREAM_WINDOW_BYTES` of one, and then what
+``CREDIT`` frames allow. While any of it is left the worker may send a whole chunk, of at most `STREAM_CHUNK_BYTES`;
+with none left it sends nothing of that stream and is free for other frames. So what a gateway keeps of one stream is
+bounded, and so is what it costs a worker that a client reads slowly or not at all.
 
 A *head* is the part of a request's headers that a worker needs, as three lines joined with ``\n``:
 ``Content-Type``, ``Content-Encoding``, ``Accept``. A missing Content-Type is ``MISSING`` (``\0``), which
@@ -27,7 +33,7 @@ Standard library only; Python 3.9 and later.
 from __future__ import annotations
 
 import struct
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple  # noqa: UP035 - runs on Python 3.9
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union  # noqa: UP035 - runs on Python 3.9
 
 BATCH = 1
 ANSWERS = 2
@@ -35,6 +41,7 @@ STREAM_HEAD = 3
 STREAM_CHUNK = 4
 STREAM_END = 5
 CANCEL = 6
+CREDIT = 7
 
 MISSING = b"\0"
 
@@ -42,6 +49,12 @@ MAX_FRAME_BYTES = 1 << 30
 """A frame larger than this is a broken peer, not a large request: bodies are bounded far below it."""
 
 MAX_HEADS = 255
+
+STREAM_WINDOW_BYTES = 65_536
+"""What a worker may send of a stream before the first ``CREDIT``."""
+
+STREAM_CHUNK_BYTES = 65_536
+"""What one ``STREAM_CHUNK`` holds at most: larger pieces of the model's are cut."""
 
 FLAG_ERROR_OBJECT = 1
 """The body is a JSON object that the worker made itself: the gateway may append members (the request id)."""
@@ -220,9 +233,9 @@ def encode_stream_head(batch_id: int, status: int, content_type: bytes) -> bytes
     return _PREFIX.pack(7 + len(content_type), STREAM_HEAD, batch_id) + _SHORT.pack(status) + content_type
 
 
-def encode_stream_chunk(batch_id: int, data: bytes) -> bytes:
-    """Encode a ``STREAM_CHUNK`` frame."""
-    return _PREFIX.pack(5 + len(data), STREAM_CHUNK, batch_id) + data
+def encode_stream_chunk(batch_id: int, data: Union[bytes, memoryview]) -> bytes:  # noqa: UP007
+    """Encode a ``STREAM_CHUNK`` frame; `data` has at most `STREAM_CHUNK_BYTES`."""
+    return b"".join((_PREFIX.pack(5 + len(data), STREAM_CHUNK, batch_id), data))
 
 
 def encode_stream_end(batch_id: int, status: int = 0) -> bytes:
@@ -233,6 +246,18 @@ def encode_stream_end(batch_id: int, status: int = 0) -> bytes:
 def encode_cancel(batch_id: int) -> bytes:
     """Encode a ``CANCEL`` frame."""
     return _PREFIX.pack(5, CANCEL, batch_id)
+
+
+def encode_credit(batch_id: int, size_bytes: int) -> bytes:
+    """Encode a ``CREDIT`` frame: `size_bytes` more may be sent."""
+    return _PREFIX.pack(9, CREDIT, batch_id) + _LENGTH.pack(size_bytes)
+
+
+def decode_credit(payload: memoryview) -> int:
+    """Decode the payload of a ``CREDIT`` frame; raises WireError."""
+    if len(payload) != _LENGTH.size:
+        raise WireError(f"a CREDIT frame of {len(payload)} bytes; there must be {_LENGTH.size}")
+    return int(_LENGTH.unpack(payload)[0])
 
 
 def decode_status(payload: memoryview) -> Tuple[int, bytes]:  # noqa: UP006

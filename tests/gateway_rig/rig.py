@@ -38,14 +38,14 @@ def wait_until(condition: Callable[[], object], what: str, *, timeout_s: float =
 class StubWorker:
     """A stub worker process; `ref` is what a table says of it."""
 
-    def __init__(self, directory: Path, name: str, *arguments: str) -> None:
+    def __init__(self, directory: Path, name: str, *arguments: str, module: str = "stub_worker") -> None:
         self.ref = messages.WorkerRef(name, str(directory / f"{name}.sock"))
         self.log = directory / f"{name}.log"
         self.process = subprocess.Popen(
             [
                 sys.executable,
                 "-m",
-                "tests.gateway_rig.stub_worker",
+                f"tests.gateway_rig.{module}",
                 "--socket",
                 self.ref.socket,
                 "--log",
@@ -67,6 +67,10 @@ class StubWorker:
     def bodies(self) -> list[str]:
         """All bodies that the worker was sent, in order."""
         return [body for frame in self.frames() for body in frame]
+
+    def lines(self) -> list[str]:
+        """What a stream worker's model has told, in order."""
+        return self.log.read_text().splitlines() if self.log.exists() else []
 
     def kill(self) -> None:
         """End it as a crash would."""
@@ -145,7 +149,13 @@ class GatewayRig:
 
     def worker(self, name: str, *arguments: str) -> StubWorker:
         """Start a stub worker."""
-        worker = StubWorker(self.directory, name, *arguments)
+        return self._started(StubWorker(self.directory, name, *arguments))
+
+    def stream_worker(self, name: str) -> StubWorker:
+        """Start a worker with a model that streams."""
+        return self._started(StubWorker(self.directory, name, module="stream_worker"))
+
+    def _started(self, worker: StubWorker) -> StubWorker:
         self.workers.append(worker)
         return worker
 

@@ -31,6 +31,9 @@ class DispatcherMachine(RuleBasedStateMachine):
         self.ends: dict[int, int] = {}
         self.frames: dict[str, Frame[Work]] = {}
         self.ahead: dict[str, Frame[Work]] = {}
+        self.parked: list[Frame[Work]] = []
+        self.ready: list[Frame[Work]] = []
+        self.owing: set[str] = set()
         self.workers = 0
         self.solo_in_a_row = 0
         self.sent_at: dict[int, int] = {}
@@ -71,9 +74,54 @@ class DispatcherMachine(RuleBasedStateMachine):
         self.dispatch()
 
     @precondition(lambda self: self.frames)
+    @rule(data=st.data(), reads=st.booleans())
+    def stream_is_parked(self, data: st.DataObject, *, reads: bool) -> None:
+        frame = self.frames[data.draw(st.sampled_from(sorted(self.frames)))]
+        if not frame.works[0].stream or frame.works[0].state != SENT:
+            return
+        del self.frames[frame.worker]
+        self.core.park(frame)
+        self.owing.add(frame.worker)
+        self.parked.append(frame)
+        if reads:
+            self.wakes(frame)
+        self.dispatch()
+
+    @precondition(lambda self: self.parked)
+    @rule(data=st.data())
+    def reader_catches_up(self, data: st.DataObject) -> None:
+        self.wakes(data.draw(st.sampled_from(self.parked)))
+        self.dispatch()
+
+    def wakes(self, frame: Frame[Work]) -> None:
+        self.core.parking.wake(frame.worker, frame.number)
+        if frame not in self.ready:
+            self.ready.append(frame)
+
+    @precondition(lambda self: self.parked)
+    @rule(data=st.data())
+    def parked_stream_is_over(self, data: st.DataObject) -> None:
+        frame = data.draw(st.sampled_from(self.parked))
+        self.forget(frame)
+        self.core.give_up(frame.works[0])
+        assert self.core.drop_parked(frame)
+        self.end(frame.works[0])
+        self.dispatch()
+
+    def forget(self, frame: Frame[Work]) -> None:
+        self.parked.remove(frame)
+        if frame in self.ready:
+            self.ready.remove(frame)
+
+    @precondition(lambda self: self.frames)
     @rule(data=st.data())
     def worker_dies(self, data: st.DataObject) -> None:
         worker = data.draw(st.sampled_from(sorted(self.frames)))
+        for frame in [frame for frame in self.parked if frame.worker == worker]:
+            self.forget(frame)
+            frame.works[0].state = DONE  # a client has seen some of it: the caller breaks it off
+            self.end(frame.works[0])
+        self.owing.discard(worker)
         live = [work for work in self.frames.pop(worker).works if work.state == SENT]
         unbegun = [work for work in self.ahead.pop(worker).works if work.state == SENT] if worker in self.ahead else []
         losses = [work.losses for work in unbegun]
@@ -89,7 +137,10 @@ class DispatcherMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(work.state in {QUEUED, SENT} for work in self.works))
     @rule(data=st.data())
     def client_leaves(self, data: st.DataObject) -> None:
-        alive = [work for work in self.works if work.state in {QUEUED, SENT}]
+        parked = [frame.works[0] for frame in self.parked]
+        alive = [work for work in self.works if work.state in {QUEUED, SENT} and work not in parked]
+        if not alive:
+            return
         work = data.draw(st.sampled_from(alive))
         self.core.give_up(work)
         self.end(work)
@@ -119,6 +170,14 @@ class DispatcherMachine(RuleBasedStateMachine):
             if frame is None:
                 break
             assert frame.works
+            if frame.begun:
+                assert frame in self.ready, "a stream goes on that cannot"
+                assert frame.worker not in self.frames, "two frames in flight"
+                assert not self.core.lanes.count or frame.worker not in self.owing, "streams starve the others"
+                self.forget(frame)
+                self.frames[frame.worker] = frame
+                continue
+            self.owing.discard(frame.worker)
             if not idle:
                 assert frame.worker in self.frames
                 assert frame.worker not in self.ahead, "three frames in flight"
@@ -151,11 +210,15 @@ class DispatcherMachine(RuleBasedStateMachine):
         assert not (self.core.idle and self.core.lanes.count)
 
     @invariant()
+    def no_stream_waits_for_an_idle_worker(self) -> None:
+        assert not {frame.worker for frame in self.ready} & set(self.core._idle)
+
+    @invariant()
     def each_request_has_one_place_or_one_end(self) -> None:
         for work in self.works:
             ended = self.ends.get(id(work), 0)
             assert ended == (1 if work.state == DONE else 0)
-        frames = [*self.frames.values(), *self.ahead.values()]
+        frames = [*self.frames.values(), *self.ahead.values(), *self.parked]
         in_flight = {id(work) for frame in frames for work in frame.works if work.state == SENT}
         assert in_flight == {id(work) for work in self.works if work.state == SENT}
 
@@ -170,7 +233,9 @@ class DispatcherMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """With a worker that works, everybody is served in a bounded number of frames."""
         self.core.add_worker("last")
-        waiting = self.core.lanes.count + len(self.frames) + len(self.ahead)
+        for frame in self.parked:
+            self.wakes(frame)
+        waiting = self.core.lanes.count + len(self.frames) + len(self.ahead) + len(self.parked)
         for _ in range(waiting + 1):
             self.dispatch()
             for worker in list(self.frames):

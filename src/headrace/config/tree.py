@@ -68,6 +68,10 @@ class Gateway(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     The headers of a request must be there after `header_timeout_s`, each further part of its body and each part of an
     answer that a client takes after `body_timeout_s`; a connection without a request is closed after `keep_alive_s`.
     What is in flight when headrace is told to end has `drain_s` to finish.
+
+    A streamed answer ends when its client has taken nothing for `stream_idle_s`, after `max_stream_s`, and before it
+    holds more than `max_stream_bytes`; one address may have `max_streams_per_client` open in one gateway process, more
+    are refused with 429 (behind a proxy all clients have its address). None: no limit.
     """
 
     host: NonEmpty = "127.0.0.1"
@@ -79,6 +83,10 @@ class Gateway(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     header_timeout_s: Positive = 30.0
     body_timeout_s: Positive = 60.0
     keep_alive_s: Positive = 75.0
+    stream_idle_s: Positive = 60.0
+    max_stream_s: Positive | None = 3600.0
+    max_stream_bytes: Count | None = 1024 * 1024 * 1024
+    max_streams_per_client: Count | None = 1_000
     drain_s: Positive = 30.0
 
 

@@ -15,11 +15,12 @@ _LONGEST_S = 30
 
 
 class Charge:
-    """The rows that one request counts for against its client's share, until `release`."""
+    """The rows that one request counts for against its client's share, until `release`, which releases `also` too."""
 
-    __slots__ = ("_client", "_rows", "_shares")
+    __slots__ = ("_also", "_client", "_rows", "_shares")
 
-    def __init__(self, shares: ClientShares, client: bytes, rows: int) -> None:
+    def __init__(self, shares: ClientShares, client: bytes, rows: int, also: Charge | None = None) -> None:
+        self._also = also
         self._shares = shares
         self._client = client
         self._rows = rows
@@ -29,23 +30,25 @@ class Charge:
         rows, self._rows = self._rows, 0
         if rows:
             self._shares.give_back(self._client, rows)
+            if self._also is not None:
+                self._also.release()
 
 
 class ClientShares:
-    """How many rows each client has waiting or in work; clients without any are not remembered."""
+    """How many rows (or streams) each client has waiting or in work; clients without any are not remembered."""
 
     __slots__ = ("rows",)
 
     def __init__(self) -> None:
         self.rows: dict[bytes, int] = {}
 
-    def take(self, client: bytes, rows: int, max_rows: int) -> Charge | None:
+    def take(self, client: bytes, rows: int, max_rows: int, *, also: Charge | None = None) -> Charge | None:
         """Count `rows` for `client`, or None if it has too many. One without any may ask for more than `max_rows`."""
         taken = self.rows.get(client, 0)
         if taken and taken + rows > max_rows:
             return None
         self.rows[client] = taken + rows
-        return Charge(self, client, rows)
+        return Charge(self, client, rows, also)
 
     def give_back(self, client: bytes, rows: int) -> None:
         """Called by `Charge.release`."""

@@ -8,6 +8,8 @@ Only when a whole frame's rows wait already may a busy worker be sent its next f
 the worker need not wait for the gateway, which under overload has other things to do. That second frame has not been
 begun, so if its worker dies, its requests go back as if nothing had been.
 
+A stream whose reader is slower than its worker is parked: the frame stays with the worker, and the worker is free.
+
 Pure: time is a number of seconds on any clock that does not go back.
 """
 
@@ -18,6 +20,7 @@ from typing import Generic
 from headrace.core.admission import Admission
 from headrace.core.batching import DONE, NEVER_S, QUEUED, SENT, Lanes, W
 from headrace.core.messages import BatchOptions, QueueOptions
+from headrace.core.parking import Parking
 
 MAX_LOSSES = 2
 """A request that was in the hands of this many workers when they died is not given to another."""
@@ -27,9 +30,10 @@ class Frame(Generic[W]):
     """What one worker was sent: `works` in the order of their answers.
 
     `progress_s` is when the worker last showed a sign of life for it, `act_s` when somebody must look at it again.
+    `begun`: it is a stream that was parked, and goes on where it stopped.
     """
 
-    __slots__ = ("act_s", "number", "progress_s", "sent_s", "solo", "worker", "works")
+    __slots__ = ("act_s", "begun", "number", "progress_s", "sent_s", "solo", "worker", "works")
 
     def __init__(self, number: int, worker: str, works: list[W], now_s: float, act_s: float) -> None:
         self.number = number
@@ -39,6 +43,7 @@ class Frame(Generic[W]):
         self.progress_s = now_s
         self.act_s = act_s
         self.solo = works[0].solo
+        self.begun = False
 
     def __repr__(self) -> str:
         return f"<Frame {self.number} of {len(self.works)} with {self.worker}>"
@@ -64,6 +69,7 @@ class Dispatcher(Generic[W]):
         "lanes",
         "mergeable",
         "overdue",
+        "parking",
         "timeout_s",
         "wake_s",
     )
@@ -88,6 +94,7 @@ class Dispatcher(Generic[W]):
         self._busy: dict[str, Frame[W]] = {}
         self._queued: dict[str, Frame[W]] = {}
         self._retiring: set[str] = set()
+        self.parking: Parking[Frame[W]] = Parking()
         self._busy_solo = 0
         self._number = 0
 
@@ -109,20 +116,20 @@ class Dispatcher(Generic[W]):
     @property
     def workers(self) -> int:
         """How many workers could take a frame now or when they are done."""
-        return len(self._idle) + len(self._busy) - len(self._retiring)
+        return len(self._idle) + len(self._busy.keys() - self._retiring)
 
     @property
     def in_flight(self) -> int:
         """How many requests are with workers, given-up ones included."""
-        return sum(len(frame.works) for frame in self.frames())
+        return sum(len(frame.works) for frame in self.frames()) + len(self.parking)
 
     @property
     def empty(self) -> bool:
         """Whether nothing waits and nothing is in flight."""
-        return not self._busy and not self.lanes.count
+        return not self._busy and not self.lanes.count and not len(self.parking)
 
     def frames(self) -> list[Frame[W]]:
-        """All frames in flight."""
+        """All frames in flight but those that are parked: what workers are to work on now."""
         return [*self._busy.values(), *self._queued.values()]
 
     def frame_of(self, worker: str) -> Frame[W] | None:
@@ -134,12 +141,12 @@ class Dispatcher(Generic[W]):
         self._idle.append(worker)
 
     def retire_worker(self, worker: str) -> bool:
-        """Give `worker` nothing new; True if it is idle and may be let go at once, False: when its frame is done."""
-        if worker in self._busy:
-            self._retiring.add(worker)
-            return False
+        """Give `worker` nothing new; True if it is idle and may be let go at once, False: when its frames are done."""
         if worker in self._idle:
             self._idle.remove(worker)
+        if worker in self._busy or worker in self.parking:
+            self._retiring.add(worker)
+            return False
         return True
 
     def offer(self, work: W) -> bool:
@@ -158,8 +165,15 @@ class Dispatcher(Generic[W]):
         self.lanes.add(work)
 
     def next_frame(self, now_s: float) -> Frame[W] | None:
-        """Decide the next frame, or None. Ask again until None; then look at `overdue` and `wake_s`."""
+        """Decide the next frame, or None. Ask again until None; then look at `overdue` and `wake_s`.
+
+        One that has `begun` is not to be sent: its worker is to go on with it.
+        """
         lanes = self.lanes
+        if self.parking.any_ready:
+            found = self.parking.next(self._busy, self._idle, others_wait=lanes.count > 0)
+            if found is not None:
+                return self._go_on(*found, now_s)
         if not lanes.count:
             return None
         batch = self.batch
@@ -183,7 +197,24 @@ class Dispatcher(Generic[W]):
         worker = self._idle.pop(0 if works[0].probe else -1)
         frame = self._busy[worker] = self._frame(worker, works, now_s)
         self._busy_solo += frame.solo
+        self.parking.gave_a_turn(worker)
         return frame
+
+    def park(self, frame: Frame[W]) -> None:
+        """The reader of this stream has not taken what was sent of it: its worker may do something else."""
+        worker = frame.worker
+        del self._busy[worker]
+        self._busy_solo -= frame.solo
+        frame.begun = True
+        self.parking.park(worker, frame.number, frame)
+        if worker not in self._retiring:
+            self._idle.append(worker)
+
+    def drop_parked(self, frame: Frame[W]) -> bool:
+        """A parked stream is over. Returns as `done` does."""
+        worker = frame.worker
+        self.parking.remove(worker, frame.number)
+        return worker in self._busy or self._goes_on(worker)
 
     def done(self, worker: str, now_s: float) -> bool:
         """The worker has answered its frame. True: it goes on; False: it was retiring and may be let go."""
@@ -199,11 +230,9 @@ class Dispatcher(Generic[W]):
             following.progress_s = now_s
             self._busy[worker] = following
             return True
-        if worker in self._retiring:
-            self._retiring.discard(worker)
-            return False
-        self._idle.append(worker)
-        return True
+        if worker not in self._retiring:
+            self._idle.append(worker)
+        return self._goes_on(worker)
 
     def lost(self, worker: str) -> tuple[int, list[W]]:
         """The worker is gone. Return how many live requests it held, and those of them that must be answered now.
@@ -214,6 +243,7 @@ class Dispatcher(Generic[W]):
         if worker in self._idle:
             self._idle.remove(worker)
         self._retiring.discard(worker)
+        self.parking.lost(worker)
         frame = self._busy.pop(worker, None)
         if frame is None:
             return 0, []
@@ -279,6 +309,24 @@ class Dispatcher(Generic[W]):
                 frame = self._queued[worker] = self._frame(worker, works, now_s)
                 return frame
         return None
+
+    def _go_on(self, worker: str, number: int, frame: Frame[W], now_s: float) -> Frame[W]:
+        self.parking.remove(worker, number)
+        if worker in self._idle:
+            self._idle.remove(worker)
+        self._busy[worker] = frame
+        self._busy_solo += frame.solo
+        # Its worker's silence counts from now on.
+        frame.progress_s = now_s
+        frame.act_s = now_s + self.timeout_s
+        return frame
+
+    def _goes_on(self, worker: str) -> bool:
+        """Whether a worker that has nothing in hand is still wanted: unless it was retiring, and is done."""
+        if worker not in self._retiring or worker in self.parking:
+            return True
+        self._retiring.discard(worker)
+        return False
 
     def _frame(self, worker: str, works: list[W], now_s: float) -> Frame[W]:
         act_s = now_s + self.timeout_s

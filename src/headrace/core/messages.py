@@ -22,6 +22,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     body_timeout_s: float = 60.0
     keep_alive_s: float = 75.0
     max_pipelined: int = 64
+    stream_idle_s: float = 60.0
+    max_stream_s: float | None = 3600.0
+    max_stream_bytes: int | None = 1024 * 1024 * 1024
+    max_streams_per_client: int | None = 1_000
     watched_headers: tuple[str, ...] = ()
     """Headers that a `Split` looks at, in lower case."""
 

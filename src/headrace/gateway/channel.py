@@ -16,16 +16,15 @@ if TYPE_CHECKING:
 
 
 class Channel(asyncio.Protocol):
-    """A connection to one worker. Everything that happens on it is told to its pool. `paused`: it is not read."""
+    """A connection to one worker. Everything that happens on it is told to its pool."""
 
-    __slots__ = ("_fd", "_reader", "paused", "pool", "transport", "worker")
+    __slots__ = ("_fd", "_reader", "pool", "transport", "worker")
 
     transport: asyncio.Transport
 
     def __init__(self, pool: Pool, worker: str) -> None:
         self.pool = pool
         self.worker = worker
-        self.paused = False
         self._reader = wire.FrameReader()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -63,21 +62,11 @@ class Channel(asyncio.Protocol):
 
     def cancel(self, number: int) -> None:
         """Nobody reads the stream that frame `number` brings any more; what still comes of it is ignored."""
-        if not self.transport.is_closing():
-            self.transport.write(wire.encode_cancel(number))
-        self.resume_reading()
+        self._write(wire.encode_cancel(number))
 
-    def pause_reading(self) -> None:
-        """Take nothing more from the worker for now."""
-        if not self.paused and not self.transport.is_closing():
-            self.paused = True
-            self.transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Take what comes again."""
-        if self.paused and not self.transport.is_closing():
-            self.paused = False
-            self.transport.resume_reading()
+    def grant(self, number: int, size_bytes: int) -> None:
+        """So much more of the stream that frame `number` brings may be sent."""
+        self._write(wire.encode_credit(number, size_bytes))
 
     def drop(self) -> None:
         """End the connection at once; what is in flight is lost."""
@@ -94,7 +83,9 @@ class Channel(asyncio.Protocol):
         is the one thing that must not wait for that.
         """
         transport = self.transport
-        if not transport.is_closing() and transport.get_write_buffer_size() == 0:
+        if transport.is_closing():
+            return
+        if transport.get_write_buffer_size() == 0:
             with contextlib.suppress(OSError):  # not now, or not ever: the transport will find out
                 sent = os.write(self._fd, data)
                 if sent == len(data):
@@ -106,10 +97,10 @@ class Channel(asyncio.Protocol):
         if frame.kind == wire.ANSWERS:
             self.pool.answered(self, frame.batch_id, wire.decode_answers(frame.payload))
         elif frame.kind == wire.STREAM_CHUNK:
-            self.pool.stream_chunk(self, frame.batch_id, bytes(frame.payload))
+            self.pool.streams.chunk(self, frame.batch_id, bytes(frame.payload))
         elif frame.kind == wire.STREAM_HEAD:
-            self.pool.stream_head(self, frame.batch_id, *wire.decode_status(frame.payload))
+            self.pool.streams.head(self, frame.batch_id, *wire.decode_status(frame.payload))
         elif frame.kind == wire.STREAM_END:
-            self.pool.stream_end(self, frame.batch_id, wire.decode_status(frame.payload)[0])
+            self.pool.streams.end(self, frame.batch_id, wire.decode_status(frame.payload)[0])
         else:
             raise wire.WireError(f"a worker may not send frames of kind {frame.kind}")

@@ -25,6 +25,7 @@ from headrace.gateway.routing import Want
 if TYPE_CHECKING:
     from headrace.gateway.port import Port
     from headrace.gateway.server import Gateway
+    from headrace.gateway.streams import StreamReply
 
 _LINGER_S = 2.0
 _LINGER_BYTES = 64 * 1024 * 1024
@@ -148,7 +149,7 @@ class Connection(asyncio.Protocol):
         """Called by asyncio: the client does not read as fast as it asks."""
         self._write_paused = self._special = True
         self._unwritten_bytes = self.transport.get_write_buffer_size()
-        self.deadline_s = monotonic() + self.gateway.limits.body_timeout_s
+        self.deadline_s = monotonic() + self._write_patience_s()
         self._pause_reading()
 
     def resume_writing(self) -> None:
@@ -156,7 +157,7 @@ class Connection(asyncio.Protocol):
         self._write_paused = False
         now_s = monotonic()
         self._rest(now_s)
-        if self.exchanges and (reply := self.exchanges[0].reply) is not None:
+        if (reply := self._stream()) is not None:
             reply.go_on()
         if self._parked:
             self._unpark()
@@ -262,6 +263,8 @@ class Connection(asyncio.Protocol):
         if self._write_paused and self._drains(now_s):
             return
         if self._write_paused or self._lingering or (self._closing and not self.exchanges):
+            if self._write_paused and (reply := self._stream()) is not None:
+                reply.starved()
             self.transport.abort()
         elif phase in {HEAD, BODY} and not self.exchanges:
             part = "head" if phase == HEAD else "body"
@@ -325,7 +328,8 @@ class Connection(asyncio.Protocol):
                 self.transport.write(b"".join(first.reply.held))
                 first.reply.held.clear()
                 if not first.reply.ended:
-                    first.reply.go_on()
+                    if not self._write_paused:
+                        first.reply.go_on()
                     break
             else:
                 break
@@ -389,8 +393,17 @@ class Connection(asyncio.Protocol):
         if unwritten_bytes >= self._unwritten_bytes:
             return False
         self._unwritten_bytes = unwritten_bytes
-        self.deadline_s = now_s + self.gateway.limits.body_timeout_s
+        self.deadline_s = now_s + self._write_patience_s()
         return True
+
+    def _write_patience_s(self) -> float:
+        """How long the client may take nothing of what is written for it."""
+        limits = self.gateway.limits
+        return limits.body_timeout_s if self._stream() is None else limits.stream_idle_s
+
+    def _stream(self) -> StreamReply | None:
+        """The stream that is being written."""
+        return self.exchanges[0].reply if self.exchanges else None
 
     def _probe(self, delay_s: float) -> None:
         """Nobody reads from this socket any more, so a reset goes unseen unless it is looked for."""

@@ -69,6 +69,7 @@ class PoolCounters:
         "shared_cache",
         "shed",
         "statuses",
+        "stream_limits",
         "wait",
     )
 
@@ -82,6 +83,7 @@ class PoolCounters:
         self.shed = self.retried = self.deadlines = self.dropped = self.lost = self.hung = 0
         self.cache_hits = self.cache_misses = self.cache_coalesced = 0
         self.shared_cache: dict[str, int] = {}
+        self.stream_limits: dict[str, int] = {}
         self.latency = Histogram(SECONDS)
         self.wait = Histogram(SECONDS)
         self.requests_per_batch = Histogram(SIZES)
@@ -93,6 +95,10 @@ class PoolCounters:
     def shared(self, result: str, count: int = 1) -> None:
         """The second level of the cache was asked, or not: hit, miss, failed, skipped, written, unwritten."""
         self.shared_cache[result] = self.shared_cache.get(result, 0) + count
+
+    def limited(self, limit: str) -> None:
+        """A stream was ended, or refused, by the limit of this name."""
+        self.stream_limits[limit] = self.stream_limits.get(limit, 0) + 1
 
     def batch(self, timing: Timing, requests: int, rows: int) -> None:
         """A worker has answered a frame of so many requests and rows. What took no time was not done at all."""
@@ -142,6 +148,8 @@ class PoolCounters:
             yield "headrace_cache_requests_total", (*labels, ("result", result)), value
         for result, value in self.shared_cache.items():
             yield "headrace_shared_cache_total", (*labels, ("result", result)), value
+        for limit, value in self.stream_limits.items():
+            yield "headrace_stream_limits_total", (*labels, ("limit", limit)), value
         yield from self.latency.samples("headrace_request_seconds", labels)
         yield from self.wait.samples("headrace_queue_wait_seconds", labels)
         yield from self.requests_per_batch.samples("headrace_batch_requests", labels)

@@ -24,7 +24,7 @@ from headrace.gateway import answers
 from headrace.gateway.crew import Crew
 from headrace.gateway.flights import HIT, CacheDesk, Flight
 from headrace.gateway.rows import estimate_rows
-from headrace.gateway.streams import StreamReply
+from headrace.gateway.streams import Streams
 from headrace_worker.wire import FLAG_MODEL_ERROR
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Pool:
         self.answer_prefixes: dict[tuple[int, bytes, bytes], bytes] = {}
         self.strict = route.errors == "strict"
         self.crew = Crew(self)
+        self.streams = Streams(self)
         self.core: Dispatcher[Job] = Dispatcher(
             route.batch, route.queue, timeout_s=route.timeout_s, mergeable=config.mergeable, now_s=monotonic()
         )
@@ -92,6 +93,8 @@ class Pool:
         if self.route.queue.max_rows_per_client is not None and not self._charge(exchange, now_s):
             return
         if request.stream:
+            if not self.streams.admit(exchange, now_s):
+                return
             exchange.stream = exchange.solo = True
         elif self.desk is not None and not request.bypass_cache:
             flight = self._ask_cache(self.desk, exchange, now_s)
@@ -142,7 +145,7 @@ class Pool:
         for job in jobs:
             job.move(self)
             self.core.requeue(job)
-        self._flush()
+        self.flush()
         if self._sweep is None:
             self._sweep = self.gateway.loop.call_later(_SWEEP_S, self._on_sweep)
 
@@ -151,7 +154,7 @@ class Pool:
         job.rows = estimate_rows(job.head, job.body)
         if not self.core.offer(job):
             return False
-        self._flush()
+        self.flush()
         if self._sweep is None:
             self._sweep = self.gateway.loop.call_later(_SWEEP_S, self._on_sweep)
         return True
@@ -169,9 +172,9 @@ class Pool:
             return
         begun = exchange.reply is not None and exchange.state == SENT
         self.core.give_up(exchange)
-        if begun:
-            self._cancel(exchange, monotonic())
-        self._settle()
+        if begun and exchange.reply is not None:
+            self.streams.leave(exchange.reply)
+        self.settle()
 
     def fail(self, job: Job, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:
         """Answer everybody who waits for a job with an error of the gateway's own."""
@@ -195,6 +198,8 @@ class Pool:
         yield "headrace_queued_rows", labels, core.lanes.rows
         yield "headrace_queued_bytes", labels, core.lanes.size_bytes
         yield "headrace_in_flight_requests", labels, core.in_flight
+        for state, count in self.streams.states():
+            yield "headrace_streams_open", (*labels, ("state", state)), count
         if desk is not None:
             yield "headrace_cache_entries", labels, desk.entries
             yield "headrace_cache_bytes", labels, desk.size_bytes
@@ -251,7 +256,7 @@ class Pool:
         if self.desk is not None:
             self.desk.clear()
             self.desk.unshare()
-        self._settle()
+        self.settle()
 
     def close(self) -> None:
         """The gateway or this pool ends."""
@@ -265,7 +270,7 @@ class Pool:
     def joined(self, worker: str) -> None:
         """A worker is connected."""
         self.core.add_worker(worker)
-        self._flush()
+        self.flush()
 
     def answered(self, channel: Channel, number: int, decoded: Answers) -> None:
         """A worker has answered its frame."""
@@ -277,7 +282,7 @@ class Pool:
             self.distrust(channel, "it answered what it was not asked")
             return
         now_s = monotonic()
-        self._worker_done(worker, now_s)
+        self.worker_done(worker, now_s)
         if frame.works[0].probe:  # nobody's traffic: counted nowhere
             self._answer_probe(frame, decoded, now_s)
         else:
@@ -286,59 +291,7 @@ class Pool:
             self.in_hand = None
         if decoded.notes:
             self._note(decoded.notes)
-        self._settle()
-
-    def stream_head(self, channel: Channel, number: int, status: int, content_type: bytes) -> None:
-        """A worker begins to stream the answer of its frame's only request."""
-        frame = self._streaming(channel, number)
-        if frame is None:
-            return
-        now_s = monotonic()
-        frame.progress_s = now_s
-        job = frame.works[0]
-        if job.state != SENT:
-            self._end_stream_frame(channel, now_s, cancel=number)
-            return
-        exchange: Exchange = job  # type: ignore[assignment] # only exchanges ask for streams
-        if not exchange.stream:
-            self.distrust(channel, "it streams an answer to a request that asked for none")
-            return
-        # From here on the time between two chunks counts, and the request can go to no other worker.
-        exchange.deadline_s = NEVER_S
-        frame.act_s = now_s + self.core.timeout_s
-        self.count_answer(status, now_s - exchange.arrived_s)
-        self.counters.wait.observe(frame.sent_s - exchange.arrived_s)
-        StreamReply(exchange, channel, status).begin(self._head_lines(status, content_type))
-
-    def stream_chunk(self, channel: Channel, number: int, data: bytes) -> None:
-        """The next piece of a stream."""
-        frame = self._streaming(channel, number)
-        if frame is None:
-            return
-        reply = frame.works[0].reply  # type: ignore[attr-defined]
-        if reply is None:
-            self.distrust(channel, "it goes on with a stream that it had not begun")
-            return
-        frame.progress_s = monotonic()
-        reply.chunk(data)
-
-    def stream_end(self, channel: Channel, number: int, status: int) -> None:
-        """A stream has ended: well if `status` is 0."""
-        frame = self._streaming(channel, number)
-        if frame is None:
-            return
-        now_s = monotonic()
-        exchange: Exchange = frame.works[0]  # type: ignore[assignment]
-        self._end_stream_frame(channel, now_s)
-        if exchange.state == SENT:
-            exchange.state = DONE
-            if exchange.reply is None:
-                self.fail(exchange, "INTERNAL_ERROR", "The worker ended a stream that it had not begun.", now_s)
-            elif status == 0:
-                exchange.reply.end(now_s)
-            else:
-                exchange.reply.break_off(self.counters)
-        self._settle()
+        self.settle()
 
     def lost(self, channel: Channel) -> None:
         """The connection to a worker has ended."""
@@ -347,13 +300,7 @@ class Pool:
         self.crew.forget(channel)
         worker = channel.worker
         now_s = monotonic()
-        frame = self.core.frame_of(worker)
-        if frame is not None:
-            for job in frame.works:
-                reply = getattr(job, "reply", None)
-                if reply is not None and job.state == SENT:
-                    job.state = DONE
-                    reply.break_off(self.counters)
+        self.streams.lost(worker)
         held, failed = self.core.lost(worker)
         self.counters.lost += 1
         self.counters.retried += held - len(failed)
@@ -365,8 +312,8 @@ class Pool:
                 f"Two workers of model '{self.config.model}' ended while they had this request; it is not tried again.",
                 now_s,
             )
-        self._flush()
-        self._settle()
+        self.flush()
+        self.settle()
 
     def distrust(self, channel: Channel, reason: str) -> None:
         """A worker has sent what is no frame, or an answer that nobody asked for: never talk to it again."""
@@ -379,11 +326,12 @@ class Pool:
     def make_prefix(self, status: int, content_type: bytes, cached: bytes) -> bytes:
         """The part of an answer up to the value of Content-Length; kept until the date changes."""
         how = b"headrace-cache: %b\r\n" % cached if cached else b""
-        prefix = self._head_lines(status, content_type) + how + b"content-length: "
+        prefix = self.head_lines(status, content_type) + how + b"content-length: "
         self.answer_prefixes[status, content_type, cached] = prefix
         return prefix
 
-    def _head_lines(self, status: int, content_type: bytes) -> bytes:
+    def head_lines(self, status: int, content_type: bytes) -> bytes:
+        """The part of an answer's head that is the same for all such answers."""
         return b"%b%bcontent-type: %b\r\nheadrace-model: %b\r\n" % (
             answers.status_line(status),
             self.gateway.date_line,
@@ -431,14 +379,14 @@ class Pool:
         else:
             self.counters.cache_misses += 1
             self._enqueue(flight, now_s)
-        self._settle()
+        self.settle()
 
     def _ground(self, flights: list[Job]) -> None:
         """Nobody waits for these flights any more."""
         for flight in flights:
             self.core.give_up(flight)
             flight.fail("", "", 0.0)
-        self._settle()
+        self.settle()
 
     def _deliver(self, frame: Frame[Job], decoded: Answers, now_s: float) -> None:
         counters = self.counters
@@ -470,31 +418,13 @@ class Pool:
             job.state = DONE
             job.answer(decoded.answers[0], self, now_s)
 
-    def _worker_done(self, worker: str, now_s: float) -> None:
+    def worker_done(self, worker: str, now_s: float) -> None:
+        """A worker has done its frame, and takes the next or is let go."""
         if not self.core.done(worker, now_s):
             self.crew.let_go(worker)
-        elif self.core.lanes.count:
+        elif self.core.lanes.count or self.core.parking.any_ready:
             # The worker gets its next frame before its answers are written: it need not wait for that.
-            self._flush()
-
-    def _streaming(self, channel: Channel, number: int) -> Frame[Job] | None:
-        """The frame that a stream's news belong to; None for late news of a stream that was cancelled."""
-        if not self.crew.holds(channel):
-            return None
-        frame = self.core.frame_of(channel.worker)
-        return frame if frame is not None and frame.number == number and len(frame.works) == 1 else None
-
-    def _cancel(self, exchange: Exchange, now_s: float) -> None:
-        for frame in self.core.frames():
-            if frame.works[0] is exchange:
-                self._end_stream_frame(self.crew[frame.worker], now_s, cancel=frame.number)
-                return
-
-    def _end_stream_frame(self, channel: Channel, now_s: float, *, cancel: int | None = None) -> None:
-        if cancel is not None:
-            channel.cancel(cancel)
-        channel.resume_reading()
-        self._worker_done(channel.worker, now_s)
+            self.flush()
 
     def _gather(self) -> None:
         """Called once a turn of the loop, after all sockets were read."""
@@ -502,14 +432,18 @@ class Pool:
         if lanes.rows < self.core.batch.max_rows and self._gathering.goes_on(lanes.count):
             self.gateway.loop.call_soon(self._gather)
         elif self._flush_due:  # else a worker that was done has taken them
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Give the workers that have time what there is for them."""
         self._flush_due = False
         core = self.core
         now_s = monotonic()
         while (frame := core.next_frame(now_s)) is not None:
-            self.crew[frame.worker].send(frame)
+            if frame.begun:
+                self.streams.resume(frame)
+            else:
+                self.crew[frame.worker].send(frame)
         if core.overdue:
             late, core.overdue = core.overdue, []
             self._too_late(late, now_s)
@@ -519,7 +453,7 @@ class Pool:
     def _on_wake(self) -> None:
         self._wake = None
         self.core.wake_s = NEVER_S
-        self._flush()
+        self.flush()
 
     def _on_sweep(self) -> None:
         self._sweep = None
@@ -531,15 +465,12 @@ class Pool:
             self._ground(list(self.desk.empty_flights()))
         for frame in hung:
             self._hung(frame, now_s)
+        self.streams.expire(now_s)
         if not self.core.empty:
             self._sweep = self.gateway.loop.call_later(_SWEEP_S, self._on_sweep)
-        self._settle()
+        self.settle()
 
     def _hung(self, frame: Frame[Job], now_s: float) -> None:
-        if self.crew[frame.worker].paused:
-            # It is the client of its stream who is slow; the connection knows how long that may last.
-            frame.progress_s = now_s
-            return
         self.counters.hung += 1
         self.gateway.report(messages.WorkerHung(frame.worker, now_s - frame.sent_s))
         self.crew.condemn(frame.worker)
@@ -558,8 +489,8 @@ class Pool:
         if self.core.retire_worker(worker):
             self.crew.let_go(worker)
 
-    def _settle(self) -> None:
-        """A retired pool: finished, or unable to."""
+    def settle(self) -> None:
+        """See whether a retired pool has finished, or is unable to."""
         if not self._retired:
             return
         if not self.crew and self.core.lanes.count:

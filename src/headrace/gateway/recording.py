@@ -91,9 +91,11 @@ class Recording:
         """The gateway has answered by itself; `code` is the error's, if it is one."""
         self._add(exchange, exchange.pool, status, code, None, size_bytes, request_id, now_s, b"")
 
-    def streamed(self, exchange: Exchange, status: int, size_bytes: int, request_id: bytes, now_s: float) -> None:
-        """A stream has ended, well or not."""
-        self._add(exchange, exchange.pool, status, "", None, size_bytes, request_id, now_s, b"")
+    def streamed(
+        self, exchange: Exchange, status: int, size_bytes: int, code: str, request_id: bytes, now_s: float
+    ) -> None:
+        """A stream has ended; `code` is that of its last event, if that is an error of the gateway's."""
+        self._add(exchange, exchange.pool, status, code, None, size_bytes, request_id, now_s, b"")
 
     def left(self, exchange: Exchange, now_s: float) -> None:
         """The client has gone before its answer came."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from headrace.core import messages
+from headrace.core.admission import ClientShares
 from headrace.core.escaping import header_bytes
 from headrace.core.totals import Sample
 from headrace.gateway import answers
@@ -48,6 +49,7 @@ class Gateway:
         self.close_line = b""
         self.date_line = b""
         self.arriving_bytes = 0
+        self.stream_shares = ClientShares()
         self.idle = asyncio.Event()
         self._routes: dict[str, messages.Route] = {}
         self._ready = "all"

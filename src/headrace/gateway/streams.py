@@ -1,44 +1,81 @@
-"""An answer that comes in pieces: from a worker's stream frames to a chunked HTTP answer.
+"""Answers that come in pieces: from a worker's stream frames to chunked HTTP answers.
 
-Back-pressure goes all the way: while the client's connection cannot take more, or while the stream's turn on it has not
-come, the worker's socket is not read.
+What is kept of a stream is bounded (see `headrace_worker.wire`): its worker is told that more may be sent only once the
+client's connection has taken what came. A stream whose worker has used up what it was allowed is parked: the worker
+does other things until the client has caught up. While requests wait for a worker, a stream whose client keeps up is
+parked as well after each window, so that it takes turns with them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import takewhile
+from time import monotonic
 from typing import TYPE_CHECKING
 
+from headrace.core.batching import DONE, NEVER_S, SENT
 from headrace.gateway import answers
+from headrace_worker import wire
 
 if TYPE_CHECKING:
+    from headrace.core.dispatching import Frame
     from headrace.gateway.channel import Channel
     from headrace.gateway.connection import Connection
-    from headrace.gateway.counters import PoolCounters
-    from headrace.gateway.exchange import Exchange
+    from headrace.gateway.exchange import Exchange, Job
+    from headrace.gateway.pool import Pool
 
 _LAST_CHUNK = b"0\r\n\r\n"
+_EVENT_END = b"\n\n"
+_GRANT_BYTES = wire.STREAM_WINDOW_BYTES // 2
+"""Credit is given back in portions of at least this: not a frame for every word of a model that writes."""
+
+_TOO_MUCH = "it sent more of a stream than it may"
 
 
 class StreamReply:
-    """The answer of one exchange while it streams from one worker. `held` is what waits for its turn."""
+    """The answer of one exchange while it streams from one worker.
 
-    __slots__ = ("_channel", "_chunked", "_exchange", "_request_id", "_size_bytes", "_status", "ended", "held")
+    `held` is what waits for the answer's turn on the connection. `flowing`: the connection takes more. `credit_bytes`
+    is what the worker may still send, `owed_bytes` what was sent and is allowed again once the client has caught up.
+    """
 
-    def __init__(self, exchange: Exchange, channel: Channel, status: int) -> None:
-        self._exchange = exchange
-        self._channel = channel
+    __slots__ = (
+        "_chunked",
+        "_request_id",
+        "_status",
+        "_streams",
+        "_whole",
+        "credit_bytes",
+        "ended",
+        "exchange",
+        "flowing",
+        "frame",
+        "held",
+        "owed_bytes",
+        "size_bytes",
+        "until_s",
+    )
+
+    def __init__(self, streams: Streams, frame: Frame[Job], exchange: Exchange, status: int, until_s: float) -> None:
+        self._streams = streams
+        self.frame = frame
+        self.exchange = exchange
+        self.until_s = until_s
         # HTTP/1.0 knows no chunks: there the end of the connection is the end of the answer.
         self._chunked = not exchange.request.http10
         self._request_id = b""
-        self._size_bytes = 0
         self._status = status
+        self._whole = True
         self.held: list[bytes] = []
         self.ended = False
+        self.flowing = True
+        self.credit_bytes = wire.STREAM_WINDOW_BYTES
+        self.owed_bytes = self.size_bytes = 0
         exchange.reply = self
 
     def begin(self, prefix: bytes) -> None:
         """Send the head. `prefix` is all of it that does not depend on the request."""
-        exchange = self._exchange
+        exchange = self.exchange
         connection = exchange.connection
         if connection is None:
             return
@@ -50,38 +87,251 @@ class StreamReply:
     def chunk(self, data: bytes) -> None:
         """Send a piece."""
         if data:
-            self._size_bytes += len(data)
+            self.size_bytes += len(data)
+            self._whole = data.endswith(_EVENT_END)
             self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
-    def end(self, now_s: float) -> None:
-        """The stream ended well."""
+    def end(self, now_s: float, code: str = "") -> None:
+        """The stream ended: well, or with an error event that has this code."""
         self.ended = True
-        if self._exchange.charge is not None:
-            self._exchange.charge.release()
-        connection = self._exchange.connection
+        if self.exchange.charge is not None:
+            self.exchange.charge.release()
+        connection = self.exchange.connection
         if connection is not None:
-            self._record(connection, now_s)
-            connection.end_stream(self._exchange, _LAST_CHUNK if self._chunked else b"", now_s, last=not self._chunked)
+            self._record(connection, now_s, code)
+            connection.end_stream(self.exchange, _LAST_CHUNK if self._chunked else b"", now_s, last=not self._chunked)
 
-    def break_off(self, counters: PoolCounters) -> None:
-        """The stream cannot be finished: the client must see that it is not whole, and the model has failed."""
-        counters.model_failed(self._status)
-        if self._exchange.charge is not None:
-            self._exchange.charge.release()
-        connection = self._exchange.connection
+    def refuse(self, code: str, message: str, now_s: float) -> None:
+        """End the stream with an error event; one that stopped in the middle of an event breaks off instead."""
+        if not self._whole:
+            self.break_off()
+            return
+        self.chunk(b"event: error\ndata: %b\n\n" % answers.error_body(code, message))
+        self.end(now_s, code)
+
+    def break_off(self) -> None:
+        """The stream cannot be finished: the client must see that it is not whole."""
+        if self.exchange.charge is not None:
+            self.exchange.charge.release()
+        connection = self.exchange.connection
         if connection is not None:
             connection.transport.abort()  # which is recorded as a client's leaving: neither got what it wanted
 
+    def fail(self) -> None:
+        """It is the model or its worker that has failed."""
+        self._streams.counters.model_failed(self._status)
+        self.break_off()
+
     def go_on(self) -> None:
         """The client's connection takes more."""
-        self._channel.resume_reading()
+        self.flowing = True
+        self._streams.go_on(self)
 
-    def _record(self, connection: Connection, now_s: float) -> None:
+    def starved(self) -> None:
+        """The client has taken nothing for too long; the caller ends its connection."""
+        self._streams.counters.limited("stream_idle_s")
+
+    def _record(self, connection: Connection, now_s: float, code: str) -> None:
         recording = connection.gateway.recording
         if recording is not None:
-            recording.streamed(self._exchange, self._status, self._size_bytes, self._request_id, now_s)
+            recording.streamed(self.exchange, self._status, self.size_bytes, code, self._request_id, now_s)
 
     def _write(self, data: bytes) -> None:
-        connection = self._exchange.connection
-        if connection is not None and not connection.write_part(self._exchange, data):
-            self._channel.pause_reading()
+        connection = self.exchange.connection
+        if connection is not None:
+            self.flowing = connection.write_part(self.exchange, data)
+
+
+class Streams:
+    """The streams of one pool that have begun and have not ended, in the order of their beginning."""
+
+    __slots__ = ("_limits", "_open", "_pool", "counters")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._limits = pool.gateway.limits
+        self._open: dict[StreamReply, None] = {}
+        self.counters = pool.counters
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def admit(self, exchange: Exchange, now_s: float) -> bool:
+        """Count a request that asks for a stream against its client's share; False: it was refused."""
+        connection, most = exchange.connection, self._limits.max_streams_per_client
+        if connection is None or most is None:
+            return True
+        charge = self._pool.gateway.stream_shares.take(connection.peer(), 1, most, also=exchange.charge)
+        if charge is not None:
+            exchange.charge = charge
+            return True
+        self.counters.limited("max_streams_per_client")
+        message = (
+            f"This address has {most} streams open or waiting, as many as one may (max_streams_per_client); "
+            "end one of them, or try again later."
+        )
+        self._pool.fail(exchange, "REQUEST_LIMIT_EXCEEDED", message, now_s, retry_after_s=1)
+        return False
+
+    # What a channel reports.
+
+    def head(self, channel: Channel, number: int, status: int, content_type: bytes) -> None:
+        """A worker begins to stream the answer of its frame's only request."""
+        frame = self._frame(channel, number)
+        if frame is None:
+            return
+        pool, job = self._pool, frame.works[0]
+        now_s = monotonic()
+        frame.progress_s = now_s
+        if job.state != SENT:
+            self._finish(frame, now_s, cancel=True)
+            return
+        if not job.stream or job.reply is not None:  # type: ignore[attr-defined] # only exchanges ask for streams
+            pool.distrust(channel, "it streams an answer to a request that asked for none")
+            return
+        exchange: Exchange = job  # type: ignore[assignment]
+        # From here on the time between two chunks counts, and the request can go to no other worker.
+        exchange.deadline_s = NEVER_S
+        frame.act_s = now_s + pool.core.timeout_s
+        pool.count_answer(status, now_s - exchange.arrived_s)
+        self.counters.wait.observe(frame.sent_s - exchange.arrived_s)
+        longest_s = self._limits.max_stream_s
+        reply = StreamReply(self, frame, exchange, status, NEVER_S if longest_s is None else now_s + longest_s)
+        self._open[reply] = None
+        reply.begin(pool.head_lines(status, content_type))
+
+    def chunk(self, channel: Channel, number: int, data: bytes) -> None:
+        """The next piece of a stream."""
+        frame = self._frame(channel, number)
+        if frame is None:
+            return
+        reply: StreamReply | None = frame.works[0].reply  # type: ignore[attr-defined]
+        if reply is None:
+            self._pool.distrust(channel, "it goes on with a stream that it had not begun")
+            return
+        if reply.credit_bytes <= 0 or len(data) > wire.STREAM_CHUNK_BYTES:
+            self._pool.distrust(channel, _TOO_MUCH)
+            return
+        now_s = frame.progress_s = monotonic()
+        most_bytes = self._limits.max_stream_bytes
+        if most_bytes is not None and reply.size_bytes + len(data) > most_bytes:
+            message = f"This stream holds more than {most_bytes} bytes, the most that one may (max_stream_bytes)."
+            self._cut(reply, "max_stream_bytes", "STREAM_TOO_LONG", message, now_s)
+            return
+        reply.credit_bytes -= len(data)
+        reply.owed_bytes += len(data)
+        reply.chunk(data)
+        core = self._pool.core
+        if reply.flowing and reply.owed_bytes >= _GRANT_BYTES and not core.lanes.count:
+            self._grant(reply)
+        elif reply.credit_bytes <= 0:
+            core.park(frame)
+            if reply.flowing:
+                core.parking.wake(frame.worker, number)
+            self._pool.flush()
+
+    def end(self, channel: Channel, number: int, status: int) -> None:
+        """A stream has ended: well if `status` is 0."""
+        frame = self._frame(channel, number)
+        if frame is None:
+            return
+        now_s = monotonic()
+        exchange: Exchange = frame.works[0]  # type: ignore[assignment]
+        reply = exchange.reply
+        self._finish(frame, now_s)
+        if exchange.state == SENT:
+            exchange.state = DONE
+            if reply is None:
+                message = "The worker ended a stream that it had not begun."
+                self._pool.fail(exchange, "INTERNAL_ERROR", message, now_s)
+            else:
+                del self._open[reply]
+                if status == 0:
+                    reply.end(now_s)
+                else:
+                    reply.fail()
+        self._pool.settle()
+
+    # What happens elsewhere.
+
+    def go_on(self, reply: StreamReply) -> None:
+        """The client has caught up."""
+        if reply not in self._open:
+            return
+        frame = reply.frame
+        if reply.credit_bytes <= 0:
+            self._pool.core.parking.wake(frame.worker, frame.number)
+            self._pool.flush()
+        elif reply.owed_bytes >= _GRANT_BYTES:
+            self._grant(reply)
+
+    def resume(self, frame: Frame[Job]) -> None:
+        """The worker of a parked stream has time for it."""
+        reply: StreamReply = frame.works[0].reply  # type: ignore[attr-defined]
+        self._grant(reply)
+
+    def leave(self, reply: StreamReply) -> None:
+        """The client is gone."""
+        self._close(reply, monotonic())
+
+    def lost(self, worker: str) -> None:
+        """A worker is gone: what its clients have seen cannot be taken back."""
+        for reply in [reply for reply in self._open if reply.frame.worker == worker]:
+            del self._open[reply]
+            reply.exchange.state = DONE
+            reply.fail()
+
+    def expire(self, now_s: float) -> None:
+        """End the streams that have lasted too long."""
+        longest_s = self._limits.max_stream_s
+        # In the order of their beginning: where one may go on, those that follow may.
+        for reply in list(takewhile(lambda reply: reply.until_s <= now_s, self._open)):
+            message = f"This stream has lasted {longest_s:g} s, as long as one may (max_stream_s)."
+            self._cut(reply, "max_stream_s", "STREAM_TOO_LONG", message, now_s)
+
+    def states(self) -> Iterator[tuple[str, int]]:
+        """How many there are of each kind."""
+        parked = sum(reply.credit_bytes <= 0 for reply in self._open)
+        yield "running", len(self._open) - parked
+        yield "parked", parked
+
+    # Inside.
+
+    def _frame(self, channel: Channel, number: int) -> Frame[Job] | None:
+        """The frame that a stream's news belong to; None for late news of a stream that was cancelled."""
+        pool = self._pool
+        if not pool.crew.holds(channel):
+            return None
+        frame = pool.core.frame_of(channel.worker)
+        if frame is not None and frame.number == number and len(frame.works) == 1:
+            return frame
+        if pool.core.parking.find(channel.worker, number) is not None:
+            pool.distrust(channel, _TOO_MUCH)
+        return None
+
+    def _grant(self, reply: StreamReply) -> None:
+        frame, size_bytes = reply.frame, reply.owed_bytes
+        reply.credit_bytes += size_bytes
+        reply.owed_bytes = 0
+        self._pool.crew[frame.worker].grant(frame.number, size_bytes)
+
+    def _cut(self, reply: StreamReply, limit: str, code: str, message: str, now_s: float) -> None:
+        self.counters.limited(limit)
+        reply.exchange.state = DONE
+        self._close(reply, now_s)
+        reply.refuse(code, message, now_s)
+        self._pool.settle()
+
+    def _close(self, reply: StreamReply, now_s: float) -> None:
+        """Nobody wants the rest of it: its worker closes the model's generator."""
+        del self._open[reply]
+        self._finish(reply.frame, now_s, cancel=True)
+
+    def _finish(self, frame: Frame[Job], now_s: float, *, cancel: bool = False) -> None:
+        pool = self._pool
+        if cancel:
+            pool.crew[frame.worker].cancel(frame.number)
+        if pool.core.parking.find(frame.worker, frame.number) is None:
+            pool.worker_done(frame.worker, now_s)
+        elif not pool.core.drop_parked(frame):
+            pool.crew.let_go(frame.worker)

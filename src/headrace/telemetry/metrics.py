@@ -73,6 +73,20 @@ GROUPS: dict[str, dict[str, Definition]] = {
         "headrace_retried_total": Definition(
             "counter", "requests", "Requests given to another worker after theirs had died.", _VERSION
         ),
+        "headrace_streams_open": Definition(
+            "gauge",
+            "streams",
+            "Streamed answers under way, by state: running (a worker is at work on it), parked (it waits for its "
+            "client to read, or for its turn with its worker, which does other things meanwhile).",
+            (*_VERSION, "state"),
+        ),
+        "headrace_stream_limits_total": Definition(
+            "counter",
+            "streams",
+            "Streams that a limit ended or refused, by the setting: stream_idle_s, max_stream_s, max_stream_bytes, "
+            "max_streams_per_client.",
+            (*_VERSION, "limit"),
+        ),
         "headrace_shadow_total": Definition(
             "counter",
             "requests",

@@ -39,6 +39,9 @@ class Upper:
             if body == b"s-forever":
                 while True:
                     yield b"x" * 1000
+            if body == b"s-large":
+                yield b"x" * 1_000_000
+                return
             for i in range(len(body)):
                 if body[i : i + 1] == b"!":
                     raise RuntimeError("a defect")
@@ -234,3 +237,47 @@ def test_stopping_answers_what_was_received(server: Server) -> None:
     with pytest.raises(EOFError):
         peer.frame()
     peer.socket.close()
+
+
+def chunks(peer: Peer, size_bytes: int) -> int:
+    """Read chunks of a stream until `size_bytes` have come; how many have."""
+    got = 0
+    while got < size_bytes:
+        frame = peer.frame()
+        assert frame.kind == wire.STREAM_CHUNK
+        assert len(frame.payload) <= wire.STREAM_CHUNK_BYTES
+        got += len(frame.payload)
+    return got
+
+
+def test_a_stream_waits_for_credit_and_holds_nobody_up(server: Server, peer: Peer) -> None:
+    peer.ask(4, b"s-forever")
+    assert peer.frame().kind == wire.STREAM_HEAD
+    allowed = wire.STREAM_WINDOW_BYTES
+    got = chunks(peer, allowed)
+    for more in (1, 100_000):
+        assert got < allowed + wire.STREAM_CHUNK_BYTES
+        peer.ask(5, b"a")
+        assert peer.bodies() == [b"A"], "nothing more of the stream comes, and others are answered"
+        peer.socket.sendall(wire.encode_credit(4, more + got - allowed) + wire.encode_credit(99, 1))
+        allowed = got + more
+        got += chunks(peer, more)
+    peer.socket.sendall(wire.encode_cancel(4))
+    assert server.scorer.closed.wait(60)
+
+
+def test_a_large_piece_is_sent_in_parts(peer: Peer) -> None:
+    peer.ask(4, b"s-large")
+    assert peer.frame().kind == wire.STREAM_HEAD
+    got = chunks(peer, wire.STREAM_WINDOW_BYTES)
+    while got < 1_000_000:
+        peer.socket.sendall(wire.encode_credit(4, wire.STREAM_CHUNK_BYTES))
+        got += chunks(peer, min(wire.STREAM_CHUNK_BYTES, 1_000_000 - got))
+    assert peer.frame().kind == wire.STREAM_END
+
+
+def test_credit_that_is_none_is_rubbish(server: Server, peer: Peer) -> None:
+    peer.ask(4, b"s-forever")
+    assert [peer.frame().kind for _ in range(2)] == [wire.STREAM_HEAD, wire.STREAM_CHUNK]
+    peer.socket.sendall(wire.encode_credit(4, 1)[:-1].replace(b"\x09", b"\x08", 1))
+    assert server.scorer.closed.wait(60), "the connection is given up, and its streams with it"

@@ -1,0 +1,82 @@
+"""A worker with a model that streams: the real scorer and the real socket loop, without a supervisor.
+
+    python -m tests.gateway_rig.stream_worker --socket PATH [--log PATH] [...]
+
+A stream is asked for with the text ``COUNT SIZE``: so many pieces, of so many characters; ``COUNT SIZE PATH`` waits
+before each piece but the first until the file is there. When a generator ends, however it does, ``--log`` gets a line
+with the number of the pieces that it made and how it ended. Any other request is answered with its texts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+warnings.simplefilter("ignore")
+
+from mlflow.models import Model, ModelSignature  # noqa: E402
+from mlflow.pyfunc import PyFuncModel  # noqa: E402
+
+from headrace_worker import scoring, serving  # noqa: E402
+from tests.unit.worker.models import TEXT  # noqa: E402
+
+
+class Chatty:
+    """See the module's docstring."""
+
+    def __init__(self, log: Path | None) -> None:
+        self._log = log
+
+    def predict(self, data: Any, params: Any = None) -> list[str]:  # noqa: ARG002 - MLflow's signature
+        """The texts."""
+        return list(data["text"])
+
+    def predict_stream(self, data: Any, params: Any = None) -> Iterator[str]:  # noqa: ARG002
+        """The pieces."""
+        text = data["text"]  # MLflow gives a stream the only row as it is
+        count, size, *gate = str(text if isinstance(text, str) else text.iloc[0]).split(" ")
+        made = 0
+        try:
+            while made < int(count):
+                while made and gate and not Path(gate[0]).exists():
+                    time.sleep(0.002)
+                made += 1
+                yield "x" * int(size)
+        except GeneratorExit:
+            self._tell(f"{made} closed")
+            raise
+        self._tell(f"{made} done")
+
+    def _tell(self, line: str) -> None:
+        if self._log is not None:
+            with self._log.open("a") as log:
+                print(line, file=log)
+
+
+def main() -> None:
+    """Serve until killed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--socket", required=True)
+    parser.add_argument("--log", type=Path)
+    options = parser.parse_args()
+    meta = Model()
+    meta.add_flavor("python_function", loader_module="tests.unit.worker.models")
+    meta.signature = ModelSignature(inputs=TEXT)
+    model = PyFuncModel(model_meta=meta, model_impl=Chatty(options.log), predict_stream_fn="predict_stream")
+    scorer = scoring.Scorer(model, "nowhere", scoring.ScoringOptions())
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(options.socket)
+    listener.listen(16)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    serving.serve(listener, scorer, stop=lambda: False)
+
+
+if __name__ == "__main__":
+    main()
