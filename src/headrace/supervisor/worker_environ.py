@@ -21,6 +21,8 @@ def worker_environ(environ: Mapping[str, str], model: Model, tracking_uri: str |
     threads = str(model.threads or max(1, available_cores() // model.replicas))
     made = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "NUMEXPR_NUM_THREADS": threads}
     made["OPENBLAS_NUM_THREADS"] = str(model.threads or 1)
+    # A thread that waits for work sleeps: one that spins takes a core from another replica, or from the gateway.
+    made["OMP_WAIT_POLICY"] = "passive"
     made["MLFLOW_DISABLE_AGENT_HINT"] = "true"
     told = {**environ, **({_TRACKING: tracking_uri} if tracking_uri else {})}
     inherited = inheriting.for_worker(told, model.pass_env)

@@ -6,6 +6,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from headrace_worker.scoring import sessions
+
 if TYPE_CHECKING:
     from headrace_worker.scoring.options import ScoringOptions
 
@@ -26,13 +28,22 @@ def load_pyfunc(path: str, options: ScoringOptions) -> Any:
         import mlflow.pyfunc
 
         extra = {} if config is None else {"model_config": config}
-        model = mlflow.pyfunc.load_model(path, suppress_warnings=True, **extra)
+        with sessions.sparing(_loader_module(path)):
+            model = mlflow.pyfunc.load_model(path, suppress_warnings=True, **extra)
         _mark_serving_environment()
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # a model's code may even call sys.exit while it is imported
         raise LoadError(f"it does not load: {_one_line(error)}") from error
     return model
+
+
+def _loader_module(path: str) -> str | None:
+    from mlflow.models import Model
+
+    flavors: Any = Model.load(path).flavors
+    loader: str | None = flavors.get("python_function", {}).get("loader_module")
+    return loader
 
 
 def _parse_config(text: str | None) -> dict[str, Any] | None:
