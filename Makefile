@@ -42,7 +42,7 @@ JOBS ?= 2
 
 .PHONY: test
 test: lint types ## all checks and all tests
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --durations 20 $(ARGS)
 
 .PHONY: unit
 unit: install ## the tests that start no processes: seconds

@@ -284,7 +284,7 @@ def test_sigterm_finishes_what_is_in_flight(registry: str, tmp_path: Path) -> No
 def _refused(url: str) -> bool:
     parts = urlsplit(url)
     try:
-        socket.create_connection((parts.hostname or "", parts.port or 0), timeout=5).close()
+        socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60).close()
     except ConnectionRefusedError:
         return True
     return False

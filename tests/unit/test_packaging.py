@@ -138,7 +138,7 @@ def find_python(version: str) -> str | None:
     beside = [str(path) for path in pyenv.glob(f"{version}.*/bin/python")]
     for candidate in filter(None, [shutil.which(f"python{version}"), *beside]):
         code = "import sys; print('%d.%d' % sys.version_info[:2])"
-        asked = subprocess.run([candidate, "-c", code], capture_output=True, text=True, check=False, timeout=30)
+        asked = subprocess.run([candidate, "-c", code], capture_output=True, text=True, check=False, timeout=120)
         if asked.stdout.strip() == version:
             return candidate
     return None

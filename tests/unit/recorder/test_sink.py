@@ -22,7 +22,7 @@ class Held:
 
     def write(self, records: list[Record]) -> int:
         self.begun.set()
-        assert self.go.wait(20)
+        assert self.go.wait(60)
         self.batches.append(len(records))
         return len(records) // 2
 
@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_dropped_and_everything_is_counted() -> None:
     writer = Held()
     sink = Sink("prediction", writer, 100_000, told_nothing)
     sink.offer([record(0), record(1)])
-    assert writer.begun.wait(20)
+    assert writer.begun.wait(60)
     large = record(2, request=b"x" * 60_000)
     sink.offer([large] * 2)  # nothing waits: larger than all, and taken
     sink.offer([record(3)])  # no room behind it

@@ -30,7 +30,7 @@ def test_the_agent_needs_no_mlflow_for_a_directory(model: Path, tmp_path: Path) 
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked" / "mlflow.py").write_text("raise SystemExit('mlflow was imported')\n", encoding="utf-8")
     ours, theirs = socket.socketpair()
-    ours.settimeout(30)
+    ours.settimeout(60)
     settings = {"home": str(tmp_path / "home"), "registry_key": "", "tracking_uri": None, "registry_uri": None}
     with subprocess.Popen(
         [sys.executable, "-m", "headrace.registry", "--control-fd", str(theirs.fileno()),

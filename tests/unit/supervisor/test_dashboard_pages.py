@@ -53,4 +53,4 @@ def test_a_page_counts_from_its_answer_on_and_until_it_is_closed() -> None:
             one.cancel()
         await asyncio.wait(pages)
 
-    asyncio.run(asyncio.wait_for(run(), 10))
+    asyncio.run(asyncio.wait_for(run(), 60))

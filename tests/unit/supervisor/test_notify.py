@@ -14,7 +14,7 @@ from headrace.supervisor.notify import Notifier
 def manager(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
         one.bind(str(tmp_path / "notify"))
-        one.settimeout(5)
+        one.settimeout(60)
         yield one
 
 

@@ -80,7 +80,7 @@ class Server:
 
     def close(self) -> None:
         self.stop()
-        self.thread.join(10)
+        self.thread.join(60)
         for sock in (self._listener, self._wake, self._woken):
             sock.close()
         assert not self.thread.is_alive()
@@ -91,7 +91,7 @@ class Peer:
 
     def __init__(self, server: Server) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(20)
+        self.socket.settimeout(60)
         self.socket.connect(server.path)
         self._reader = wire.FrameReader()
         self._frames: list[wire.Frame] = []
@@ -233,7 +233,7 @@ def test_stopping_answers_what_was_received(server: Server) -> None:
     peer.ask(1, b"a")
     assert peer.bodies() == [b"A"]
     server.stop()
-    server.thread.join(10)
+    server.thread.join(60)
     with pytest.raises(EOFError):
         peer.frame()
     peer.socket.close()
