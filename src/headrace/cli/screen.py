@@ -33,7 +33,10 @@ def show(supervisor: Supervisor, console: Console | None = None) -> None:
     width = max(map(len, [*supervisor.models, "admin"]))
     for name, model in supervisor.models.items():
         where = model_url(supervisor, name)
-        if model.ready and model.current:
+        if model.current and model.answers.failing:
+            why = plain(f" is failing: {model.answers.failing}")
+            colour, text = "red", Text.assemble(plain(model.current.label), " on ", (str(where), "bold"), why)
+        elif model.ready and model.current:
             colour, text = "green", Text.assemble(plain(model.current.label), " on ", (str(where), "bold"))
         else:
             colour, text = "red", plain(f"does not serve: {model.why_not()}")

@@ -40,8 +40,8 @@ def command(watch: bool, as_json: bool, admin: str) -> None:  # noqa: FBT001 - c
 
     Aliases that take a share of a model's traffic, or a copy of it, have a line each below the model's.
 
-    Exit code 0 when every model can answer, 1 when one cannot or nothing answers at the admin port, 2 when the command
-    is wrong, 130 after Ctrl-C under --watch.
+    Exit code 0 when every model can answer and none fails most of its requests, 1 when one does not or nothing answers
+    at the admin port, 2 when the command is wrong, 130 after Ctrl-C under --watch.
     """
     if watch:
         _watch(admin, as_json=as_json)
@@ -51,7 +51,7 @@ def command(watch: bool, as_json: bool, admin: str) -> None:  # noqa: FBT001 - c
     else:
         out = console()
         out.print(table(status, out.width))
-    if not all(model["ready"] for model in status["models"]):
+    if not all(model["ready"] and not model.get("failing") for model in status["models"]):
         raise SystemExit(1)
 
 
@@ -115,7 +115,7 @@ def _row(model: dict[str, Any]) -> dict[str, Text]:
     return {
         "service": plain(model["name"]),
         "port": Text(_port(model)),
-        "state": Text(model["state"], style="green" if model["ready"] else "red"),
+        "state": Text(model["state"], style="green" if model["ready"] and not model.get("failing") else "red"),
         "version": plain(current["label"] if current else "-"),
         "replicas": Text(f"{replicas['ready']}/{replicas['wanted']}"),
         **_figures(model["now"]),
@@ -167,7 +167,10 @@ def _milliseconds(value: float | None) -> str:
 
 
 def _note(model: dict[str, Any]) -> str:
-    current, candidate = model["current"], model["candidate"]
+    current, candidate, failing = model["current"], model["candidate"], model.get("failing")
+    if failing:
+        since = time.strftime("%H:%M:%S", time.localtime(failing["since"]))
+        return f"failing since {since}: {failing['reason']}"
     if candidate and current:
         return f"bringing up {candidate['label']}: {candidate['state']}"
     note = str(model["reason"] or model["problem"] or model["registry_problem"] or "")

@@ -26,6 +26,7 @@ _TEXT_EXAMPLE = {"inputs": ["headrace check"]}
 _PAUSE_S = 0.2
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+-]{0,63}")
 _MOST_TOLD = 3
+_EXAMPLES = {"given": "given example", "made": "example made from the signature", "guessed": "guessed example"}
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,8 @@ def check_all(admin: str, timeout_s: float, tell: Callable[[Finding], None] = la
         elif answer.status == 200:
             told = f"enough models can answer; not {', '.join(waiting)}" if waiting else "every model can answer"
             found.append(Finding("ready", ok=True, told=told))
+            failing = answer.json().get("failing") or {}
+            found += [Finding(str(name), ok=False, told=f"failing: {why}") for name, why in failing.items()]
         else:
             told = "not yet" if waiting else f"/readyz says {answer.status}: {answer.told()}"
             found.append(Finding("ready", ok=False, told=told, facts={"status": answer.status}))
@@ -225,6 +228,8 @@ def _look(url: str, line: _Line, wanted: Wanted) -> Iterator[Finding]:
         yield Finding("ready", ok=False, told=f"/ping says {ping.status}: {ping.told()}", facts={"status": ping.status})
     else:
         yield Finding("ready", ok=True, told="/ping says 200", facts={"status": 200})
+    if failing := ping.headers.get("headrace-failing"):
+        yield Finding("answers", ok=False, told=f"failing: {failing}", facts={"failing": failing})
     if wanted.quick:
         return
     model = None
@@ -262,13 +267,13 @@ def _version(line: _Line, model: dict[str, Any] | None) -> Finding:
 
 
 def _example(wanted: Wanted, model: dict[str, Any] | None) -> tuple[bytes, str]:
-    """(the body to try, whose it is)."""
+    """(the body to try, what it is: one of `_EXAMPLES`)."""
     if wanted.data is not None:
         return wanted.data, "given"
     signature = (((model or {}).get("current") or {}).get("facts") or {}).get("signature")
     made = example_of(signature) if signature else None
     if made is not None:
-        return json.dumps(made).encode(), "made of the signature"
+        return json.dumps(made).encode(), "made"
     return json.dumps(_TEXT_EXAMPLE).encode(), "guessed"
 
 
@@ -284,9 +289,9 @@ def _predict(line: _Line, body: bytes, whose: str) -> tuple[Finding, bool]:
         text = " ".join(answer.body.decode("utf-8", "replace").split())
         short = text if len(text) <= 120 else f"{text[:119]}…"
         by = f" by {label}" if label else ""
-        return Finding("predicts", ok=True, told=f"{short}{by} ({whose} example)", facts=facts), True
+        return Finding("predicts", ok=True, told=f"{short}{by} ({_EXAMPLES[whose]})", facts=facts), True
     if whose != "given" and 400 <= answer.status < 500 and answer.status not in {404, 405, 408, 429}:
-        told = f"the {whose} example was refused ({answer.status}); give one with --data"
+        told = f"not known: the {_EXAMPLES[whose]} was refused ({answer.status}: {answer.told()}); give one with --data"
         return Finding("predicts", ok=None, told=told, facts={"status": answer.status}), False
     told = f"/invocations says {answer.status}: {answer.told()}"
     return Finding("predicts", ok=False, told=told, facts={"status": answer.status}), False

@@ -307,9 +307,12 @@ class Health(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `ready`: whether all models must be ready for /readyz (and /ping on the shared port) to say so, or any of them.
     A process that is silent for `hung_after_s` is replaced (None: never); should the supervisor itself stand still
     for so long, it ends with exit code 70, and all others with it.
+    `failing`: what it means that at least half of a model's last answers are errors that are not the callers' fault, or
+    that its own example fails. `warn`: it is shown everywhere, and logged; `unready`: the model is not ready, too.
     """
 
     ready: Literal["all", "any"] = "all"
+    failing: Literal["warn", "unready"] = "warn"
     hung_after_s: Annotated[float, Meta(ge=0.5)] | None = 15.0
 
 

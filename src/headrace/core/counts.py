@@ -18,13 +18,15 @@ NO_VERSION = ""
 class VersionCounts:
     """Counts of one version of a model, in all or over a while.
 
-    `errors` are answers that are not the caller's fault, `rejected` those that are. A request counts as a cache hit
-    also when it shared another's flight. `queued` and `in_flight` are requests at the moment. `buckets` of the latency:
-    by upper bound in seconds, each with what is below it.
+    `errors` are answers that are not the caller's fault, `shed` those of them that were refused for lack of room or of
+    a worker, `rejected` those that are the caller's. A request counts as a cache hit also when it shared another's
+    flight. `queued` and `in_flight` are requests at the moment. `buckets` of the latency: by upper bound in seconds,
+    each with what is below it.
     """
 
     requests: float = 0.0
     errors: float = 0.0
+    shed: float = 0.0
     rejected: float = 0.0
     cache_hits: float = 0.0
     cache_lookups: float = 0.0
@@ -37,6 +39,7 @@ class VersionCounts:
         return VersionCounts(
             requests=self.requests - earlier.requests,
             errors=self.errors - earlier.errors,
+            shed=self.shed - earlier.shed,
             rejected=self.rejected - earlier.rejected,
             cache_hits=self.cache_hits - earlier.cache_hits,
             cache_lookups=self.cache_lookups - earlier.cache_lookups,
@@ -78,6 +81,7 @@ def _add(counts: VersionCounts, name: str, labels: dict[str, str], value: float)
         counts.requests += value
         if labels["status"] >= "500":
             counts.errors += value
+            counts.shed += value if labels["status"] == "503" else 0.0
         elif labels["status"] >= "400":
             counts.rejected += value
     elif name == "headrace_model_errors_total" and labels["status"] < "500":

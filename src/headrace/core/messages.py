@@ -153,6 +153,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     prediction_log: Sampling | None = None
     unwell: str = ""
     """Why the model's probes fail, where they do: health says so, requests are answered as well as can be."""
+    failing: str = ""
+    """Why the model is of no use although it is ready: most of its answers are errors."""
 
     @property
     def pools(self) -> set[str]:

@@ -7,7 +7,7 @@ from its first request until it has had none for as long as is kept.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from headrace.core.counts import NO_VERSION, VersionCounts, quantile, read_counts
@@ -81,6 +81,11 @@ class Recent:
         self._last = counted
         for key in [k for k, past in self._past.items() if past.active <= self.fed - self._steps]:
             del self._past[key]
+
+    @property
+    def counts(self) -> Mapping[tuple[str, str], VersionCounts]:
+        """What is counted in all, by (model, version), as it was fed last."""
+        return self._last
 
     def versions(self, model: str) -> list[str]:
         """The versions of a model that had requests, in the order of their first."""

@@ -13,7 +13,7 @@ import msgspec
 
 from headrace.core import messages
 from headrace.core.admission import ClientShares
-from headrace.core.escaping import header_bytes
+from headrace.core.escaping import header_bytes, header_value
 from headrace.core.totals import Sample
 from headrace.gateway import answers
 from headrace.gateway.counters import GatewayCounters, PoolCounters
@@ -298,7 +298,9 @@ class Gateway:
         down = [name for name in models if not self._is_ready(name)]
         enough = not down or (model is None and self._ready == "any" and len(down) < len(models))
         if models and enough:
-            self._reply(exchange, 200, b"\n", now_s)
+            failing = "; ".join(f"{name}: {why}" for name in models if (why := self._failing(name)))
+            extra = b"headrace-failing: %b\r\n" % header_value(failing[:500]) if failing else b""
+            self._reply(exchange, 200, b"\n", now_s, extra=extra)
             return
         why = " ".join(self._why_not(name) for name in down) if models else "No model is configured yet."
         self._fail(exchange, "TEMPORARILY_UNAVAILABLE", why, now_s, retry_after_s=1)
@@ -313,6 +315,11 @@ class Gateway:
     def _is_ready(self, model: str) -> bool:
         pool = self._serving.get(model)
         return pool is not None and len(pool.crew) > 0 and not self._routes[model].unwell
+
+    def _failing(self, model: str) -> str:
+        """Why a model that is ready is of no use; empty where nothing is known against it."""
+        route = self._routes.get(model)
+        return route.failing if route is not None else ""
 
     def _why_not(self, model: str) -> str:
         route = self._routes.get(model)
@@ -329,7 +336,8 @@ class Gateway:
         for model in sorted(self._routes):
             pool = self._serving.get(model)
             label = pool.config.label if pool is not None else None
-            models.append({"name": model, "label": label, "ready": self._is_ready(model)})
+            failing = bool(self._failing(model))
+            models.append({"name": model, "label": label, "ready": self._is_ready(model), "failing": failing})
         return msgspec.json.encode(models)
 
     def _reply(

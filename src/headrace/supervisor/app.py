@@ -68,7 +68,7 @@ class Supervisor:
         self.gateways: Gateways
         self.recorder: RecorderProcess | None = None
         self.agent: RegistryAgent
-        self.sampler = Sampler(self.samples, log)
+        self.sampler = Sampler(self.samples, log, self._counted)
         environ = os.environ if environ is None else environ
         secret = environment.webhook_secret(config.registry.webhook_secret, environ)
         self.webhooks = Verifier(secret) if secret else None
@@ -137,6 +137,7 @@ class Supervisor:
                     serving = [
                         tasks.create_task(self.agent.run()),
                         tasks.create_task(self._notifier.keep_alive()),
+                        tasks.create_task(self.sampler.run()),
                         *(tasks.create_task(m.run()) for m in self.models.values()),
                     ]
                     if self.wildcard is not None:
@@ -259,7 +260,16 @@ class Supervisor:
             errors_mode = (model.errors or config.errors).mode
             canary_poll_s = config.registry.poll_s
             return ServedModel(
-                name, model, dependencies, history, errors_mode, self._log, canary_poll_s=canary_poll_s, lenient=lenient
+                name,
+                model,
+                dependencies,
+                history,
+                errors_mode,
+                self._log,
+                canary_poll_s=canary_poll_s,
+                failing=config.health.failing,
+                counts=lambda: self.sampler.recent.counts,
+                lenient=lenient,
             )
 
         poll_s = config.registry.poll_s
@@ -330,9 +340,15 @@ class Supervisor:
                 self._log.warning("hazard", model=version.model, version=version.label, hazard=name)
             model.hazards.add(version.label, name, count)
 
+    def _counted(self) -> None:
+        for model in self.models.values():
+            model.answers.count(self.sampler.recent.counts)
+
     def _model_error(self, message: ModelError) -> None:
         """Log a failure of a model's own, with the request it happened to; never with what it said about the input."""
         version = next((v for m in self.models.values() for v in m.versions if v.key == message.pool), None)
+        if version is not None:
+            self.models[version.model].answers.failed(message)
         self._log.error(
             "model error",
             model=version.model if version else None,
@@ -346,9 +362,7 @@ class Supervisor:
     async def _administrate(self, listener: socket.socket) -> None:
         from headrace.supervisor.admin import serve_admin  # noqa: PLC0415 - starlette comes after the first workers
 
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.sampler.run())
-            tasks.create_task(serve_admin(self, listener))
+        await serve_admin(self, listener)
 
     async def _tell_when_settled(self, on_settled: Callable[[], None] | None) -> None:
         def settled() -> bool:

@@ -57,7 +57,9 @@ def health_routes(server: ServerState) -> list[BaseRoute]:
             return PrintableJSON({"ready": False, "reason": "a gateway is being started", "waiting_for": waiting}, 503)
         if (waiting and not few) or not models:
             return PrintableJSON({"ready": False, "waiting_for": waiting}, 503)
-        return PrintableJSON({"ready": True, **({"waiting_for": waiting} if waiting else {})})
+        failing = {name: model.answers.failing for name, model in models.items() if model.answers.failing}
+        told = {"waiting_for": waiting, "failing": failing}
+        return PrintableJSON({"ready": True, **{name: of for name, of in told.items() if of}})
 
     return [
         Route("/livez", livez),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from headrace.config.traffic import other_aliases, shadow_of
 from headrace.config.tree import Model
+from headrace.core.counts import VersionCounts
 from headrace.core.errors import ConfigError, HeadraceError, ModelNotFound
 from headrace.core.messages import Pool, Route, Split
 from headrace.core.tallies import Tallies
 from headrace.supervisor import wire_config
+from headrace.supervisor.answer_health import AnswerHealth
 from headrace.supervisor.prober import Prober
 from headrace.supervisor.rollout.alias_rollout import AliasRollout
 from headrace.supervisor.rollout.canary import CanaryPolicy, Neighbours
@@ -25,7 +28,8 @@ class ServedModel:
     """The owner of one configured model.
 
     `main` follows the configured URI; `canaries` follow the other aliases that take a share of the traffic or a copy of
-    it, and whatever happens to them, `main` does not notice. They are asked for every `canary_poll_s`. `lenient`: see
+    it, and whatever happens to them, `main` does not notice. They are asked for every `canary_poll_s`. `failing` is
+    `health.failing`, `counts` gives what the gateways have counted. `lenient`: see
     `AliasRollout`.
     """
 
@@ -39,6 +43,8 @@ class ServedModel:
         log: Log,
         *,
         canary_poll_s: float,
+        failing: str = "warn",
+        counts: Callable[[], Mapping[tuple[str, str], VersionCounts]] = dict,
         lenient: bool = False,
     ) -> None:
         self.name = name
@@ -50,6 +56,9 @@ class ServedModel:
         self._dependencies = dependencies
         self._errors_mode = errors_mode
         self._log = log.bind(model=name)
+        self._failing = failing
+        self._counts = counts
+        self.answers = AnswerHealth(name, self._log, dependencies.traffic.publish)
         self.prober = (
             Prober(config.probe, dependencies.traffic, self._log, dependencies.traffic.publish)
             if config.probe is not None
@@ -111,8 +120,9 @@ class ServedModel:
 
     @property
     def unwell(self) -> str:
-        """Why probes fail; empty while they do not."""
-        return self.prober.unwell if self.prober is not None else ""
+        """Why it cannot predict: probes fail, or most answers are errors and that is to count; empty while it can."""
+        unwell = self.prober.unwell if self.prober is not None else ""
+        return unwell or (self.answers.failing if self._failing == "unready" else "")
 
     def why_not(self) -> str:
         """Why the model does not serve, in one line."""
@@ -166,6 +176,7 @@ class ServedModel:
     def _main_changed(self) -> None:
         """What the main alias serves now, no canary needs to: let them ask again."""
         self._main_up.set()
+        self.answers.flipped(self.current, self._counts())
         if self.prober is not None:
             self.prober.flipped()
         for canary in self.canaries.values():
@@ -187,6 +198,7 @@ class ServedModel:
             pool=current.key if current else None,
             reason="" if self.ready else self.why_not(),
             unwell=self.unwell,
+            failing=self.answers.failing,
             split=self._split(current) if current else None,
         )
 
@@ -207,7 +219,7 @@ class ServedModel:
 
     def _state(self) -> str:
         if self.current is not None:
-            return self.current.life.state
+            return "FAILING" if self.answers.failing else self.current.life.state
         return "FAILED" if self.main.status.problem else "STARTING"
 
     def describe(self) -> dict[str, Any]:
@@ -217,9 +229,8 @@ class ServedModel:
             "name": self.name,
             "port": self.config.port,
             "ready": self.ready,
-            "state": self.current.life.state
-            if self.current
-            else ("FAILED" if self.main.status.problem else "STARTING"),
+            "state": self._state(),
+            "failing": self.answers.describe(),
             "reason": None if self.ready else self.why_not(),
             "replicas": {"wanted": self.config.replicas, "ready": self.current.ready if self.current else 0},
             "probe": self.prober.describe() if self.prober is not None else None,

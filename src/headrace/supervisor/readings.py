@@ -68,6 +68,7 @@ def _known(server: ServerState) -> Iterator[Sample]:
 def _of_model(model: ServedModel) -> Iterator[Sample]:
     labels: Labels = (("model", model.name),)
     yield "headrace_model_ready", labels, float(model.ready)
+    yield "headrace_model_failing", labels, float(bool(model.answers.failing))
     yield "headrace_workers_wanted", labels, model.config.replicas
     if model.prober is not None:
         for label, result, count in model.prober.counts.items():

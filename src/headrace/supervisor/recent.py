@@ -17,13 +17,19 @@ KEPT_S = 900.0
 class Sampler:
     """Owns `recent`; whoever shows it waits for `news`.
 
-    That is set when `recent` is fed again or `wake` is called, and is then another: who takes it before looking at what
-    is to be shown misses nothing that happens meanwhile.
+    `on_fed` is called after each look. `news` is set when `recent` is fed again or `wake` is called, and is another
+    event then: who takes it before looking at what is to be shown misses nothing that happens meanwhile.
     """
 
-    def __init__(self, samples: Callable[[], Awaitable[list[Sample]]], log: Log) -> None:
+    def __init__(
+        self,
+        samples: Callable[[], Awaitable[list[Sample]]],
+        log: Log,
+        on_fed: Callable[[], None] = lambda: None,
+    ) -> None:
         self.recent = Recent(int(KEPT_S / STEP_S))
         self._samples = samples
+        self._on_fed = on_fed
         self._log = log
         self.news = asyncio.Event()
 
@@ -33,6 +39,7 @@ class Sampler:
         while True:
             try:
                 self.recent.feed(await self._samples(), time.monotonic())
+                self._on_fed()
             except Exception as error:  # noqa: BLE001 - what is only shown must not end what serves
                 self._log.exception("the counters could not be read", exc_info=error)
             self.wake()

@@ -45,7 +45,15 @@ def watched_headers(config: Config) -> tuple[str, ...]:
 
 
 def route(
-    name: str, config: Model, errors_mode: str, *, pool: str | None, reason: str, unwell: str, split: Split | None
+    name: str,
+    config: Model,
+    errors_mode: str,
+    *,
+    pool: str | None,
+    reason: str,
+    unwell: str,
+    failing: str,
+    split: Split | None,
 ) -> Route:
     """Where a model's requests go, and how: `pool` is the version that serves; for the rest see `messages.Route`."""
     kept = config.prediction_log
@@ -64,6 +72,7 @@ def route(
         errors="strict" if errors_mode == "strict" else "mlflow",
         split=split,
         unwell=unwell,
+        failing=failing,
         prediction_log=Sampling(sample=kept.sample, max_body_bytes=kept.max_body_bytes) if kept else None,
     )
 

@@ -160,6 +160,13 @@ GROUPS: dict[str, dict[str, Definition]] = {
         "headrace_model_ready": Definition(
             "gauge", "0 or 1", "1 if a worker of the model can take a request, and its probes do not fail.", ("model",)
         ),
+        "headrace_model_failing": Definition(
+            "gauge",
+            "0 or 1",
+            "1 while at least half of the last answers of the version that serves are errors that are not the "
+            "callers' fault, or its own example fails and nothing better is known of it.",
+            ("model",),
+        ),
         "headrace_probes_total": Definition(
             "counter", "probes", "Predictions asked for by probe:, by result: passed, failed.", (*_VERSION, "result")
         ),

@@ -29,6 +29,7 @@ def test_each_count_has_its_metric() -> None:
         ("m", "m/2"): VersionCounts(
             requests=13.0,
             errors=3.0,
+            shed=2.0,
             rejected=2.0,
             cache_hits=5.0,
             cache_lookups=9.0,
@@ -41,7 +42,7 @@ def test_each_count_has_its_metric() -> None:
 
 def test_requests_that_no_version_could_take_are_the_models() -> None:
     samples = [("headrace_requests_total", (("model", "m"), ROUTE, ("status", "503")), 2.0)]
-    assert read_counts(samples) == {("m", ""): VersionCounts(requests=2.0, errors=2.0)}
+    assert read_counts(samples) == {("m", ""): VersionCounts(requests=2.0, errors=2.0, shed=2.0)}
 
 
 def test_what_is_counted_since() -> None:

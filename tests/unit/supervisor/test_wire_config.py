@@ -47,6 +47,7 @@ def test_a_route_has_the_settings_of_its_model() -> None:
         pool="topic/1#1",
         reason="",
         unwell="",
+        failing="",
         split=None,
     )
     assert (made.timeout_s, made.batch.max_rows, made.errors) == (3.0, 7, "strict")

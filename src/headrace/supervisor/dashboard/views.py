@@ -134,6 +134,8 @@ def condition(model: ServedModel) -> Condition:
     failed = bool(main.status.problem) and (candidate is None or _again(main))
     if model.leaving:
         return Condition("leaving", "busy")
+    if current is not None and model.answers.failing:
+        return Condition("failing", "bad")
     if model.ready and failed and main.blocked:
         return Condition("update failed", "busy")
     if model.ready:
@@ -150,7 +152,10 @@ def note(model: ServedModel) -> str:
     if main.candidate is not None:
         state = dict(_STEPS).get(main.candidate.life.state, str(main.candidate.life.state).lower())
         parts.append(f"Bringing up {main.candidate.label}{' again' if _again(main) else ''}: {state}.")
-    if not model.ready and (model.current is not None or main.candidate is None):
+    told = model.answers.describe()
+    if told is not None:
+        parts.append(_sentence(f"Failing for {words.span(time.time() - told['since'])}: {told['reason']}"))
+    elif not model.ready and (model.current is not None or main.candidate is None):
         parts.append(_sentence(model.why_not()))
     elif main.status.problem:
         parts.append(_sentence(main.status.problem))
