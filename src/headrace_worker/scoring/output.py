@@ -12,9 +12,10 @@ import datetime as dt
 import decimal
 import enum
 import itertools
-import json
 import types
 from typing import Any
+
+from headrace_worker.scoring.texts import record_texts
 
 MAX_GENERATED = 1_000_000
 """A generator that a model returns is drained up to here; beyond it the answer is an error."""
@@ -37,6 +38,9 @@ class Encoder:
     def encode(self, raw: Any, *, wrapped: bool = True) -> bytes:
         """The body of a 200: `raw`, below ``predictions`` if `wrapped`. Raises Unsendable."""
         try:
+            text = record_texts(raw)
+            if text is not None:
+                return (f'{{"predictions": {text}}}' if wrapped else text).encode("utf-8", "surrogatepass")
             value = self.jsonable(raw, pandas_orient="records")
             return self._text({"predictions": value} if wrapped else value)
         except Exception:  # noqa: BLE001 - whatever a model's objects raise while they are looked at
@@ -130,11 +134,3 @@ def _in_some_order(values: Any) -> list[Any]:
         return sorted(values)
     except TypeError:
         return sorted(values, key=repr)
-
-
-def scalar_texts(values: list[Any]) -> list[str]:
-    """The JSON text of each value of a list of str, int, float, bool and None, in one call of the C encoder.
-
-    The separator is a raw line feed, which JSON text never holds: inside a string it is always escaped.
-    """
-    return json.dumps(values, separators=("\n", ": "))[1:-1].split("\n") if values else []
