@@ -78,6 +78,8 @@ def missing(request: dict[str, Any], plan: plans.Plan) -> Finding | None:
             names = value[0]
         elif name in (shapes.INSTANCES, shapes.INPUTS) and isinstance(value, dict):
             names = value
+        if isinstance(names, list):
+            names = {one for one in names if isinstance(one, str)}
         if names is not None:
             for column in plan.named:
                 if column in plan.required and column not in names:
@@ -96,18 +98,21 @@ def show(value: Any) -> str:
     return json.dumps(value)
 
 
-def _elements(name: str, value: Any, plan: plans.Plan) -> Iterator[tuple[str, str | None, Any]]:
-    """(path, letter, element) of each element whose column is known."""
+def _elements(name: str, value: Any, plan: plans.Plan) -> Iterator[tuple[str, str, Any]]:
+    """(path, letter, element) of each element whose column is known; no path repeats what else a client names."""
     if name == shapes.SPLIT:
         if not isinstance(value, dict) or not isinstance(value.get("data"), list):
             return
         letters = _by_position(value.get("columns"), plan)
         for r, row in enumerate(value["data"]):
-            for c, element in enumerate(row if isinstance(row, list) else ()):
-                yield f"{name}.data[{r}][{c}]", letters[c] if c < len(letters) else None, element
+            for c, (letter, element) in enumerate(zip(letters, row if isinstance(row, list) else ())):
+                if letter is not None:
+                    yield f"{name}.data[{r}][{c}]", letter, element
     elif isinstance(value, dict):
         for column, elements in value.items():
             letter = plan.named.get(column)
+            if letter is None:
+                continue
             if isinstance(elements, list):
                 for r, element in enumerate(elements):
                     yield f"{name}.{column}[{r}]", letter, element
@@ -117,8 +122,10 @@ def _elements(name: str, value: Any, plan: plans.Plan) -> Iterator[tuple[str, st
         for r, row in enumerate(value):
             if isinstance(row, dict):
                 for column, element in row.items():
-                    yield f"{name}[{r}].{column}", plan.named.get(column), element
-            elif len(plan.positional) == 1:
+                    letter = plan.named.get(column)
+                    if letter is not None:
+                        yield f"{name}[{r}].{column}", letter, element
+            elif len(plan.positional) == 1 and plan.positional[0] is not None:
                 yield f"{name}[{r}]", plan.positional[0], row
 
 

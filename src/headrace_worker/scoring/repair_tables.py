@@ -6,7 +6,8 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headrace_worker.scoring import media
+from headrace_worker.scoring import extent_files, media
+from headrace_worker.scoring.extent import Bounds
 from headrace_worker.scoring.moments import without_zone
 from headrace_worker.scoring.repair import NULLABLE
 
@@ -33,6 +34,8 @@ def repaired(oracle: Oracle, kind: str, body: bytes) -> RepairedTable | None:
         return _mended(oracle.server.parse_parquet_input(io.BytesIO(body)), specs, is_changed=False)
     text = body.decode("utf-8-sig")
     separator = _separator(text, [spec.name for spec in schema.inputs if getattr(spec, "required", True)])
+    if separator == ";":
+        extent_files.check_csv(body, Bounds(schema), b";")
     return _mended(_read_csv(text, separator, schema, specs), specs, is_changed=separator == ";")
 
 

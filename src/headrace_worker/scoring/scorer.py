@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from headrace_worker import wire
-from headrace_worker.scoring import hints, jsonbody, locate, media, rows, telling
+from headrace_worker.scoring import extent, extent_files, hints, jsonbody, locate, media, rows, telling
 from headrace_worker.scoring import plan as plans
 from headrace_worker.scoring.building import Builder
 from headrace_worker.scoring.engine import Clock, Engine
@@ -22,7 +22,7 @@ from headrace_worker.scoring.output import Encoder, Unsendable
 from headrace_worker.scoring.predicting import stream_chunks
 from headrace_worker.scoring.refusal import JSON, Refusal
 from headrace_worker.scoring.second_try import SecondTry
-from headrace_worker.scoring.shapes import LLM_KEYS, Classifier, Kind, Share
+from headrace_worker.scoring.shapes import LLM_KEYS, Classifier, Share
 from headrace_worker.scoring.streaming import events, streams
 from headrace_worker.scoring.tables import Tables
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 MAX_KNOWN_HEADS = 1024
 MAX_KNOWN_HEAD_BYTES = 1024
+MAX_MERGED_BYTES = 256 * 1024
 
 _logger = logging.getLogger(__name__)
 _TOO_LARGE = Refusal(500, "INTERNAL_ERROR", "The worker has not enough memory to read this request.")
@@ -64,6 +65,8 @@ class Scorer:
         if self.plan.kind == plans.CLOSED:
             self.evidence.refuse("the model's input is not a table of any number of rows")
         self.classifier = Classifier(self.plan)
+        # What is made of a type hint's input is no table.
+        self._bounds = None if self.oracle.is_type_hint else extent.Bounds(self.oracle.input_schema)
         self._engine = Engine(
             self.oracle,
             Builder(self.oracle, self.plan),
@@ -90,7 +93,7 @@ class Scorer:
         read = [self._read_head(head) for head in heads]
         clock = Clock()
         answers: list[Any] = [None] * len(bodies)
-        groups: dict[Kind, list[Share]] = {}
+        groups: dict[Any, list[Share]] = {}
         apart: list[tuple[int, media.Media, bytes, Any]] = []
         text_kinds, short, deepest = self.classifier.text_kinds, self._short, self.options.max_nesting
         plain = [isinstance(head, media.Media) and head.is_plain_json for head in read]
@@ -150,7 +153,7 @@ class Scorer:
         head: media.Media | Refusal,
         body: memoryview,
         request: dict[str, Any] | None,
-        groups: dict[Kind, list[Share]],
+        groups: dict[Any, list[Share]],
         apart: list[tuple[int, media.Media, bytes, Any]],
     ) -> None:
         """Put one body with those it may be merged with, or apart; `request` is what it holds, if that is known."""
@@ -161,10 +164,22 @@ class Scorer:
             whole = inflate(bytes(body), head.codings, self.options.max_inflated_bytes)
             request = self._parse(whole) if head.kind == media.JSON else None
         share = self.classifier.share(request, place, whole) if type(request) is dict else None
+        self._check_extent(head.kind, whole, request, share)
         if share is not None:
-            groups.setdefault(share.kind, []).append(share)
+            # A large one is not put together with others: in a list of texts all would get the room of its longest.
+            key: Any = share.kind if len(whole) <= MAX_MERGED_BYTES else place
+            groups.setdefault(key, []).append(share)
         else:
             apart.append((place, head, bytes(whole), request))
+
+    def _check_extent(self, kind: str, body: bytes | memoryview, request: Any, share: Share | None) -> None:
+        """Raise Refusal for a request that would become out of all proportion to its size."""
+        if self._bounds is None:
+            return
+        if kind != media.JSON:
+            extent_files.check(kind, bytes(body), self._bounds)
+        elif len(body) > extent.SMALL and type(request) is dict:
+            self._bounds.check(request, share)
 
     def _parse(self, body: bytes) -> Any:
         """The parsed body, None if it is not JSON; raises Refusal beyond the limits."""
@@ -316,6 +331,7 @@ class Scorer:
         try:
             whole = inflate(bytes(body), read.codings, self.options.max_inflated_bytes)
             request = self._parse(whole)
+            self._check_extent(read.kind, whole, request, None)
             model, data, params = self._stream_input(whole)
         except Refusal as refusal:
             return telling.tell_refusal(refusal, strict=self.options.strict)

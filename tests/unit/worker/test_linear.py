@@ -80,7 +80,8 @@ def test_twice_the_size_is_twice_the_work(form: str, errors: str) -> None:
         spent.append(work(functools.partial(ask, scorer, body, head=head)))
         spent[-1] += sum(getattr(data, "size", 0) for data in impl.calls)
     growth = [after / before for before, after in itertools.pairwise(spent)]
-    assert growth[-1] < 2.3, (spent, growth)
+    # Above some size limits are looked for, which is a step; what takes the square of the size grows by nearly 4.
+    assert growth[-1] < 2.7, (spent, growth)
 
 
 def count(data: Any, _params: Any) -> list[int]:
