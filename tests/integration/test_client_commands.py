@@ -191,7 +191,9 @@ def test_predict_texts_and_lines(client_server: Serving) -> None:
     assert done.stdout == '["text", "text"]\n'
     failed = run("predict", "-a", echo, "raise")
     assert (failed.returncode, failed.stdout) == (1, "")
-    assert failed.stderr.startswith("headrace: Encountered an unexpected error while evaluating the model")
+    said = "headrace: 1 of 1 rows was not answered (row 0); because: Encountered an unexpected error while evaluating"
+    assert failed.stderr.startswith(said)
+    assert run("predict", "-a", echo, "a", "b", "--json").stdout == '"a"\n"b"\n'
     gone = run("predict", "-a", nobody(), "a", "--deadline", "2")
     assert gone.returncode == 1
     assert "no connection" in gone.stderr
@@ -302,7 +304,7 @@ def test_rows_that_cannot_be_predicted_are_named_and_the_rest_is_kept(client_ser
     command = ["predict", "-a", client_server.url("echo"), "-i", source, "-o", output, "--chunk-rows", "2"]
     done = run(*command)
     assert done.returncode == 1
-    assert "2 of 6 rows were not answered (rows 2 to 3)" in done.stderr
+    assert "1 of 6 rows was not answered (row 2); because: Encountered" in done.stderr
     assert "begin again with --restart" in done.stderr
     assert not output.exists()
     other = run(*command, "--params", '{"a": 1}')
@@ -311,6 +313,60 @@ def test_rows_that_cannot_be_predicted_are_named_and_the_rest_is_kept(client_ser
     assert "differs in: input" in run(*command).stderr
     assert run(*command, "--restart").returncode == 0
     assert [json.loads(line)["prediction"] for line in output.read_text().splitlines()] == ["a", "b"]
+
+
+def test_failing_rows_are_skipped_or_have_no_prediction_and_are_summed_up(
+    client_server: Serving, tmp_path: Path
+) -> None:
+    source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    rows = ["raise" if row in {3, 1200, 1201} else f"row {row}" for row in range(2500)]
+    source.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    command = ["predict", "-a", client_server.url("echo"), "-i", source]
+    named = run(*command, "-o", output)
+    assert "3 of 2500 rows were not answered (rows 3, 1200, 1201); the first because: Encountered" in named.stderr
+    null = run(*command, "-o", output, "--on-error", "null")
+    assert null.returncode == 0, null.stderr
+    assert null.stderr.startswith("headrace: 2,497 of 2,500 rows predicted in ")
+    assert "; 3 without a prediction: rows 3, 1200, 1201; the first because: Encountered" in null.stderr
+    assert null.stderr.count("\n") == 1
+    predictions = [json.loads(text)["prediction"] for text in output.read_text(encoding="utf-8").splitlines()]
+    assert predictions == [None if row == "raise" else row for row in rows]
+    skip = run(*command, "-o", tmp_path / "out.txt", "--on-error", "skip", "--json")
+    assert (tmp_path / "out.txt").read_text(encoding="utf-8").splitlines() == [row for row in rows if row != "raise"]
+    told = json.loads(skip.stdout)
+    assert (told["rows"], told["predicted"]) == (2500, 2497)
+    assert [one["row"] for one in told["failed"]] == [3, 1200, 1201]
+    printed = run(*command, "--on-error", "skip", "--chunk-rows", "100")
+    assert printed.stdout.splitlines() == [row for row in rows if row != "raise"]
+    stopped = run(*command, "--chunk-rows", "100")
+    assert (stopped.returncode, stopped.stdout.splitlines()) == (1, rows[:3])
+    assert "(row 3)" in stopped.stderr
+
+
+def test_a_model_that_answers_nothing_is_not_asked_row_by_row(client_server: Serving, tmp_path: Path) -> None:
+    source = tmp_path / "in.txt"
+    source.write_text("raise\n" * 3000, encoding="utf-8")
+    with Proxy(client_server.url("echo")) as proxy:
+        done = run("predict", "-a", proxy.url, "-i", source, "--on-error", "skip", "--parallel", "1")
+        assert done.returncode == 1
+        assert "none of the first 100 rows was answered; the last one because: Encountered" in done.stderr
+        assert len(proxy.seen) < 250
+
+
+def test_several_files_go_into_a_directory(client_server: Serving, tmp_path: Path) -> None:
+    for name, rows in (("may.txt", ["a", "raise"]), ("june.csv", ["text", "b"])):
+        (tmp_path / name).write_text("\n".join(rows) + "\n", encoding="utf-8")
+    inputs = ["-i", tmp_path / "may.txt", "-i", tmp_path / "june.csv"]
+    command = ["predict", "-a", client_server.url("echo"), *inputs, "--on-error", "null"]
+    done = run(*command, "-o", f"{tmp_path}/out/")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "may.txt").read_text() == "a\nnull\n"
+    assert (tmp_path / "out" / "june.csv").read_text() == "text,prediction\nb,b\n"
+    assert "2 of 3 rows of 2 files predicted" in done.stderr
+    assert f"rows {tmp_path / 'may.txt'}: 1; the first" in done.stderr
+    assert run(*command).stdout == "a\nnull\nb\n"
+    assert "several inputs need a directory" in run(*command, "-o", tmp_path / "x.txt").stderr
+    assert "would displace a file" in run(*command, "-o", tmp_path).stderr
 
 
 LIGHT = """

@@ -98,10 +98,13 @@ class PartialFailure(ClientError):
 
     def __init__(self, failures: tuple[RowsFailed, ...], predictions: list[Any] | None, rows: int) -> None:
         first = failures[0].error
-        where = ", ".join(f"{f.start} to {f.stop - 1}" for f in failures[:5]) + (", ..." if len(failures) > 5 else "")
+        names = [str(f.start) if f.stop == f.start + 1 else f"{f.start} to {f.stop - 1}" for f in failures[:5]]
+        where = ", ".join(names) + (", ..." if len(failures) > 5 else "")
         count = sum(f.stop - f.start for f in failures)
+        which, because = ("row", "because") if count == 1 else ("rows", "the first because")
         super().__init__(
-            f"{count} of {rows} rows were not answered (rows {where}); the first because: {first.message}",
+            f"{count} of {rows} rows {'was' if count == 1 else 'were'} not answered ({which} {where}); "
+            f"{because}: {first.message}",
             status=first.status,
             code=first.code,
             request_id=first.request_id,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +26,7 @@ class Journal:
         """Open or begin it; raises UsageError if it belongs to another job or to a running process."""
         self.path = path
         self._places: dict[int, tuple[int, int]] = {}
+        self._failed: dict[int, str] = {}
         try:
             self._file = path.open("a+b")
         except OSError as error:
@@ -43,14 +44,22 @@ class Journal:
     def __len__(self) -> int:
         return len(self._places)
 
-    def add(self, start: int, predictions: list[Any]) -> None:
-        """Note that the chunk from row `start` is done; returns when that is on the disk."""
-        line = json.dumps({"start": start, "predictions": predictions}).encode() + b"\n"
+    def add(self, start: int, predictions: list[Any], failed: Mapping[int, str] | None = None) -> None:
+        """Note that the chunk from row `start` is done, and why rows of it `failed`; returns when it is on the disk."""
+        entry: dict[str, Any] = {"start": start, "predictions": predictions}
+        if failed:
+            entry["failed"] = {str(row): why for row, why in failed.items()}
+        line = json.dumps(entry).encode() + b"\n"
         at = self._file.seek(0, os.SEEK_END)
         self._file.write(line)
         self._file.flush()
         os.fsync(self._file.fileno())
         self._places[start] = (at, len(line))
+        self._failed.update(failed or {})
+
+    def failed(self) -> dict[int, str]:
+        """The rows that failed, and why."""
+        return dict(self._failed)
 
     def predictions(self, start: int) -> list[Any]:
         """Return the predictions of a chunk that is done."""
@@ -91,6 +100,7 @@ class Journal:
                 self._check(entry, head)
             else:
                 self._places[int(entry["start"])] = (at, len(line))
+                self._failed.update({int(row): why for row, why in entry.get("failed", {}).items()})
             good = at + len(line)
         self._file.truncate(good)
         if good == 0:

@@ -47,6 +47,12 @@ class Chunk:
         """The row after the last one."""
         return self.start + len(self.records)
 
+    def cut(self, start: int, stop: int) -> Chunk:
+        """Its rows from `start` up to `stop`, counted from its own first one."""
+        inputs = self.inputs
+        part = Table(inputs.columns, inputs.rows[start:stop]) if isinstance(inputs, Table) else inputs[start:stop]
+        return Chunk(self.start + start, part, self.records[start:stop])
+
 
 @dataclass(frozen=True)
 class Source:

@@ -50,6 +50,11 @@ def line(prediction: Any) -> str:
     """One prediction as a line of text: a label as it is, anything else as JSON."""
     if isinstance(prediction, str) and "\n" not in prediction:
         return prediction
+    return quoted(prediction)
+
+
+def quoted(prediction: Any) -> str:
+    """One prediction as a line of JSON."""
     return json.dumps(prediction, ensure_ascii=False, default=plain.plain)
 
 
@@ -72,18 +77,18 @@ def _csv(file: Any, columns: Sequence[str], rows: Callable[[], Rows]) -> None:
     writer.writerow([*columns, *([_free(columns)] if names is None else [f"{PREDICTION}.{name}" for name in names])])
     for records, predictions in rows():
         for record, prediction in zip(records, predictions, strict=True):
-            values = [prediction] if names is None else [prediction.get(name) for name in names]
+            values = [prediction] if names is None else [(prediction or {}).get(name) for name in names]
             writer.writerow([_cell(record.get(name)) for name in columns] + [_cell(value) for value in values])
 
 
 def _names(rows: Rows) -> list[str] | None:
-    """The fields of all predictions, None where there are others than records."""
+    """The fields of all predictions, None where there are others than records; a row that failed has none."""
     names: dict[str, None] = {}
     for _, predictions in rows:
-        if not all(isinstance(prediction, dict) for prediction in predictions):
+        if not all(isinstance(prediction, dict | None) for prediction in predictions):
             return None
         for prediction in predictions:
-            names.update(dict.fromkeys(prediction))
+            names.update(dict.fromkeys(prediction or ()))
     return list(names) or None
 
 
