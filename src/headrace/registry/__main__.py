@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -24,9 +25,13 @@ from headrace.core import framing
 from headrace.core.errors import HeadraceError, ModelNotFound, UsageError
 from headrace.core.identity import Resolved, parse_model_uri
 from headrace.registry import directory
-from headrace.registry.messages import Done, Failed, Fetch, FromAgent, List, Ping, Pong, Resolve, ToAgent
+from headrace.registry.messages import Done, Failed, Fetch, FromAgent, Kind, List, Ping, Pong, Resolve, ToAgent
 from headrace.registry.resolver import Resolver
 from headrace.registry.store import Store
+
+_MOST_MEMORY_BYTES = 1 << 30
+"""MLflow reads an answer whole, whatever its length: beyond this the question fails, instead of the machine."""
+_MOST_MESSAGE_CHARACTERS = 2_000
 
 
 class Agent:
@@ -94,18 +99,29 @@ class Agent:
                 )
                 answer = Done(id=request.id, stored=stored)
         except ModelNotFound as error:
-            answer = Failed(id=request.id, kind="not_found", message=str(error))
+            answer = _failed(request.id, "not_found", str(error))
         except UsageError as error:
-            answer = Failed(id=request.id, kind="usage", message=str(error))
+            answer = _failed(request.id, "usage", str(error))
         except HeadraceError as error:
-            answer = Failed(id=request.id, kind="unavailable", message=str(error))
+            answer = _failed(request.id, "unavailable", str(error))
         except Exception as error:  # noqa: BLE001 - a request must be answered, whatever happens
-            answer = Failed(id=request.id, kind="unavailable", message=f"{type(error).__name__}: {error}")
+            answer = _failed(request.id, "unavailable", f"{type(error).__name__}: {error}")
         self._send(answer)
 
     def _send(self, answer: FromAgent) -> None:
         with self._send_lock:
             self._channel.sendall(framing.encode(answer))
+
+
+def _failed(number: int, kind: Kind, message: str) -> Failed:
+    return Failed(id=number, kind=kind, message=message[:_MOST_MESSAGE_CHARACTERS])
+
+
+def _bound_memory() -> None:
+    """Have the kernel refuse this process more than it can need; a lower limit that is there stays."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if soft == resource.RLIM_INFINITY or soft > _MOST_MEMORY_BYTES:
+        resource.setrlimit(resource.RLIMIT_DATA, (_MOST_MEMORY_BYTES, hard))
 
 
 def _tell(repaired: str) -> None:
@@ -117,6 +133,7 @@ def _tell(repaired: str) -> None:
 def main() -> NoReturn:
     """Start the agent with the descriptor that the supervisor passed on."""
     make_undumpable()
+    _bound_memory()
     parser = argparse.ArgumentParser(prog="python -m headrace.registry")
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("settings", type=json.loads)

@@ -58,11 +58,14 @@ class Done(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     listed: Listed | None = None
 
 
+Kind = Literal["not_found", "usage", "unavailable"]
+
+
 class Failed(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """The request could not be answered. `kind`: the caller asked for what is not there, or the registry is away."""
 
     id: int
-    kind: Literal["not_found", "usage", "unavailable"]
+    kind: Kind
     message: str
 
 

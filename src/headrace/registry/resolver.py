@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 _PAGE = 100
+_MOST_PAGES = 1_000
+_MOST_CHARACTERS = 4_096
+"""Of a name, a version or a place: more than any registry has."""
 
 
 class Resolver:
@@ -59,12 +62,15 @@ class Resolver:
                 return kept
             found = self._version(uri)
             source = self._ask().get_model_version_download_uri(found.name, found.version)
+            self._check(uri, found.name, str(found.version), source, found.run_id or "")
+            if not source:
+                raise RegistryError(f"{uri.text}: the registry does not say where version {found.version} is")  # noqa: TRY301
         except MlflowException as error:
             raise self._explain(uri, error) from error
         except (UsageError, RegistryError):
             raise
         except Exception as error:
-            raise RegistryError(f"the registry {_public(self.uri)} could not be asked: {_line(error)}") from error
+            raise RegistryError(f"the registry {_public(self.uri)} could not be asked: {_named(error)}") from error
         resolved = Resolved(
             uri=text, name=found.name, version=str(found.version), source=source, run_id=found.run_id or None
         )
@@ -74,23 +80,27 @@ class Resolver:
 
     def list_models(self, alias: str, at_most: int) -> Listed:
         """Every registered model with `alias`, by name. Raises UsageError, or RegistryError when it cannot be asked."""
-        versions: dict[str, str] = {}
-        token: str | None = None
         try:
-            while True:
-                page = self._ask().search_registered_models(max_results=_PAGE, order_by=["name ASC"], page_token=token)
-                versions |= {
-                    m.name: f"{m.aliases[alias]} of {m.creation_timestamp}" for m in page if alias in m.aliases
-                }
-                token = page.token
-                if not token or len(versions) > at_most:
-                    break
-        except UsageError:
+            versions = self._with_alias(alias, at_most)
+        except (UsageError, RegistryError):
             raise
         except Exception as error:
-            raise RegistryError(f"the registry {_public(self.uri)} could not be asked: {_line(error)}") from error
+            raise RegistryError(f"the registry {_public(self.uri)} could not be asked: {_named(error)}") from error
         first = dict(sorted(versions.items())[:at_most])
         return Listed(versions=first, more=len(versions) > at_most)
+
+    def _with_alias(self, alias: str, at_most: int) -> dict[str, str]:
+        """{name: what the alias points at} of at least the first `at_most` + 1 models with it, if there are so many."""
+        versions: dict[str, str] = {}
+        token: str | None = None
+        for _ in range(_MOST_PAGES):
+            page = self._ask().search_registered_models(max_results=_PAGE, order_by=["name ASC"], page_token=token)
+            versions |= {m.name: f"{m.aliases[alias]} of {m.creation_timestamp}" for m in page if alias in m.aliases}
+            token = page.token
+            if not token or len(versions) > at_most:
+                _check_lengths(*versions, *versions.values())
+                return versions
+        raise RegistryError(f"the registry {_public(self.uri)} lists more than {_MOST_PAGES:,} pages of models")
 
     def download(self, resolved: Resolved, directory: Path) -> Path:
         """Copy a version's artifacts below `directory`; returns the model directory there."""
@@ -107,7 +117,7 @@ class Resolver:
         except FileNotFoundError as error:
             raise ModelNotFound(f"the artifacts of {resolved.uri} are not there: {_line(error)}") from error
         except Exception as error:
-            raise RegistryError(f"the artifacts of {resolved.uri} could not be fetched: {_line(error)}") from error
+            raise RegistryError(f"the artifacts of {resolved.uri} could not be fetched: {_named(error)}") from error
 
     def _place(self, uri: ModelUri) -> Resolved:
         """Artifacts outside of the registry: that MLflow knows the run, or the kind of store, can be said at once."""
@@ -148,6 +158,7 @@ class Resolver:
         version = model.aliases.get(uri.selector)
         if version is None:
             raise ModelNotFound(f"{uri.text}: the model {uri.name!r} has no {self._known(model.name, uri)}")
+        self._check(uri, model.name, str(version))
         self._aliased[uri.text] = str(version)
         self._made_ms[model.name] = model.creation_timestamp or 0
         made_ms, kept = self._kept.get(uri.text, (0, None))
@@ -170,6 +181,12 @@ class Resolver:
         if found.status != "READY":
             raise RegistryError(f"{uri.text}: version {found.version} is {found.status} in the registry, not READY")
         return found
+
+    def _check(self, uri: ModelUri, name: str, version: str, *others: str) -> None:
+        """Raise RegistryError for an answer that is none to what was asked."""
+        _check_lengths(name, version, *others)
+        if name != uri.name or (uri.kind == "version" and version != uri.selector):
+            raise RegistryError(f"{uri.text}: the registry {_public(self.uri)} answered for {name}/{version}")
 
     def _explain(self, uri: ModelUri, error: Exception) -> Exception:
         code = getattr(error, "error_code", "")
@@ -215,6 +232,13 @@ def _require_database(uri: str) -> None:
             ) from None
 
 
+def _check_lengths(*texts: str) -> None:
+    if any(len(text) > _MOST_CHARACTERS for text in texts):
+        raise RegistryError(
+            f"the registry answered with a name or a place of more than {_MOST_CHARACTERS:,} characters"
+        )
+
+
 def _public(uri: str) -> str:
     """A URI without the password that it may hold."""
     parts = urlsplit(uri)
@@ -222,4 +246,14 @@ def _public(uri: str) -> str:
 
 
 def _line(error: BaseException) -> str:
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, MemoryError):  # it says nothing, and what MLflow makes of it no more
+            return "it answered with more than fits into the memory that the registry agent may have"
+        inner = inner.__cause__ or inner.__context__
     return " ".join(str(error).split())[:400] or type(error).__name__
+
+
+def _named(error: Exception) -> str:
+    """An error that is not MLflow's own says little without its kind."""
+    return f"{type(error).__name__}: {_line(error)}"

@@ -1,0 +1,188 @@
+"""A registry that is slow, endless, false or not who it should be: told, bounded, and over when it is well again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import threading
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pytest
+
+from headrace.core.errors import ModelNotFound, RegistryError
+from headrace.core.identity import Resolved
+from headrace.supervisor.agent import RegistryAgent
+from headrace.telemetry.logs import make_log
+from tests.faults import hostile_registry as hostile
+from tests.faults.hostile_registry import HostileRegistry, hostile_registry
+from tests.integration.serving import until
+
+T = TypeVar("T")
+
+TIMEOUT_S = 1.0
+MIB = 1 << 20
+
+
+class Asking:
+    """The registry agent's process and the supervisor's side of it, in an event loop of their own."""
+
+    def __init__(self, registry_uri: str, home: Path, **environ: str) -> None:
+        self._told = io.StringIO()
+        settings = {"home": str(home), "registry_key": registry_uri, "warm": False, "tracking_uri": registry_uri}
+        settings |= {"registry_uri": None, "timeout_s": TIMEOUT_S}
+        log = make_log("json", stream=self._told)
+        self.agent = RegistryAgent(settings, {**os.environ, **environ}, log, TIMEOUT_S, hung_after_s=60.0)
+        self._turns = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._live()))
+        self._thread.start()
+        self._turns.wait()
+
+    async def _live(self) -> None:
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        running = asyncio.create_task(self.agent.run())
+        self._turns.set()
+        await self._over.wait()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    def wait(self, asked: Coroutine[Any, Any, T]) -> T:
+        """What a question is answered with."""
+        return asyncio.run_coroutine_threadsafe(asked, self._loop).result(120)
+
+    def resolve(self, name: str = "pair") -> Resolved:
+        """What its alias points at."""
+        return self.wait(self.agent.resolve(f"models:/{name}@production", patient=True))
+
+    def until(self, version: str) -> None:
+        """Wait until this version is the answer: a question that was asked before may still be under way."""
+
+        def answered() -> bool:
+            with contextlib.suppress(RegistryError):
+                return self.resolve().version == version
+            return False
+
+        until(answered, f"version {version}")
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What has been logged."""
+        return [json.loads(line) for line in self._told.getvalue().splitlines()]
+
+    def close(self) -> None:
+        """End both."""
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that MLflow takes for a model."""
+    directory = tmp_path_factory.mktemp("model")
+    (directory / "MLmodel").write_text("flavors: {python_function: {loader_module: tiny, code: code}}\n")
+    (directory / "code").mkdir()
+    (directory / "code/tiny.py").write_text("def _load_pyfunc(path): ...\n")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def registry(model: Path) -> Iterator[HostileRegistry]:
+    with hostile_registry(model) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def asking(registry: HostileRegistry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
+    one = Asking(registry.uri, tmp_path_factory.mktemp("home"))
+    yield one
+    one.close()
+
+
+@pytest.fixture(autouse=True)
+def well(registry: HostileRegistry) -> Iterator[None]:
+    """Each test begins with a registry that is well, and another version."""
+    registry.recover()
+    registry.version = str(int(registry.version) + 1)
+    yield
+    registry.recover()
+
+
+FALSE = {
+    "an array": hostile.saying(b"[]"),
+    "null": hostile.saying(b"null"),
+    "nothing": hostile.saying(b""),
+    "a page": hostile.saying(b"<html>hello</html>"),
+    "no text": hostile.saying(b"\xff\xfe"),
+    "other types": hostile.saying(b'{"registered_model": {"name": 5}, "model_version": "x", "artifact_uri": {}}'),
+    "depth": hostile.saying(b'{"registered_model":' * 100_000),
+    "an error": hostile.saying(b"no", 500),
+    "an error without end": hostile.saying(b"x" * 20_000_000, 400),
+    "a redirect to itself": hostile.round_and_round,
+    "a redirect to nobody": hostile.elsewhere,
+    "another": hostile.saying(
+        b'{"registered_model":{"name":"other","aliases":[{"alias":"production","version":"1"}]},'
+        b'"model_version":{"name":"other","version":"1","status":"READY"},"artifact_uri":""}'
+    ),
+    "long texts": hostile.saying(
+        b'{"registered_model":{"name":"%(x)s","aliases":[{"alias":"production","version":"1"}]},'
+        b'"model_version":{"name":"%(x)s","version":"1","status":"READY"},"artifact_uri":"%(x)s"}'
+        % {b"x": b"y" * 5_000_000}
+    ),
+}
+
+
+@pytest.mark.parametrize("asked", ["model", "version", "uri"])
+@pytest.mark.parametrize("answer", FALSE)
+def test_a_false_answer_is_an_error_of_that_question(
+    asking: Asking, registry: HostileRegistry, asked: str, answer: str
+) -> None:
+    asking.until(registry.version)
+    registry.version = str(int(registry.version) + 1)
+    pid = asking.agent.pid
+    registry.behaviours = {asked: FALSE[answer]}
+    with pytest.raises((RegistryError, ModelNotFound)) as found:
+        asking.resolve()
+    assert len(str(found.value)) <= 2_000
+    registry.recover()
+    asking.until(registry.version)
+    assert asking.agent.pid == pid, "the agent went on"
+
+
+@pytest.mark.parametrize(
+    "hangs", [hostile.never, hostile.one_byte_a_second, hostile.headers_without_end, hostile.endless]
+)
+def test_questions_that_hang_end_within_a_bound_of_time_and_memory(
+    asking: Asking, registry: HostileRegistry, hangs: hostile.Behaviour
+) -> None:
+    asking.until(registry.version)
+    registry.version = str(int(registry.version) + 1)
+    registry.behaviours = {"model": hangs}
+    # As many as the agent has threads: all of them hang.
+    for name in ("pair", "b", "c", "d"):
+        with pytest.raises(RegistryError):
+            asking.resolve(name)
+    registry.recover()  # but for those that hang: they hang on
+    most_bytes = 0
+
+    def answered() -> bool:
+        nonlocal most_bytes
+        with contextlib.suppress(psutil.Error):
+            most_bytes = max(most_bytes, psutil.Process(asking.agent.pid).memory_info().rss)
+        with contextlib.suppress(RegistryError):
+            return asking.resolve().version == registry.version
+        return False
+
+    until(answered, "an answer")
+    assert most_bytes < 1300 * MIB
+
+
+def test_a_list_without_end_is_refused(asking: Asking, registry: HostileRegistry) -> None:
+    page = {"registered_models": [{"name": "x"}], "next_page_token": "again"}
+    registry.behaviours = {"search": hostile.saying(json.dumps(page).encode())}
+    with pytest.raises(RegistryError):
+        asking.wait(asking.agent.list_models("production", 10))
