@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.serving import Serving, ask, serving, until
+from tests.integration.serving import JSON, Serving, ask, serving, until
 
 BAD = {"inputs": ["raise:out of order"]}
 GOOD = {"inputs": ["a text"]}
@@ -80,6 +80,36 @@ def test_everybody_sees_it_and_sees_that_it_is_over(one: Serving) -> None:
     assert one.event("answers again", version="moody/1")
     until(lambda: ask(f"{url}/ping").status == 200, "the gateway to know")
     assert command("status", "--admin", one.admin).returncode == 0
+
+
+def test_everybody_can_see_why(one: Serving) -> None:
+    url = f"{one.url('moody')}/invocations"
+    assert command("errors", "moody", "--admin", one.admin).stdout.endswith(
+        "no version that is here has failed on a request\n"
+    )
+    for number in range(3):
+        assert ask(url, BAD, headers={**JSON, "X-Request-Id": f"bad-{number}"}).status == 400
+    assert ask(url, {"inputs": ["sleep:soon"]}, headers={**JSON, "X-Request-Id": "other"}).status == 400
+
+    def seen() -> bool:
+        entries = ask(f"{one.admin}/api/models/moody/errors").json
+        return [entry["count"] for entry in entries] == [1, 3]
+
+    until(seen, "all failures")
+    newest, oldest = ask(f"{one.admin}/api/models/moody/errors").json
+    assert (oldest["exception"], oldest["text"], oldest["count"]) == ("RuntimeError", "out of order", 3)
+    assert oldest["request_ids"] == ["bad-0", "bad-1", "bad-2"]
+    assert (newest["exception"], newest["request_ids"]) == ("ValueError", ["other"])
+    assert "raise RuntimeError(value)" in oldest["traceback"]
+
+    event = one.event("model error", request_id="bad-0")
+    assert event["error"] == "RuntimeError: out of order"
+    assert "raise RuntimeError(value)" in event["exception"]
+    told = command("errors", "moody", "--admin", one.admin).stdout
+    assert "moody/1: RuntimeError: out of order\n  3 times" in told
+    assert "request ids: bad-0, bad-1, bad-2" in told
+    assert "    raise RuntimeError(value)" in told
+    assert "out of order" in ask(f"{one.admin}/models/moody").body.decode()
 
 
 def test_the_callers_mistakes_do_not_count(one: Serving) -> None:

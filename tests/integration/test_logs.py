@@ -22,7 +22,7 @@ def one(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     config = {
         "registry": {"tracking_uri": registry, "poll_s": 60},
         "admin": {"port": 0},
-        "log": {"access": True, "slow_s": 0.3},
+        "log": {"access": True, "slow_s": 0.3, "exceptions": "type"},
         "models": {
             "mood": {"uri": "models:/mood@production", "port": 0, "environment": "local", "cache": {}},
             "moody": {"uri": "models:/moody@production", "port": 0, "environment": "local"},
@@ -101,6 +101,8 @@ def test_a_models_failure_is_in_the_log_once_with_id_and_version(one: Serving) -
     assert line["model_error"] is True
     error = one.event("model error", request_id="failing")
     assert (error["version"], error["error_code"], error["others"]) == ("moody/1", "BAD_REQUEST", 0)
+    assert (error["error"], SECRET in json.dumps(error)) == ("RuntimeError", False)
+    assert re.fullmatch(r".+\.py:\d+", error["where"])
 
 
 def test_what_a_client_sent_is_never_in_the_log(one: Serving) -> None:

@@ -20,6 +20,7 @@ _COMMANDS = {
     "check": "See whether served models are well.",
     "status": "Show what serves.",
     "predict": "Predict with a served model, or with one in this process.",
+    "errors": "Show what a model failed with, and where in its code.",
     "history": "Show what served a model when, and why it changed.",
     "rollback": "Go back to the version before.",
     "refresh": "Ask the registry now.",

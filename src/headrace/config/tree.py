@@ -321,6 +321,8 @@ class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `access`: one line a request, for all (`full`), or for all that failed with 5xx and a share of `access_sample` of
     the others (`sampled`). `slow_s`: a line for each request that took as long, with where its time went; None: none.
+    `exceptions`: of a model's exceptions the type, text and traceback (`full`), or the type and place only (`type`):
+    texts may repeat what a client has sent.
     """
 
     format: Literal["auto", "text", "json"] = "auto"
@@ -328,6 +330,7 @@ class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     access: Literal["off", "sampled", "full"] | bool = "off"
     access_sample: Share = 0.01
     slow_s: Positive | None = None
+    exceptions: Literal["full", "type"] = "full"
 
     @property
     def access_mode(self) -> Literal["off", "sampled", "full"]:

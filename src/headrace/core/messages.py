@@ -253,14 +253,29 @@ class Hazard(msgspec.Struct, frozen=True, tag=True):
     counts: dict[str, int]
 
 
-class ModelError(msgspec.Struct, frozen=True, tag=True):
-    """The model failed on this request; `others`: on how many more since the last such message."""
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests on which a model failed in the same way: `type` was raised at `where` (file and line).
+
+    `text` is what it said the first time, `traceback` is there once for each kind and worker. Both may repeat what a
+    client has sent. Where no exception is known, `type` is empty. `status` and `error_code` are of the last answer,
+    `request_ids` of the last few requests.
+    """
+
+    type: str = ""
+    where: str = ""
+    text: str = ""
+    traceback: str = ""
+    count: int = 1
+    status: int = 500
+    error_code: str = ""
+    request_ids: tuple[str, ...] = ()
+
+
+class ModelFailed(msgspec.Struct, frozen=True, tag=True):
+    """How a model failed since the last such message, by kind."""
 
     pool: str
-    request_id: str
-    status: int
-    error_code: str
-    others: int
+    failures: tuple[Failure, ...]
 
 
 class Stats(msgspec.Struct, frozen=True, tag=True):
@@ -288,7 +303,7 @@ class Probed(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 ToGateway = Configure | Table | Drain | AskStats | Ping | Probe
-News = WorkerLost | WorkerHung | WorkerBroke | Hazard | ModelError
+News = WorkerLost | WorkerHung | WorkerBroke | Hazard | ModelFailed
 """What a gateway says of workers and models without being asked."""
 
 FromGateway = Applied | Drained | News | Stats | Pong | Probed

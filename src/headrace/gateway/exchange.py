@@ -105,7 +105,7 @@ class Exchange(Job):
         if gateway.recording is not None:
             gateway.recording.answered(self, pool, answer, request_id, now_s, cached)
         if status >= 500 or flags & FLAG_MODEL_ERROR:
-            pool.model_failed(answer, request_id, now_s)
+            pool.model_failed(answer, request_id)
         option = gateway.close_line if request.reusable else self.connection_option(connection)
         connection.complete(
             self, b"%b%d\r\n%bx-request-id: %b\r\n\r\n%b" % (prefix, len(body), option, request_id, body), now_s

@@ -22,6 +22,7 @@ from headrace.core.escaping import header_bytes, header_value
 from headrace.core.gathering import Gathering
 from headrace.gateway import answers
 from headrace.gateway.crew import Crew
+from headrace.gateway.failures import FailureReports, Raised
 from headrace.gateway.flights import HIT, CacheDesk, Flight
 from headrace.gateway.rows import estimate_rows
 from headrace.gateway.streams import Streams
@@ -35,14 +36,15 @@ if TYPE_CHECKING:
     from headrace_worker.wire import Answer, Answers, Timing
 
 _SWEEP_S = 0.05
-_TELL_FAILURES_S = 1.0
 
 
 class _Notes(msgspec.Struct):
     hazards: dict[Annotated[str, msgspec.Meta(max_length=100)], Annotated[int, msgspec.Meta(ge=0, le=2**32)]] = {}
     mergeable: bool = True
+    failures: list[Raised] = []
 
 
+_NO_NOTES = _Notes()
 _notes = msgspec.json.Decoder(_Notes)
 
 
@@ -69,8 +71,7 @@ class Pool:
         self.in_hand: tuple[Frame[Job], Timing] | None = None
         self._looking = 0
         self._found_unmergeable = False
-        self._failures_told_s = -NEVER_S
-        self._failures_untold = 0
+        self._failures = FailureReports(config.key, gateway.report)
         self._retired = False
         self._flush_due = False
         self._gathering = Gathering()
@@ -209,17 +210,9 @@ class Pool:
         frames = self.core.frames()
         return len(frames) >= len(self.crew) > 0 and all(frame.works[0].probe for frame in frames)
 
-    def model_failed(self, answer: Answer, request_id: bytes, now_s: float) -> None:
-        """The model has failed on a request: it is told of at most once a second, the others as a number."""
-        if now_s - self._failures_told_s < _TELL_FAILURES_S:
-            self._failures_untold += 1
-            return
-        self._failures_told_s = now_s
-        others, self._failures_untold = self._failures_untold, 0
-        code = answers.error_code(answer.body)
-        self.gateway.report(
-            messages.ModelError(self.config.key, request_id.decode("ascii"), answer.status, code, others)
-        )
+    def model_failed(self, answer: Answer, request_id: bytes) -> None:
+        """The model has failed on a request."""
+        self._failures.add(answer, request_id)
 
     # What the supervisor wants.
 
@@ -263,6 +256,7 @@ class Pool:
         for timer in (self._sweep, self._wake):
             if timer is not None:
                 timer.cancel()
+        self._failures.close()
         self.crew.close()
 
     # What the crew reports.
@@ -289,8 +283,8 @@ class Pool:
             self.in_hand = frame, decoded.timing
             self._deliver(frame, decoded, now_s)
             self.in_hand = None
-        if decoded.notes:
-            self._note(decoded.notes)
+        said = self._note(decoded.notes) if decoded.notes else _NO_NOTES
+        self._failures.settle(decoded.answers, said.failures)
         self.settle()
 
     def lost(self, channel: Channel) -> None:
@@ -500,13 +494,14 @@ class Pool:
                 self._retire_worker(worker)
             self.gateway.drained(self)
 
-    def _note(self, notes: bytes) -> None:
+    def _note(self, notes: bytes) -> _Notes:
         """Heed what a worker says in a frame's notes: hazards that it met, and that it will not merge requests."""
         try:
             said = _notes.decode(notes)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return
+            return _NO_NOTES
         if not said.mergeable:
             self._found_unmergeable = True
             self.core.mergeable = False
         self.gateway.hazards(self.config.key, said.hazards)
+        return said

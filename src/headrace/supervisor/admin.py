@@ -67,6 +67,9 @@ def make_app(server: ServerState) -> Starlette:
         model = asked_model(server, request)
         return PrintableJSON(await asyncio.to_thread(model.history.last))
 
+    async def errors(request: Request) -> Response:
+        return PrintableJSON(asked_model(server, request).errors())
+
     async def recent(request: Request) -> Response:
         return PrintableJSON(describe_recent(server, asked_model(server, request).name))
 
@@ -103,6 +106,7 @@ def make_app(server: ServerState) -> Starlette:
             Route("/api/models/{name}/refresh", refresh, methods=["POST"]),
             Route("/api/models/{name}/rollback", rollback, methods=["POST"]),
             Route("/api/models/{name}/history", history),
+            Route("/api/models/{name}/errors", errors),
             Route("/api/models/{name}/recent", recent),
             Route("/hooks/mlflow", mlflow_hook, methods=["POST"]),
             *Dashboard(server).routes,

@@ -8,11 +8,12 @@ from typing import Any
 
 from headrace.core.counts import VersionCounts
 from headrace.core.failing import FailureWatch
-from headrace.core.messages import ModelError
+from headrace.core.messages import ModelFailed
 from headrace.supervisor.rollout.version import Version
 from headrace.telemetry.logs import Log
 
 _NOTHING = VersionCounts()
+_MOST_TEXT = 200
 
 
 class AnswerHealth:
@@ -21,10 +22,11 @@ class AnswerHealth:
     Only the version that serves is watched: a canary that does badly is withdrawn.
     """
 
-    def __init__(self, model: str, log: Log, on_change: Callable[[], None]) -> None:
+    def __init__(self, model: str, log: Log, on_change: Callable[[], None], *, tells_texts: bool = True) -> None:
         self._model = model
         self._log = log
         self._on_change = on_change
+        self._tells_texts = tells_texts
         self._watch = FailureWatch()
         self._version: Version | None = None
         self._counted = _NOTHING
@@ -39,6 +41,9 @@ class AnswerHealth:
         if self._last is None:
             return self._example or f"{self._watch.share:.0%} of its last answers are errors"
         told = f"{self._last['status']} {self._last['error_code']}".strip()
+        if self._last["exception"]:
+            told += f", {self._last['exception']}"
+            told += f": {self._last['text'][:_MOST_TEXT]}" if self._last["text"] and self._tells_texts else ""
         return f"{self._watch.share:.0%} of its last answers are errors, the last {told}"
 
     def flipped(self, version: Version | None, counts: Mapping[tuple[str, str], VersionCounts]) -> None:
@@ -68,14 +73,17 @@ class AnswerHealth:
                 self._log.info("answers again", version=version.label)
             self._on_change()
 
-    def failed(self, message: ModelError) -> None:
-        """The version has failed on a request."""
+    def failed(self, message: ModelFailed) -> None:
+        """The version has failed on requests."""
         if self._version is not None and message.pool == self._version.key:
+            last = message.failures[-1]
             self._last = {
                 "at": time.time(),
-                "status": message.status,
-                "error_code": message.error_code,
-                "request_id": message.request_id,
+                "status": last.status,
+                "error_code": last.error_code,
+                "exception": last.type or None,
+                "text": last.text or None,
+                "request_id": last.request_ids[-1] if last.request_ids else None,
             }
 
     def describe(self) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ from headrace.core.messages import (
     Configure,
     Hazard,
     Listener,
-    ModelError,
+    ModelFailed,
     News,
     Probed,
     Table,
@@ -268,6 +268,7 @@ class Supervisor:
                 self._log,
                 canary_poll_s=canary_poll_s,
                 failing=config.health.failing,
+                tells_texts=config.log.exceptions == "full",
                 counts=lambda: self.sampler.recent.counts,
                 lenient=lenient,
             )
@@ -317,8 +318,8 @@ class Supervisor:
         """A gateway says something of a worker, or of a model."""
         if isinstance(news, Hazard):
             self._hazard(news)
-        elif isinstance(news, ModelError):
-            self._model_error(news)
+        elif isinstance(news, ModelFailed):
+            self._model_failed(news)
         else:
             for workers in [v.workers for m in self.models.values() for v in m.versions if v.workers]:
                 if isinstance(news, WorkerHung):
@@ -344,20 +345,28 @@ class Supervisor:
         for model in self.models.values():
             model.answers.count(self.sampler.recent.counts)
 
-    def _model_error(self, message: ModelError) -> None:
-        """Log a failure of a model's own, with the request it happened to; never with what it said about the input."""
+    def _model_failed(self, message: ModelFailed) -> None:
+        """Keep and log a model's own failures, with the requests that they happened to; each traceback once."""
         version = next((v for m in self.models.values() for v in m.versions if v.key == message.pool), None)
         if version is not None:
             self.models[version.model].answers.failed(message)
-        self._log.error(
-            "model error",
-            model=version.model if version else None,
-            version=version.label if version else message.pool,
-            request_id=message.request_id,
-            status=message.status,
-            error_code=message.error_code or None,
-            others=message.others,
-        )
+        texts = self.config.log.exceptions == "full"
+        for failure in message.failures:
+            is_new = version.failures.add(failure, time.time()) if version is not None else True
+            text = f"{failure.type}: {failure.text}" if texts and failure.text else failure.type
+            told = {"exception": failure.traceback} if is_new and texts and failure.traceback else {}
+            self._log.error(
+                "model error",
+                model=version.model if version else None,
+                version=version.label if version else message.pool,
+                request_id=failure.request_ids[-1] if failure.request_ids else None,
+                status=failure.status,
+                error_code=failure.error_code or None,
+                error=text or None,
+                where=failure.where or None,
+                others=failure.count - 1,
+                **told,
+            )
 
     async def _administrate(self, listener: socket.socket) -> None:
         from headrace.supervisor.admin import serve_admin  # noqa: PLC0415 - starlette comes after the first workers

@@ -29,8 +29,8 @@ class ServedModel:
 
     `main` follows the configured URI; `canaries` follow the other aliases that take a share of the traffic or a copy of
     it, and whatever happens to them, `main` does not notice. They are asked for every `canary_poll_s`. `failing` is
-    `health.failing`, `counts` gives what the gateways have counted. `lenient`: see
-    `AliasRollout`.
+    `health.failing`, `tells_texts` whether texts of exceptions may be shown; `counts` gives what the gateways have
+    counted. `lenient`: see `AliasRollout`.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class ServedModel:
         *,
         canary_poll_s: float,
         failing: str = "warn",
+        tells_texts: bool = True,
         counts: Callable[[], Mapping[tuple[str, str], VersionCounts]] = dict,
         lenient: bool = False,
     ) -> None:
@@ -57,8 +58,9 @@ class ServedModel:
         self._errors_mode = errors_mode
         self._log = log.bind(model=name)
         self._failing = failing
+        self._tells_texts = tells_texts
         self._counts = counts
-        self.answers = AnswerHealth(name, self._log, dependencies.traffic.publish)
+        self.answers = AnswerHealth(name, self._log, dependencies.traffic.publish, tells_texts=tells_texts)
         self.prober = (
             Prober(config.probe, dependencies.traffic, self._log, dependencies.traffic.publish)
             if config.probe is not None
@@ -221,6 +223,14 @@ class ServedModel:
         if self.current is not None:
             return "FAILING" if self.answers.failing else self.current.life.state
         return "FAILED" if self.main.status.problem else "STARTING"
+
+    def errors(self) -> list[dict[str, Any]]:
+        """What its versions failed with, as data: the newest first of each; texts only where they may be told."""
+        return [
+            {"version": version.label, **entry}
+            for version in self.versions
+            for entry in version.failures.describe(texts=self._tells_texts)
+        ]
 
     def describe(self) -> dict[str, Any]:
         """The model as data, for `GET /api/models`."""

@@ -16,6 +16,7 @@ from headrace_worker.scoring.building import Builder
 from headrace_worker.scoring.engine import Clock, Engine
 from headrace_worker.scoring.evidence import Evidence
 from headrace_worker.scoring.example import read_example
+from headrace_worker.scoring.failures import Failures
 from headrace_worker.scoring.inflate import inflate
 from headrace_worker.scoring.oracle import Call, CallFailed, Oracle
 from headrace_worker.scoring.output import Encoder, Unsendable
@@ -81,6 +82,8 @@ class Scorer:
         self._tables = Tables(self.oracle)
         self.second_try = SecondTry(self.oracle, self.plan, self._teller, self._parse)
         self._hazards: Counter[str] = Counter()
+        self._raised: list[tuple[wire.Answer, BaseException]] = []
+        self._failures = Failures()
         self._streams = streams(model)
         self._heads: dict[bytes, media.Media | Refusal] = {}
         # Bodies up to here have no integer that is too long.
@@ -134,7 +137,17 @@ class Scorer:
             clock.predicts += 1
             answers[place] = self._score_apart(head, whole, request)
             clock.lap("predict")
+        if self._raised:
+            self._keep_failures(answers)
         return answers, clock.timing(), self._notes()
+
+    def _keep_failures(self, answers: list[wire.Answer]) -> None:
+        """What the model raised, by the requests that it was raised for: two may share an answer."""
+        raised, self._raised = self._raised, []
+        for answer, error in raised:
+            places = [place for place, one in enumerate(answers) if one is answer]
+            if places:
+                self._failures.add(places, error)
 
     def _score_group(self, shares: list[Share], answers: list[Any], clock: Clock) -> None:
         """Answer requests of one kind; should the engine fail on what a model made, each goes MLflow's way."""
@@ -214,7 +227,7 @@ class Scorer:
         try:
             return wire.Answer(200, JSON, self.encoder.encode(raw), share.rows)
         except Unsendable as unsendable:
-            return telling.tell_unsendable(unsendable, share.rows, strict=self.options.strict)
+            return self._tell_unsendable(unsendable, share.rows)
 
     def _tell_fewer(self, raw: Any, rows_in: int, rows_out: int) -> wire.Answer:
         self._hazards[locate.FEWER_ROWS] += 1
@@ -223,7 +236,7 @@ class Scorer:
         try:
             return wire.Answer(200, JSON, self.encoder.encode(raw), rows_in, wire.FLAG_HAZARD)
         except Unsendable as unsendable:
-            return telling.tell_unsendable(unsendable, rows_in, strict=False)
+            return self._tell_unsendable(unsendable, rows_in)
 
     def _fail(self, share: Share, error: Exception, predicting: bool) -> wire.Answer:  # noqa: FBT001
         """The answer to a share whose conversion or prediction raised `error`, in MLflow's words.
@@ -263,15 +276,26 @@ class Scorer:
         """The answer to a request that MLflow has refused or the model failed on; repaired where it can be."""
         outcome = self.second_try.score(kind, body, failed)
         if outcome is None or (outcome.is_refused and not self.options.strict):
-            return self._teller.tell(failed, request)
+            return self._tell(failed, request)
         repaired = outcome.repaired
         if outcome.call is not None:
             return self._answer(outcome.call, outcome.text, request if repaired is None else repaired.request)
         assert outcome.failed is not None  # noqa: S101 - what has no call has failed
         told = self.second_try.repaired(body, as_json=True) if repaired is not None else None
         if told is None:
-            return self._teller.tell(outcome.failed, request)
-        return self._teller.tell(outcome.failed, told.request, told.told)
+            return self._tell(outcome.failed, request)
+        return self._tell(outcome.failed, told.request, told.told)
+
+    def _tell(self, failed: CallFailed, request: Any, told: Callable[[str], str] = str) -> wire.Answer:
+        answer = self._teller.tell(failed, request, told)
+        if answer.flags & wire.FLAG_MODEL_ERROR:
+            self._raised.append((answer, failed.call.raised or failed.error))
+        return answer
+
+    def _tell_unsendable(self, unsendable: Unsendable, rows_in: int) -> wire.Answer:
+        answer = telling.tell_unsendable(unsendable, rows_in, strict=self.options.strict)
+        self._raised.append((answer, unsendable))
+        return answer
 
     def _answer(self, call: Call, text: str | None, request: Any) -> wire.Answer:
         """The answer to a request that the model has answered in `call`."""
@@ -283,7 +307,7 @@ class Scorer:
             is_wrapped = call.is_table or type(request) is not dict or LLM_KEYS.isdisjoint(request)
             return wire.Answer(200, JSON, self.encoder.encode(call.raw, wrapped=is_wrapped), call.rows)
         except Unsendable as unsendable:
-            return telling.tell_unsendable(unsendable, call.rows, strict=self.options.strict)
+            return self._tell_unsendable(unsendable, call.rows)
 
     def _call(self, kind: str, body: bytes, request: Any, error: Exception | None) -> tuple[Call, str | None]:
         """(the call, the text of the answer if MLflow has written it); raises CallFailed."""
@@ -304,7 +328,8 @@ class Scorer:
 
     def _notes(self) -> bytes:
         """What the gateway should hear about, as JSON; empty almost always. Hazards are counted in requests."""
-        if self.evidence.news is None and not self._hazards:
+        failures = self._failures.take()
+        if self.evidence.news is None and not self._hazards and not failures:
             return b""
         notes: dict[str, Any] = {}
         if self.evidence.news is not None:
@@ -314,6 +339,8 @@ class Scorer:
         if self._hazards:
             notes["hazards"] = dict(self._hazards)
             self._hazards.clear()
+        if failures:
+            notes["failures"] = failures
         return json.dumps(notes).encode()
 
     def wants_stream(self, head: bytes, body: memoryview) -> bool:  # noqa: ARG002 - the body may come to matter

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from headrace_worker.scoring.plan import Plan
 
 MAX_MESSAGE = 500
-
-_logger = logging.getLogger(__name__)
 
 
 def error_body(code: str, message: str, **more: Any) -> bytes:
@@ -89,7 +86,6 @@ class Teller:
         if status >= 500 and lacking is not None:
             return _located(lacking, call.rows, told)
         if status >= 500:
-            _logger.error("the model failed", exc_info=raised)
             message = f"The model failed on this input ({type(raised).__name__})."
             return _own(500, "MODEL_ERROR", message, rows=call.rows, flags=wire.FLAG_MODEL_ERROR)
         if self._oracle.is_type_hint or not call.is_table:

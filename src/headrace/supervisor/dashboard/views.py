@@ -120,6 +120,7 @@ def one_model(server: ServerState, model: ServedModel, entries: list[dict[str, A
         "candidate": candidate,
         "before": model.main.before,
         "bad": model.main.bad,
+        "failures": model.errors(),
         "entries": entries[::-1],
         "prepared": prepared,
         "findings": findings,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from headrace.core.failure_book import FailureBook
 from headrace.core.identity import Resolved, content_identity, safe_name
 from headrace.core.lifecycle import Life, State
 from headrace.core.messages import Pool
@@ -35,6 +36,7 @@ class Version:
         self.workers: Processes | None = None
         self.example_s: float | None = None
         self.hazards: dict[str, int] = {}
+        self.failures = FailureBook()
         self.has_served = False
 
     def __repr__(self) -> str:
