@@ -158,3 +158,8 @@ def test_the_worker_imports_under_every_python_that_trains_models(version: str) 
         check=True,
         timeout=60,
     )
+
+
+def test_the_readme_has_every_extra() -> None:
+    table = (ROOT / "README.md").read_text().partition("| extra |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(PYPROJECT["project"]["optional-dependencies"])

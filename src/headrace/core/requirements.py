@@ -164,7 +164,10 @@ class _Reader:
                 raise RequirementRefused(f"{where}: only https, http and git+https or git+ssh addresses can be fetched")
         requirement.name = canonicalize_name(requirement.name)
         target = self.constraints if constraint else self.packages
-        target.append(" ".join([str(requirement), *hashes]))
+        text = str(requirement)
+        if requirement.url is not None:  # packaging before 24 writes 'NAME@ ADDRESS', and texts are compared
+            text = re.sub(r"(?<! )@ ", " @ ", text, count=1)
+        target.append(" ".join([text, *hashes]))
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

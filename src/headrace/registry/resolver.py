@@ -228,7 +228,8 @@ def _require_database(uri: str) -> None:
             import sqlalchemy  # noqa: F401
         except ImportError:
             raise UsageError(
-                f"the registry {uri} is a database, which mlflow-skinny cannot read; install headrace's extra 'full'"
+                f"the registry {uri} is a database, which mlflow-skinny cannot read; install headrace's extra 'full', "
+                "as the README says under Install"
             ) from None
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 from headrace_worker.scoring import sessions
@@ -34,7 +36,7 @@ def load_pyfunc(path: str, options: ScoringOptions) -> Any:
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # a model's code may even call sys.exit while it is imported
-        raise LoadError(f"it does not load: {_one_line(error)}") from error
+        raise LoadError(f"it does not load{_other_python(path, error)}: {_one_line(error)}") from error
     return model
 
 
@@ -64,6 +66,22 @@ def _mark_serving_environment() -> None:
     except ImportError:  # MLflow before 2.18 has no such notion
         return
     os.environ[_MLFLOW_IS_IN_SERVING_ENVIRONMENT.name] = "true"
+
+
+def _other_python(path: str, error: BaseException) -> str:
+    """What to know where a model was saved under another Python; empty where it was not, or where a module is missing."""
+    try:
+        with open(os.path.join(path, "MLmodel"), encoding="utf-8") as file:
+            saved = re.search(r"\bpython_version: *['\"]?([0-9]+\.[0-9]+)", file.read())
+    except (OSError, UnicodeDecodeError):
+        return ""
+    here = "{}.{}".format(*sys.version_info[:2])
+    if saved is None or saved[1] == here or isinstance(error, (ImportError, OSError)):
+        return ""
+    return (
+        f" under Python {here}; it was saved under Python {saved[1]}, and a pickle often needs the same "
+        "(environment: exact)"
+    )
 
 
 def _one_line(error: BaseException) -> str:
