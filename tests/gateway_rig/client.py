@@ -41,10 +41,10 @@ def get(path: str, *headers: str, method: str = "GET", version: str = "1.1") -> 
 
 
 class RawClient:
-    """One connection."""
+    """One connection, from the address `source` if one is given."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self.socket = socket.create_connection(address, DEADLINE_S)
+    def __init__(self, address: tuple[str, int], source: str | None = None) -> None:
+        self.socket = socket.create_connection(address, DEADLINE_S, (source, 0) if source is not None else None)
         self._buffer = b""
 
     def __enter__(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import struct
@@ -87,7 +88,10 @@ class StubWorker:
 
 
 class GatewayRig:
-    """One gateway process with a port for each of `models` (None: the shared port), and the supervisor's end."""
+    """One gateway process with a port for each of `models` (None: the shared port), and the supervisor's end.
+
+    `descriptors`: how many files the gateway may have open.
+    """
 
     def __init__(
         self,
@@ -96,7 +100,9 @@ class GatewayRig:
         limits: messages.Limits | None = None,
         drain_s: float = 10.0,
         recording: messages.Recording | None = None,
+        descriptors: int | None = None,
     ) -> None:
+        self.descriptors = descriptors
         self._stack = contextlib.ExitStack()
         # Short: the path of a Unix socket has 107 bytes.
         self.directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="hr")))
@@ -126,6 +132,7 @@ class GatewayRig:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "headrace.gateway", "--control-fd", str(theirs.fileno()), "--index", "0"],
             pass_fds=fds,
+            preexec_fn=self._limit_descriptors if self.descriptors is not None else None,  # noqa: PLW1509 - no lock taken
         )
         theirs.close()
         self.control = ours
@@ -221,6 +228,10 @@ class GatewayRig:
         for worker in self.workers:
             worker.close()
         self._stack.close()
+
+    def _limit_descriptors(self) -> None:
+        assert self.descriptors is not None
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))
 
     def _receive(self) -> None:
         data = self.control.recv(1 << 16)

@@ -303,7 +303,7 @@ def test_limits() -> None:
 
 
 def test_large_bodies_that_arrive_at_once_are_bounded_together() -> None:
-    with GatewayRig(limits=messages.Limits(max_body_bytes=1_000_000)) as rig:
+    with GatewayRig(limits=messages.Limits(max_body_bytes=1_000_000, max_memory_bytes=5_100_000)) as rig:
         rig.serve(rig.worker("w1"))
         part = post(b"x" * 1_000_000)[:-10]
         with contextlib.ExitStack() as stack:

@@ -72,12 +72,19 @@ class Gateway(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     A streamed answer ends when its client has taken nothing for `stream_idle_s`, after `max_stream_s`, and before it
     holds more than `max_stream_bytes`; one address may have `max_streams_per_client` open in one gateway process, more
     are refused with 429 (behind a proxy all clients have its address). None: no limit.
+
+    `max_memory_bytes`: how much of requests and unread answers one gateway process may hold, None: a quarter of memory
+    (of the container's limit, where there is one), divided by `processes`. No body may be larger than half of it.
+    `max_connections_per_client`: how many connections one address may have with one process, None: no limit of its own.
+    Behind a proxy all clients have the proxy's address.
     """
 
     host: NonEmpty = "127.0.0.1"
     port: Port | None = None
     processes: Count = 1
     max_connections: Count = 10_000
+    max_connections_per_client: Count | None = None
+    max_memory_bytes: Count | None = None
     max_header_bytes: Count = 65_536
     max_body_bytes: Count = 64 * 1024 * 1024
     header_timeout_s: Positive = 30.0

@@ -16,6 +16,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds on what a client controls. None stands for no limit."""
 
     max_connections: int = 10_000
+    max_connections_per_client: int | None = None
+    max_memory_bytes: int = 1024 * 1024 * 1024
     max_header_bytes: int = 65_536
     max_body_bytes: int = 64 * 1024 * 1024
     header_timeout_s: float = 30.0
@@ -278,6 +280,12 @@ class ModelFailed(msgspec.Struct, frozen=True, tag=True):
     failures: tuple[Failure, ...]
 
 
+class Crowded(msgspec.Struct, frozen=True, tag=True):
+    """Connections are turned away for this reason (see `core.crowd`): told at most once a minute."""
+
+    reason: Literal["connections", "client", "descriptors"]
+
+
 class Stats(msgspec.Struct, frozen=True, tag=True):
     """Counters of this gateway since its start: `values` maps a metric's name and labels to its value."""
 
@@ -306,4 +314,4 @@ ToGateway = Configure | Table | Drain | AskStats | Ping | Probe
 News = WorkerLost | WorkerHung | WorkerBroke | Hazard | ModelFailed
 """What a gateway says of workers and models without being asked."""
 
-FromGateway = Applied | Drained | News | Stats | Pong | Probed
+FromGateway = Applied | Drained | News | Crowded | Stats | Pong | Probed

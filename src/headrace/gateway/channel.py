@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from headrace.gateway.pool import Pool
 
 
+_LARGE_BYTES = 256 * 1024
+
+
 class Channel(asyncio.Protocol):
     """A connection to one worker. Everything that happens on it is told to its pool."""
 
@@ -54,7 +57,13 @@ class Channel(asyncio.Protocol):
         works = frame.works
         if len(works) == 1:
             work = works[0]
-            self._write(wire.encode_batch(frame.number, (work.head,), b"\0", (work.body,)))
+            body = work.body
+            if len(body) > _LARGE_BYTES:
+                # Not put together: that would be a second copy of it, and a third of what does not fit the socket.
+                if not self.transport.is_closing():
+                    self.transport.writelines((*wire.batch_prefix(frame.number, (work.head,), b"\0", (body,)), body))
+                return
+            self._write(wire.encode_batch(frame.number, (work.head,), b"\0", (body,)))
             return
         heads: dict[bytes, int] = {}
         index = bytes([heads.setdefault(work.head, len(heads)) for work in works])
@@ -76,7 +85,7 @@ class Channel(asyncio.Protocol):
         """End the connection; nothing is in flight."""
         self.transport.close()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes | memoryview) -> None:
         """Write now if that is possible.
 
         The loop's own write comes after all else that is ready to be read, and a worker that waits for its next frame
@@ -90,7 +99,7 @@ class Channel(asyncio.Protocol):
                 sent = os.write(self._fd, data)
                 if sent == len(data):
                     return
-                data = data[sent:]
+                data = memoryview(data)[sent:]
         transport.write(data)
 
     def _take(self, frame: wire.Frame) -> None:

@@ -6,6 +6,10 @@ port remembers what the reader made of them (`Port.heads`).
 
 `deadline_s` is when this connection is to be closed unless something happens; the gateway looks at it in its sweep.
 What it stands for is `phase` of the reader, or that the client does not read, or that the connection lingers.
+
+`account` has what the client makes the gateway hold: requests that arrive, those that wait for answers (but a little
+one alone, which is nearly every request), answers that wait for their turn, answers that are not read. With
+`_AHEAD_BYTES` of it in hand nothing more is read until answers are out.
 """
 
 from __future__ import annotations
@@ -16,8 +20,10 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from headrace.core.batching import DONE, NEVER_S
+from headrace.core.memory import LITTLE_BYTES, Account
 from headrace.gateway import answers
 from headrace.gateway.exchange import Exchange
+from headrace.gateway.flow import LINGER_S, Flow
 from headrace.gateway.heads import RequestHead
 from headrace.gateway.parsing import BODY, HEAD, IDLE, STOPPED, RequestReader
 from headrace.gateway.routing import Want
@@ -27,13 +33,9 @@ if TYPE_CHECKING:
     from headrace.gateway.server import Gateway
     from headrace.gateway.streams import StreamReply
 
-_LINGER_S = 2.0
-_LINGER_BYTES = 64 * 1024 * 1024
-_PROBE_S = 0.01
-_PROBE_LONGEST_S = 0.5
-_MOST_ARRIVING_REQUESTS = 4
-"""Incomplete requests of all connections together may hold as much as this many of the largest that are allowed."""
-_EXPECTED_TARGETS = frozenset({Want.INVOKE})
+_AHEAD_BYTES = 1024 * 1024
+_REQUEST_BYTES = 1024
+"""About what a request needs beside its bytes."""
 
 
 class Connection(asyncio.Protocol):
@@ -41,18 +43,15 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_closing",
-        "_held_bytes",
+        "_flow",
         "_lingering",
         "_owes_continue",
         "_parked",
         "_peer",
-        "_read_paused",
         "_reader",
         "_special",
         "_timed_phase",
-        "_unread_bytes",
-        "_unwritten_bytes",
-        "_write_paused",
+        "account",
         "deadline_s",
         "exchanges",
         "gateway",
@@ -68,19 +67,15 @@ class Connection(asyncio.Protocol):
         self.exchanges: deque[Exchange] = deque()
         self.deadline_s = NEVER_S
         self._reader: RequestReader | None = None
-        self._parked: deque[tuple[RequestHead, bytes | None]] = deque()
+        self._parked: deque[tuple[RequestHead, bytes | None, int]] = deque()
+        self.account = Account(self.gateway.memory)
         # Whether anything of what follows is not as usual: for nearly every answer this one look is enough.
         self._special = False
         self._peer: bytes | None = None
         self._closing = False
         self._lingering = False
         self._owes_continue = False
-        self._read_paused = False
-        self._write_paused = False
         self._timed_phase = IDLE
-        self._held_bytes = 0
-        self._unread_bytes = 0
-        self._unwritten_bytes = 0
 
     def __repr__(self) -> str:
         phase = self._reader.phase if self._reader else IDLE
@@ -98,10 +93,10 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
         self.transport = transport  # type: ignore[assignment]
-        gateway = self.gateway
-        self.deadline_s = monotonic() + gateway.limits.keep_alive_s
-        if not gateway.opened(self):
-            self.on_refused("OVERLOADED", "Too many connections; try again in a moment.")
+        self._flow = Flow(self.transport, self.account)
+        self.deadline_s = monotonic() + self.gateway.limits.keep_alive_s
+        sock = transport.get_extra_info("socket")
+        self.gateway.opened(self, sock.fileno() if sock is not None else 0)
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
@@ -123,7 +118,7 @@ class Connection(asyncio.Protocol):
         first = self.exchanges[0]
         if not first.request.http10 and not first.stream:
             self.transport.write(answers.CONTINUE)
-            self._probe(_PROBE_S)
+            self._flow.watch_for_reset(self.gateway.loop)
         self._stop_reading()
         return True
 
@@ -134,8 +129,8 @@ class Connection(asyncio.Protocol):
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-            self._may_hold(0)
         self._parked.clear()
+        self.account.close()
         recording = self.gateway.recording
         for exchange in self.exchanges:
             if recording is not None and exchange.output is None:
@@ -147,16 +142,15 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Called by asyncio: the client does not read as fast as it asks."""
-        self._write_paused = self._special = True
-        self._unwritten_bytes = self.transport.get_write_buffer_size()
+        self._special = True
+        self._flow.pause_writing()
         self.deadline_s = monotonic() + self._write_patience_s()
-        self._pause_reading()
+        self.gateway.relieve()
 
     def resume_writing(self) -> None:
         """Called by asyncio."""
-        self._write_paused = False
-        now_s = monotonic()
-        self._rest(now_s)
+        self._flow.resume_writing()
+        self._rest(monotonic())
         if (reply := self._stream()) is not None:
             reply.go_on()
         if self._parked:
@@ -167,7 +161,7 @@ class Connection(asyncio.Protocol):
 
     def on_head(self, head: RequestHead) -> bool:
         """A request waits for ``100 Continue``."""
-        if head.target.want not in _EXPECTED_TARGETS or head.problem:
+        if head.target.want != Want.INVOKE or head.problem:
             # The final answer at once; the body, if it comes at all, is not read as a request.
             head.keep_alive = False
             self._lingering = True
@@ -187,19 +181,22 @@ class Connection(asyncio.Protocol):
         """A request is complete; `body` None: it was not kept, and no worker is asked."""
         self._owes_continue = False
         self._timed_phase = IDLE
-        if len(self.exchanges) >= self.gateway.limits.max_pipelined or self._write_paused or self._parked:
-            self._parked.append((head, body))
-            self._special = True
-            self._pause_reading()
-            return
+        held_bytes = 0
+        if self.exchanges or self._special or body is None or head.size_bytes + len(body) > LITTLE_BYTES:
+            held_bytes = self._hold(head, body)
+            if not held_bytes:
+                return
         now_s = monotonic()
         exchange = Exchange(self, head, body or b"", now_s)
+        exchange.held_bytes = held_bytes
         self.exchanges.append(exchange)
         self.deadline_s = NEVER_S
         if not head.keep_alive:
             self._closing = self._special = True
         if body is None:
             self.gateway.answer(exchange, now_s)
+        elif held_bytes and not self.account.fair:
+            self.gateway.overloaded(exchange, now_s)
         else:
             self.gateway.handle(exchange, now_s)
 
@@ -221,6 +218,7 @@ class Connection(asyncio.Protocol):
         """`other` takes the place of the request that came last."""
         if self.exchanges[-1] is not exchange:
             raise RuntimeError("only the request that has just come can be swapped")
+        other.held_bytes = exchange.held_bytes
         self.exchanges[-1] = other
 
     def complete(self, exchange: Exchange, output: bytes, now_s: float) -> None:
@@ -228,8 +226,13 @@ class Connection(asyncio.Protocol):
         exchanges = self.exchanges
         if exchanges[0] is not exchange:
             exchange.output = output
+            exchange.body = b""
+            self.account.hold(len(output) - exchange.held_bytes)
+            exchange.held_bytes = len(output)
             return
         exchanges.popleft()
+        if exchange.held_bytes:
+            self.account.hold(-exchange.held_bytes)
         self.transport.write(output)
         reader = self._reader
         if exchanges or self._special or self.gateway.draining or (reader is not None and reader.phase != IDLE):
@@ -243,7 +246,7 @@ class Connection(asyncio.Protocol):
             exchange.reply.held.append(data)  # type: ignore[union-attr]
             return False
         self.transport.write(data)
-        return not self._write_paused
+        return not self._flow.write_paused
 
     def end_stream(self, exchange: Exchange, tail: bytes, now_s: float, *, last: bool) -> None:
         """The streamed answer is whole; `last`: its end is the connection's end."""
@@ -253,6 +256,7 @@ class Connection(asyncio.Protocol):
             exchange.reply.held.append(tail)  # type: ignore[union-attr]
             return
         self.exchanges.popleft()
+        self.account.hold(-exchange.held_bytes)
         if tail:
             self.transport.write(tail)
         self._advance(now_s)
@@ -260,17 +264,18 @@ class Connection(asyncio.Protocol):
     def expire(self, now_s: float) -> None:
         """`deadline_s` has passed: say so where a request was being read, and close."""
         phase = self._reader.phase if self._reader is not None else IDLE
-        if self._write_paused and self._drains(now_s):
+        if self._flow.write_paused and self._flow.drains():
+            self.deadline_s = now_s + self._write_patience_s()
             return
-        if self._write_paused or self._lingering or (self._closing and not self.exchanges):
-            if self._write_paused and (reply := self._stream()) is not None:
+        if self._flow.write_paused or self._lingering or (self._closing and not self.exchanges):
+            if self._flow.write_paused and (reply := self._stream()) is not None:
                 reply.starved()
             self.transport.abort()
         elif phase in {HEAD, BODY} and not self.exchanges:
             part = "head" if phase == HEAD else "body"
             self._stop_reading()
             self.on_refused("REQUEST_TIMEOUT", f"The request's {part} did not arrive in time.")
-            self.deadline_s = now_s + _LINGER_S
+            self.deadline_s = now_s + LINGER_S
         elif not self.exchanges:
             self.transport.close()
 
@@ -285,10 +290,23 @@ class Connection(asyncio.Protocol):
 
     # The rest is this connection's own business.
 
+    def _hold(self, head: RequestHead, body: bytes | None) -> int:
+        """Count a request in; 0: its turn has not come, and it is parked. Stop reading where enough is in hand."""
+        held_bytes = _REQUEST_BYTES + head.size_bytes + (len(body) if body is not None else 0)
+        self.account.arriving(self._reader.held_bytes if self._reader is not None else 0)
+        self.account.hold(held_bytes)
+        full = len(self.exchanges) >= self.gateway.limits.max_pipelined
+        waits = full or self._flow.write_paused or bool(self._parked)
+        if waits:
+            self._parked.append((head, body, held_bytes))
+        if waits or (self.exchanges and self.account.held_bytes > _AHEAD_BYTES):
+            self._pause_reading()
+        return 0 if waits else held_bytes
+
     def _read(self, data: bytes) -> None:
         reader = self._reader
         if self._closing:
-            self._discard(data)
+            self._flow.discard(data)
             return
         if reader is None:
             reader = self._reader = RequestReader(self, self.gateway.limits, self.port.model)
@@ -297,26 +315,18 @@ class Connection(asyncio.Protocol):
         if was_idle and reader.first_head is not None and reader.first_head.reusable:
             self.port.remember(data, reader.first_head)
         reader.first_head = None  # it may be large, and this connection may be idle from now on
-        held_bytes = reader.held_bytes
-        if held_bytes != self._held_bytes and not self._may_hold(held_bytes):
+        account = self.account
+        account.arriving(reader.held_bytes)
+        if self.exchanges:
+            if reader.phase != IDLE and (account.held_bytes > _AHEAD_BYTES or not account.fair):
+                self._pause_reading()
+        elif not account.fair:
             self._stop_reading()
             self.on_refused("OVERLOADED", "Too many large requests are arriving at once; try again in a moment.")
             return
-        phase = reader.phase
-        if phase != self._timed_phase and phase in {HEAD, BODY} and not self._write_paused and not self.exchanges:
-            self._timed_phase = phase
-            limits = self.gateway.limits
+        if reader.phase != self._timed_phase and reader.phase in {HEAD, BODY}:
             # A fixed time for all of it, from its first byte: a client that trickles gains nothing.
-            self.deadline_s = monotonic() + (limits.header_timeout_s if phase == HEAD else limits.body_timeout_s)
-
-    def _may_hold(self, held_bytes: int) -> bool:
-        """Account for an incomplete request; False if all connections together hold too much of such."""
-        gateway = self.gateway
-        gateway.arriving_bytes += held_bytes - self._held_bytes
-        more = held_bytes > self._held_bytes
-        self._held_bytes = held_bytes
-        most_bytes = _MOST_ARRIVING_REQUESTS * (gateway.limits.max_body_bytes + gateway.limits.max_header_bytes)
-        return not more or gateway.arriving_bytes <= most_bytes
+            self._rest(monotonic())
 
     def _advance(self, now_s: float) -> None:
         exchanges = self.exchanges
@@ -328,15 +338,20 @@ class Connection(asyncio.Protocol):
                 self.transport.write(b"".join(first.reply.held))
                 first.reply.held.clear()
                 if not first.reply.ended:
-                    if not self._write_paused:
+                    if not self._flow.write_paused:
                         first.reply.go_on()
                     break
             else:
                 break
             exchanges.popleft()
-        if self._parked and not self._write_paused:
+            self.account.hold(-first.held_bytes)
+        if self._flow.write_paused:
+            self._flow.count_unread()
+            self.gateway.relieve()
+        elif self._parked:
             self._unpark()
         if exchanges or self._parked:
+            self._resume_reading()
             return
         if self._closing:
             self._finish(now_s)
@@ -349,9 +364,9 @@ class Connection(asyncio.Protocol):
 
     def _rest(self, now_s: float) -> None:
         """Set the time for what is awaited next, when no answer is."""
-        if self.exchanges or self._closing or self._write_paused:
+        if self.exchanges or self._closing or self._flow.write_paused:
             return
-        self._special = bool(self._parked or self._read_paused or self._owes_continue)
+        self._special = bool(self._parked or self._flow.read_paused or self._owes_continue)
         phase = self._timed_phase = self._reader.phase if self._reader is not None else IDLE
         limits = self.gateway.limits
         if phase == IDLE:
@@ -362,10 +377,10 @@ class Connection(asyncio.Protocol):
             self.deadline_s = now_s + (limits.header_timeout_s if phase == HEAD else limits.body_timeout_s)
 
     def _unpark(self) -> None:
-        parked = self._parked
-        self._parked = deque()
+        parked, self._parked = self._parked, deque()
         while parked:
-            head, body = parked.popleft()
+            head, body, held_bytes = parked.popleft()
+            self.account.hold(-held_bytes)
             self.on_request(head, body)
             if self._parked:
                 self._parked.extend(parked)
@@ -375,26 +390,10 @@ class Connection(asyncio.Protocol):
     def _finish(self, now_s: float) -> None:
         """The last answer is written: close, but let a client that is still sending read it first."""
         if self._lingering and not self.transport.is_closing():
-            self.deadline_s = now_s + _LINGER_S
-            self._resume_reading()
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
+            self.deadline_s = now_s + LINGER_S
+            self._flow.end_writing()
         else:
             self.transport.close()
-
-    def _discard(self, data: bytes) -> None:
-        self._unread_bytes += len(data)
-        if self._unread_bytes > _LINGER_BYTES:
-            self.transport.abort()
-
-    def _drains(self, now_s: float) -> bool:
-        """Whether a slow client has read anything since the last look; then it gets as much time again."""
-        unwritten_bytes = self.transport.get_write_buffer_size()
-        if unwritten_bytes >= self._unwritten_bytes:
-            return False
-        self._unwritten_bytes = unwritten_bytes
-        self.deadline_s = now_s + self._write_patience_s()
-        return True
 
     def _write_patience_s(self) -> float:
         """How long the client may take nothing of what is written for it."""
@@ -405,30 +404,17 @@ class Connection(asyncio.Protocol):
         """The stream that is being written."""
         return self.exchanges[0].reply if self.exchanges else None
 
-    def _probe(self, delay_s: float) -> None:
-        """Nobody reads from this socket any more, so a reset goes unseen unless it is looked for."""
-        if self.transport.is_closing():
-            return
-        try:
-            self.transport.get_extra_info("socket").getpeername()
-        except OSError:
-            self.transport.abort()
-            return
-        self.gateway.loop.call_later(delay_s, self._probe, min(2.0 * delay_s, _PROBE_LONGEST_S))
-
     def _stop_reading(self) -> None:
         if self._reader is not None:
             self._reader.phase = STOPPED
             self._reader.drop_body()
-            self._may_hold(0)
+            self.account.arriving(0)
         self._closing = self._special = True
 
     def _pause_reading(self) -> None:
-        if not self._read_paused and not self.transport.is_closing():
-            self._read_paused = self._special = True
-            self.transport.pause_reading()
+        self._special = True
+        self._flow.pause_reading()
 
     def _resume_reading(self) -> None:
-        if self._read_paused and not self._write_paused and not self._parked and not self.transport.is_closing():
-            self._read_paused = False
-            self.transport.resume_reading()
+        if not self._parked and (not self.exchanges or self.account.held_bytes <= _AHEAD_BYTES):
+            self._flow.resume_reading()

@@ -52,10 +52,11 @@ class Exchange(Job):
 
     `connection` is None once the client is gone. `output` is the rendered answer while earlier ones of the same
     connection are still awaited. `pool` is who works on it, `flight` what it waits for together with others,
-    `reply` its answer if that is a stream, `charge` what it counts for against its client's share.
+    `reply` its answer if that is a stream, `charge` what it counts for against its client's share, `held_bytes` its
+    part of its connection's account.
     """
 
-    __slots__ = ("charge", "connection", "flight", "output", "pool", "reply", "request")
+    __slots__ = ("charge", "connection", "flight", "held_bytes", "output", "pool", "reply", "request")
 
     def __init__(self, connection: Connection, request: RequestHead, body: bytes, now_s: float) -> None:
         # Not super().__init__: a second call is a tenth of the budget of this object.
@@ -76,6 +77,7 @@ class Exchange(Job):
         self.flight: Flight | None = None
         self.reply: StreamReply | None = None
         self.charge: Charge | None = None
+        self.held_bytes = 0
 
     def __repr__(self) -> str:
         return f"<Exchange {self.request.target} state={self.state} client={'here' if self.connection else 'gone'}>"

@@ -12,6 +12,7 @@ import gc
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Coroutine
 from functools import partial
 from time import monotonic
@@ -64,7 +65,9 @@ class GatewayProcess:
 
     def _hear(self, message: messages.ToGateway) -> None:
         if isinstance(message, messages.Configure):
-            gateway = Gateway(asyncio.get_running_loop(), message.limits, self._control.send)
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            descriptors = most if most != resource.RLIM_INFINITY else sys.maxsize
+            gateway = Gateway(asyncio.get_running_loop(), message.limits, self._control.send, descriptors=descriptors)
             self._configured = message, gateway
             if message.recording is not None:
                 gateway.record(message.recording)

@@ -13,7 +13,9 @@ import msgspec
 
 from headrace.core import messages
 from headrace.core.admission import ClientShares
+from headrace.core.crowd import EXPLAINED, Crowd
 from headrace.core.escaping import header_bytes, header_value
+from headrace.core.memory import MemoryBudget
 from headrace.core.totals import Sample
 from headrace.gateway import answers
 from headrace.gateway.counters import GatewayCounters, PoolCounters
@@ -29,26 +31,35 @@ if TYPE_CHECKING:
     from headrace.gateway.exchange import Exchange, Job
 
 _TICK_S = 0.5
+_RESERVED_DESCRIPTORS = 256
+_MANY_DESCRIPTORS = 1 << 20
 
 
 class Gateway:
-    """One owner of the routing table. `report` sends a message to the supervisor."""
+    """One owner of the routing table. `report` sends a message to the supervisor.
+
+    `descriptors`: how many files the process may have open. No body may be larger than what one connection can have of
+    the gateway's memory, whatever `limits` says.
+    """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         limits: messages.Limits,
         report: Callable[[messages.FromGateway], None],
+        *,
+        descriptors: int = _MANY_DESCRIPTORS,
     ) -> None:
         self.loop = loop
-        self.limits = limits
+        self.memory = MemoryBudget(limits.max_memory_bytes)
+        most_bytes = min(limits.max_body_bytes, self.memory.largest_bytes)
+        self.limits = msgspec.structs.replace(limits, max_body_bytes=most_bytes)
         self.report = report
         self.counters = GatewayCounters()
         self.recording: Recording | None = None
         self.draining = False
         self.close_line = b""
         self.date_line = b""
-        self.arriving_bytes = 0
         self.stream_shares = ClientShares()
         self.idle = asyncio.Event()
         self._routes: dict[str, messages.Route] = {}
@@ -60,6 +71,12 @@ class Gateway:
         self._counted: dict[tuple[str, str], PoolCounters] = {}
         self._retired: dict[str, Pool] = {}
         self._connections: set[Connection] = set()
+        self._crowd = Crowd(
+            limits.max_connections,
+            limits.max_connections_per_client,
+            descriptors=descriptors,
+            reserved=min(_RESERVED_DESCRIPTORS, descriptors // 4),
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._id_prefix = os.urandom(5).hex().encode("ascii")
         self._ids = count(1)
@@ -135,7 +152,7 @@ class Gateway:
 
     def stats(self) -> list[Sample]:
         """Everything that was counted since the start, and what there is now."""
-        values = list(self.counters.samples())
+        values = [*self.counters.samples(), *self.memory.samples(), *self._crowd.samples()]
         for (model, version), counters in self._counted.items():
             values.extend(counters.samples(model, version))
         for pool in (*self._pools.values(), *self._retired.values()):
@@ -156,17 +173,26 @@ class Gateway:
 
     # What connections ask for.
 
-    def opened(self, connection: Connection) -> bool:
-        """A client has connected; False if there are too many."""
+    def opened(self, connection: Connection, descriptor: int) -> None:
+        """A client has connected; it is turned away where there are too many."""
         counters = self.counters
         counters.connections += 1
         self._connections.add(connection)
         counters.open_connections = len(self._connections)
-        return len(self._connections) <= self.limits.max_connections
+        crowd = self._crowd
+        reason = crowd.enter(connection.peer() if crowd.tells_clients_apart else b"", descriptor)
+        if reason is None:
+            return
+        if crowd.worth_telling(reason, monotonic()):
+            self.report(messages.Crowded(reason))
+        connection.on_refused("OVERLOADED", EXPLAINED[reason])
+        if not crowd.may_linger(descriptor):
+            connection.transport.close()
 
     def closed(self, connection: Connection) -> None:
         """A connection has ended."""
         self._connections.discard(connection)
+        self._crowd.leave(connection.peer() if self._crowd.tells_clients_apart else b"")
         self.counters.open_connections = len(self._connections)
         if self.draining and not self._connections:
             self.idle.set()
@@ -175,6 +201,20 @@ class Gateway:
         """A client was turned away before its request was understood."""
         refused = self.counters.refused
         refused[code] = refused.get(code, 0) + 1
+
+    def relieve(self) -> None:
+        """Where clients leave so much unread that there is no memory for it, cut off the one that leaves most."""
+        if self.memory.unread_bytes <= self.memory.limit_bytes:
+            return
+        worst = max(self._connections, key=lambda connection: connection.account.unread_bytes)
+        self._crowd.turned_away["unread"] += 1
+        worst.account.unread(0)
+        worst.transport.abort()
+
+    def overloaded(self, exchange: Exchange, now_s: float) -> None:
+        """There is no memory for a request."""
+        message = "The gateway holds as many bytes of requests as it may; try again in a moment."
+        self._fail(exchange, "OVERLOADED", message, now_s, retry_after_s=1)
 
     def handle(self, exchange: Exchange, now_s: float) -> None:
         """Answer a request, or give it to the pool that will."""

@@ -32,9 +32,10 @@ class Watched(Exchange):
 
     def answer(self, answer: Answer, pool: Pool, now_s: float, cached: bytes = b"") -> None:
         """A worker of `pool` has answered: the client first, the shadow after all that is due in this moment."""
+        body = self.body
         super().answer(answer, pool, now_s, cached)
         if cached is not HIT:
-            pool.gateway.loop.call_soon(self.shadow.copy, self.head, self.body, answer, pool)
+            pool.gateway.loop.call_soon(self.shadow.copy, self.head, body, answer, pool)
 
 
 class Copy(Job):

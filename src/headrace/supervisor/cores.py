@@ -1,4 +1,4 @@
-"""How many processor cores there are for us: the machine's, less what affinity and a container's limit take away."""
+"""How many processor cores and how much memory there are for us: the machine's, or less in a container."""
 
 from __future__ import annotations
 
@@ -15,6 +15,20 @@ def available_cores(cgroup: Path = _CGROUP) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = _limit(cgroup)
     return cores if limit is None else max(1, min(cores, math.ceil(limit)))
+
+
+def available_memory_bytes(cgroup: Path = _CGROUP) -> int:
+    """The machine's memory, or the control group's limit (cgroup v2, or v1) where that is lower."""
+    machine_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            return min(machine_bytes, int((cgroup / name).read_text()))
+    return machine_bytes
+
+
+def request_memory_bytes(gateways: int, cgroup: Path = _CGROUP) -> int:
+    """What each of so many gateways may hold of requests unless the configuration says: a quarter of memory in all."""
+    return available_memory_bytes(cgroup) // 4 // gateways
 
 
 def _limit(cgroup: Path) -> float | None:

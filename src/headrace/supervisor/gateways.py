@@ -15,6 +15,7 @@ from headrace.core.messages import (
     Applied,
     AskStats,
     Configure,
+    Crowded,
     Drain,
     Drained,
     FromGateway,
@@ -33,6 +34,12 @@ from headrace.supervisor.pulse import Pulse
 from headrace.telemetry.logs import Log
 
 _GATEWAY_GRACE_S = 1.0
+_CROWDED = {
+    "connections": "gateway.max_connections",
+    "client": "gateway.max_connections_per_client",
+    "descriptors": "ulimit -n",
+}
+"""The limit that was met where connections are turned away."""
 
 
 @dataclass
@@ -253,5 +260,8 @@ class Gateways:
                 waiting.set_result(message)
         elif isinstance(message, News):
             self._on_news(message)
+        elif isinstance(message, Crowded):
+            log = self._log.bind(gateway=slot.configure.index)
+            log.warning("connections turned away", status=503, limit=_CROWDED[message.reason])
         async with self._changed:
             self._changed.notify_all()

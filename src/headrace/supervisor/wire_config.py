@@ -26,11 +26,14 @@ from headrace.core.messages import (
     Split,
 )
 from headrace.core.records import PredictionLog
+from headrace.supervisor.cores import request_memory_bytes
 
 
 def limits(config: Config) -> Limits:
     """What bounds every client of a gateway."""
     bounds = {name: getattr(config.gateway, name) for name in Limits.__struct_fields__ if hasattr(config.gateway, name)}
+    if config.gateway.max_memory_bytes is None:
+        bounds["max_memory_bytes"] = request_memory_bytes(config.gateway.processes)
     return Limits(**bounds, watched_headers=watched_headers(config))
 
 

@@ -110,6 +110,23 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "many connections), by error code.",
             ("code",),
         ),
+        "headrace_turned_away_total": Definition(
+            "counter",
+            "connections",
+            "Connections that were answered with 503 at once, by reason: connections (there are too many), client (its "
+            "address has too many), descriptors (the process has none to spare); and unread: cut off because its "
+            "client left most of its answers unread when memory ran out.",
+            ("reason",),
+        ),
+        "headrace_request_memory_bytes": Definition(
+            "gauge",
+            "bytes",
+            "What gateways hold of requests that arrive or wait and of answers that are not read. A request of up to "
+            "8 KiB that is alone on its connection does not count.",
+        ),
+        "headrace_request_memory_limit_bytes": Definition(
+            "gauge", "bytes", "How much that may be: gateway.max_memory_bytes of each gateway."
+        ),
     },
     "Queue and batches": {
         "headrace_queue_wait_seconds": Definition(
