@@ -24,11 +24,17 @@ MAX_KINDS = 256
 
 
 class _Recipe:
-    """How to build the input of one kind of request: the columns in order, where to find them, their dtypes."""
+    """How to build the input of one kind of request: the columns in order, where to find them, their dtypes.
 
-    __slots__ = ("columns", "dtypes", "index", "names", "uniform")
+    `by_name`: an object of arrays, otherwise a DataFrame, or, without names, one array.
+    """
 
-    def __init__(self, names: list[str], index: list[int], dtypes: list[Any], columns: Any = None) -> None:
+    __slots__ = ("by_name", "columns", "dtypes", "index", "names", "uniform")
+
+    def __init__(
+        self, names: list[str], index: list[int], dtypes: list[Any], columns: Any = None, *, by_name: bool = False
+    ) -> None:
+        self.by_name = by_name
         self.names = names
         self.columns = columns
         self.index = index
@@ -88,8 +94,12 @@ class Builder:
                 return None
             places = {name: i for i, name in enumerate(given)}
             return _Recipe(names, [places[name] for name in names], list(wanted.dtypes), wanted.columns)
-        if isinstance(wanted, dict) and kind.names and self._plan.kind == plans.FREE:
-            return _Recipe(list(kind.names), list(range(len(kind.names))), [])
+        if isinstance(wanted, dict) and kind.form == shapes.COLUMNWISE and set(wanted) <= set(kind.names):
+            places = {name: i for i, name in enumerate(kind.names)}
+            # Without a signature NumPy chooses the types, as it does for a text's width.
+            is_free = self._plan.kind == plans.FREE
+            dtypes = [None if is_free or array.dtype.kind == "U" else array.dtype for array in wanted.values()]
+            return _Recipe(list(wanted), [places[name] for name in wanted], dtypes, by_name=True)
         return None
 
     def _make(self, kind: Kind, value: Any, recipe: _Recipe) -> Any:
@@ -97,8 +107,9 @@ class Builder:
         if not recipe.names:
             return np.array(value, dtype=recipe.dtypes[0])
         columns = self._columns(kind, value)
-        if not recipe.dtypes:
-            return {name: np.array(column) for name, column in zip(recipe.names, columns)}
+        if recipe.by_name:
+            fields = zip(recipe.names, recipe.index, recipe.dtypes)
+            return {name: np.array(columns[i], dtype=dtype) for name, i, dtype in fields}
         frame = self._make_frame(kind, recipe, columns)
         if kind.form == shapes.INDEXED:
             frame.index = self._pd.Index(value["index"])

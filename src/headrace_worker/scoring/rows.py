@@ -74,7 +74,9 @@ def table(raw: Any, jsonable: Any) -> Table | None:
     if type(raw) is list:
         return Table(number, raw, [Column(None, (None, _leaf_type(raw)), raw)])
     if type(raw) is dict:
-        return Table(number, raw, [_named(name, values) for name, values in raw.items()])
+        columns = [_named(name, values) for name, values in raw.items()]
+        items = {c.name: c.values if c.kind[1] in _AS_SENT else values for c, values in zip(columns, raw.values())}
+        return Table(number, items, columns)
     if not hasattr(raw, "to_dict"):
         if not hasattr(raw, "dtype") or type(raw).__module__.split(".")[0] != "numpy":
             return None
@@ -153,6 +155,8 @@ def doubtful_values(values: list[Any], kind: tuple[Any, str]) -> dict[Any, list[
     return found
 
 
+_AS_SENT = frozenset("biuf")
+"""Types of arrays whose elements are sent as Python's numbers."""
 _NEVER = frozenset(("dict", "bool", "b"))
 _OBJECTS = frozenset(("O", "object"))
 _WHOLE = frozenset(("i", "u", "int", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"))

@@ -289,6 +289,29 @@ def test_named_tensors_that_share_the_first_dimension_are_one_call_and_their_nam
     assert [answer.rows for answer in answers] == [1, 2] * 20
 
 
+def test_named_tensors_built_directly_are_what_mlflow_builds() -> None:
+    inputs = Schema(
+        [
+            TensorSpec(np.dtype(np.float32), (-1, 2), "f"),
+            TensorSpec(np.dtype(np.float64), (-1,), "d"),
+            TensorSpec(np.dtype(np.int32), (-1, 1), "i"),
+            TensorSpec(np.dtype(bool), (-1,), "b"),
+            TensorSpec(np.dtype(str), (-1,), "s"),
+        ]
+    )
+    scorer, impl = load(lambda data, _: list(range(len(data["d"]))), inputs)
+    for text in ("first", "a longer one", "s\0", ""):
+        request = {"inputs": {"s": [text], "f": [[0.1, 16777217]], "d": [1e300], "i": [[7]], "b": [True], "x": [1]}}
+        impl.calls.clear()
+        ask(scorer, request)
+        made = impl.calls[0]
+        wanted = scorer.oracle.enforce(scorer.oracle.parse_value("inputs", request["inputs"]))
+        assert list(made) == list(wanted)
+        for name, array in wanted.items():
+            assert (made[name].dtype, made[name].shape) == (array.dtype, array.shape)
+            assert made[name].tobytes() == array.tobytes()
+
+
 @pytest.mark.parametrize(
     "predict",
     [
