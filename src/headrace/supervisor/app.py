@@ -22,14 +22,9 @@ from headrace.core.errors import ConfigError, HeadraceError
 from headrace.core.identity import parse_model_uri
 from headrace.core.messages import (
     Configure,
-    Hazard,
     Listener,
-    ModelFailed,
-    News,
     Probed,
     Table,
-    WorkerBroke,
-    WorkerHung,
 )
 from headrace.core.recent import Figures
 from headrace.core.totals import Sample
@@ -39,6 +34,7 @@ from headrace.registry.store import Store
 from headrace.supervisor import wire_config
 from headrace.supervisor.agent import RegistryAgent
 from headrace.supervisor.control import ControlRoom, Reporter
+from headrace.supervisor.gateway_news import GatewayNews
 from headrace.supervisor.gateways import Gateways
 from headrace.supervisor.models import ServedModel
 from headrace.supervisor.notify import Notifier
@@ -236,7 +232,7 @@ class Supervisor:
             environ,
             self._log.bind(role="gateway"),
             hung_after_s=hung_after_s,
-            on_news=self._heed,
+            on_news=GatewayNews(self.models, self._log, tells_texts=config.log.exceptions == "full").heed,
         )
         bring_up = asyncio.Semaphore(config.bring_up_at_once or sys.maxsize)
 
@@ -314,59 +310,9 @@ class Supervisor:
                     return
         reporter.kill()
 
-    def _heed(self, news: News) -> None:
-        """A gateway says something of a worker, or of a model."""
-        if isinstance(news, Hazard):
-            self._hazard(news)
-        elif isinstance(news, ModelFailed):
-            self._model_failed(news)
-        else:
-            for workers in [v.workers for m in self.models.values() for v in m.versions if v.workers]:
-                if isinstance(news, WorkerHung):
-                    workers.kill(news.worker, f"no answer for {news.running_s:.1f} s", "hung")
-                elif isinstance(news, WorkerBroke):
-                    workers.kill(news.worker, news.reason, "protocol")
-                else:
-                    workers.cut_off(news.worker)
-
-    def _hazard(self, message: Hazard) -> None:
-        """Count the protocol's hazards for each version, and log each kind once."""
-        found = next(((m, v) for m in self.models.values() for v in m.versions if v.key == message.pool), None)
-        if found is None:
-            return
-        model, version = found
-        for told, count in message.counts.items():
-            name, is_new = version.count_hazard(told, count)
-            if is_new:
-                self._log.warning("hazard", model=version.model, version=version.label, hazard=name)
-            model.hazards.add(version.label, name, count)
-
     def _counted(self) -> None:
         for model in self.models.values():
             model.answers.count(self.sampler.recent.counts)
-
-    def _model_failed(self, message: ModelFailed) -> None:
-        """Keep and log a model's own failures, with the requests that they happened to; each traceback once."""
-        version = next((v for m in self.models.values() for v in m.versions if v.key == message.pool), None)
-        if version is not None:
-            self.models[version.model].answers.failed(message)
-        texts = self.config.log.exceptions == "full"
-        for failure in message.failures:
-            is_new = version.failures.add(failure, time.time()) if version is not None else True
-            text = f"{failure.type}: {failure.text}" if texts and failure.text else failure.type
-            told = {"exception": failure.traceback} if is_new and texts and failure.traceback else {}
-            self._log.error(
-                "model error",
-                model=version.model if version else None,
-                version=version.label if version else message.pool,
-                request_id=failure.request_ids[-1] if failure.request_ids else None,
-                status=failure.status,
-                error_code=failure.error_code or None,
-                error=text or None,
-                where=failure.where or None,
-                others=failure.count - 1,
-                **told,
-            )
 
     async def _administrate(self, listener: socket.socket) -> None:
         from headrace.supervisor.admin import serve_admin  # noqa: PLC0415 - starlette comes after the first workers
