@@ -186,3 +186,13 @@ def test_a_list_without_end_is_refused(asking: Asking, registry: HostileRegistry
     registry.behaviours = {"search": hostile.saying(json.dumps(page).encode())}
     with pytest.raises(RegistryError):
         asking.wait(asking.agent.list_models("production", 10))
+
+
+def test_a_directory_that_mlflow_would_copy_without_end_is_refused(
+    asking: Asking, registry: HostileRegistry, tmp_path: Path
+) -> None:
+    (tmp_path / "MLmodel").symlink_to("/dev/zero")
+    registry.behaviours = {"uri": hostile.saying(json.dumps({"artifact_uri": tmp_path.as_uri()}).encode())}
+    asking.until(registry.version)
+    with pytest.raises(RegistryError, match="MLmodel of the model is no file"):
+        asking.wait(asking.agent.fetch(asking.resolve()))

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from headrace.core.errors import ModelNotFound, RegistryError, UsageError
+from headrace.core.errors import ModelLoadError, ModelNotFound, RegistryError, UsageError
 from headrace.core.identity import STAGES, ModelUri, Resolved, parse_model_uri
+from headrace.registry import directory
 from headrace.registry.messages import Listed
 
 if TYPE_CHECKING:
@@ -102,18 +103,22 @@ class Resolver:
                 return versions
         raise RegistryError(f"the registry {_public(self.uri)} lists more than {_MOST_PAGES:,} pages of models")
 
-    def download(self, resolved: Resolved, directory: Path) -> Path:
-        """Copy a version's artifacts below `directory`; returns the model directory there."""
+    def download(self, resolved: Resolved, target: Path) -> Path:
+        """Copy a version's artifacts below `target`; returns the model directory there."""
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
         try:
-            return Path(download_artifacts(artifact_uri=resolved.source, dst_path=str(directory / "model")))
+            if (local := _local(resolved.source)) is not None:
+                directory.check(local, target)
+            return Path(download_artifacts(artifact_uri=resolved.source, dst_path=str(target / "model")))
         except MlflowException as error:
             code = getattr(error, "error_code", "")
             if code == "RESOURCE_DOES_NOT_EXIST":
                 raise ModelNotFound(f"the artifacts of {resolved.uri} are not there: {_line(error)}") from error
             raise RegistryError(f"the artifacts of {resolved.uri} could not be fetched: {_line(error)}") from error
+        except ModelLoadError:
+            raise
         except FileNotFoundError as error:
             raise ModelNotFound(f"the artifacts of {resolved.uri} are not there: {_line(error)}") from error
         except Exception as error:
@@ -231,6 +236,17 @@ def _require_database(uri: str) -> None:
                 f"the registry {uri} is a database, which mlflow-skinny cannot read; install headrace's extra 'full', "
                 "as the README says under Install"
             ) from None
+
+
+def _local(source: str) -> Path | None:
+    """The directory of this machine that MLflow would copy; None where it brings the files from elsewhere."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    repository = get_artifact_repository(source)
+    while inner := getattr(repository, "repo", None):  # those of models and runs find out where they are
+        repository = inner
+    local = getattr(repository, "artifact_dir", None)
+    return Path(local) if isinstance(local, str) else None
 
 
 def _check_lengths(*texts: str) -> None:

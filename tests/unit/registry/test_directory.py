@@ -1,5 +1,6 @@
 """A model in a directory is served without MLflow in the agent: importing it takes longer than copying the model."""
 
+import itertools
 import json
 import os
 import socket
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headrace.core import framing
-from headrace.core.errors import ModelNotFound
+from headrace.core.errors import ModelLoadError, ModelNotFound
 from headrace.core.identity import parse_model_uri
 from headrace.registry import directory
 from headrace.registry.messages import Done, Fetch, FromAgent, Resolve
@@ -71,3 +72,52 @@ def test_no_model_there_is_said_so(tmp_path: Path) -> None:
             directory.resolve(parse_model_uri(str(tmp_path / text)))
     with pytest.raises(ModelNotFound, match="are not there"):
         directory.copy(str(tmp_path / "nowhere"), tmp_path)
+
+
+def test_links_are_copied_as_what_they_lead_to(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "weights").write_bytes(b"shared")
+    (model / "shared").symlink_to(tmp_path / "blobs")
+    (model / "again").symlink_to(tmp_path / "blobs" / "weights")
+    (tmp_path / "copy").mkdir()
+    copied = directory.copy(str(model), tmp_path / "copy")
+    assert (copied / "shared" / "weights").read_bytes() == (copied / "again").read_bytes() == b"shared"
+    assert not [path for path in copied.rglob("*") if path.is_symlink()]
+
+
+def test_what_has_no_end_is_refused_before_a_byte_is_copied(model: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copy"
+    target.mkdir()
+
+    def refused(path: Path, why: str) -> None:
+        with pytest.raises(ModelLoadError, match=why):
+            directory.copy(str(model), target)
+        assert not [*target.iterdir()]
+        path.unlink()
+
+    loop = model / "data" / "loop"
+    loop.symlink_to(model)
+    refused(loop, "a link to a directory that it is in")
+    zero = model / "data" / "zero"
+    zero.symlink_to("/dev/zero")
+    refused(zero, "no file")
+    os.mkfifo(zero)
+    refused(zero, "no file")
+    zero.symlink_to(tmp_path / "nowhere")
+    refused(zero, "leads nowhere")
+    with zero.open("wb") as file:
+        file.truncate(1 << 43)  # a hole of 8 TiB takes no room here, and its copy would
+    refused(zero, "make room there")
+
+
+def test_links_that_double_at_each_level_are_counted(model: Path, tmp_path: Path) -> None:
+    levels = [tmp_path / f"level{number}" for number in range(40)]
+    for level in levels:
+        level.mkdir()
+    for level, below in itertools.pairwise(levels):
+        (level / "one").symlink_to(below)
+        (level / "two").symlink_to(below)
+    (model / "levels").symlink_to(levels[0])
+    (tmp_path / "copy").mkdir()
+    with pytest.raises(ModelLoadError, match="more than 100,000 files"):
+        directory.copy(str(model), tmp_path / "copy")
