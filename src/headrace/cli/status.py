@@ -22,7 +22,7 @@ _FIGURES = ("req/s", "p50", "p99", "errors")
 _COLUMNS = ("service", "port", "state", "version", "replicas", *_FIGURES)
 _NAMES = ("service", "version")
 _RIGHT = ("port", "replicas", *_FIGURES)
-_LEFT_OUT_FIRST = ("p50", "replicas", "port")
+_LEFT_OUT_FIRST = ("p50", "replicas", "port", "p99", "req/s")
 _LEAST_NAME = 10
 _LEAST_NOTE = 30
 

@@ -69,7 +69,7 @@ def _mark_serving_environment() -> None:
 
 
 def _other_python(path: str, error: BaseException) -> str:
-    """What to know where a model was saved under another Python; empty where it was not, or where a module is missing."""
+    """What to know where a model was saved under another Python; empty where it was not, or where a module lacks."""
     try:
         with open(os.path.join(path, "MLmodel"), encoding="utf-8") as file:
             saved = re.search(r"\bpython_version: *['\"]?([0-9]+\.[0-9]+)", file.read())

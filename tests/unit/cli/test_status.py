@@ -38,6 +38,14 @@ def test_what_matters_is_seen_in_any_terminal(width: int) -> None:
     assert "the weights are missing" in " ".join(text.split())
 
 
+@pytest.mark.parametrize("width", [36, 40, 45])
+def test_names_and_states_are_seen_in_a_narrow_terminal(width: int) -> None:
+    lines = shown(width, model("classification"), model("broken", state="FAILED", problem="no weights")).splitlines()
+    assert max(map(len, lines)) <= width
+    assert {"service", "state", "version", "errors"} <= {*lines[0].split()}
+    assert "broken: no weights" in lines
+
+
 def test_every_column_has_room_in_a_usual_terminal() -> None:
     head = shown(80, model("classification"), model("sentiment")).splitlines()[0]
     assert head.split() == ["service", "port", "state", "version", "replicas", "req/s", "p50", "p99", "errors"]
