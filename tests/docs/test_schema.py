@@ -101,6 +101,8 @@ def test_what_the_documentation_says_of_a_key_is_in_it() -> None:
     assert batch["description"].startswith("how many requests become one predict")
     tolerance = batch["anyOf"][0]["properties"]["tolerance"]["description"]
     assert tolerance.startswith("`tolerance`: how far")
+    assert "`auto`: by the rounding" in tolerance, "what follows is about it, too"
+    assert "max_delay_ms" not in tolerance
 
 
 def test_every_key_is_explained() -> None:

@@ -112,5 +112,13 @@ def _text(kind: type[tree.Section], key: str) -> str:
     paragraphs = [" ".join(paragraph.split()) for paragraph in whole.split("\n\n")]
     if not key:
         return "\n\n".join(paragraphs)
-    sentences = [one for paragraph in paragraphs for one in re.split(r"(?<=\.)\s+(?=[`A-Z])", paragraph)]
-    return " ".join(one for one in sentences if re.search(rf"`{key}(?:`|: )", one))
+    names = [field.name for field in msgspec.structs.fields(kind)]
+    told: list[str] = []
+    for paragraph in paragraphs:
+        wanted = False
+        for sentence in re.split(r"(?<=\.)\s+(?=[`A-Z0-9])", paragraph):
+            named = {name for name in names if re.search(rf"`{name}(?:`|: )", sentence)}
+            wanted = key in named or (wanted and not named)  # what follows is about it, up to the next key
+            if wanted:
+                told.append(sentence)
+    return " ".join(told)
