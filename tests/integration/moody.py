@@ -17,8 +17,8 @@ class Moody(PythonModel):
     """Answers each text in order: what it orders or itself.
 
     ``sleep:S``, ``die``, ``die once:FILE``, ``exit``, ``raise:WHY``, ``leave behind`` (a process), ``note:FILE``,
-    ``pid``. ``control:HEX`` and ``data:HEX`` write bytes to this process's own sockets, to its supervisor and to the
-    gateways, once they are answered; without bytes they close them.
+    ``pid``, ``flood:TEXT`` (prints it for ever). ``control:HEX`` and ``data:HEX`` write bytes to this process's own
+    sockets, to its supervisor and to the gateways, once they are answered; without bytes they close them.
     """
 
     def load_context(self, context: PythonModelContext) -> None:  # noqa: ARG002
@@ -55,9 +55,16 @@ class Moody(PythonModel):
             return subprocess.run(shell, capture_output=True, text=True, check=True).stdout.strip()
         elif order == "pid":
             return str(os.getpid())
+        elif order == "flood":
+            threading.Thread(target=_flood, args=(f"{value}\n".encode() * 1000,), daemon=True).start()
         elif order in {"control", "data"}:
             threading.Timer(0.3, _interfere, (order, bytes.fromhex(value))).start()
         return text
+
+
+def _flood(block: bytes) -> None:
+    while True:
+        os.write(1, block)
 
 
 def _interfere(which: str, data: bytes) -> None:

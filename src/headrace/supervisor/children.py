@@ -1,10 +1,11 @@
-"""Starts a child process, passes its output on to the log line by line, and knows when it ended."""
+"""Starts a child process, passes its output on to the log, and knows when it ended."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import errno
+import os
 import signal
 import socket
 import sys
@@ -12,20 +13,17 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from headrace.supervisor.output import OutputPipe
 from headrace.telemetry.logs import Log
-
-_LINE_BYTES = 64 * 1024
 
 
 class Child:
     """One process of ours. It runs in a session of its own, so that Ctrl-C on the terminal reaches only us."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: Log) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, output: OutputPipe) -> None:
         self._process = process
-        self._log = log
-        self._pump = asyncio.create_task(self._pass_output_on())
+        self._output = output
         self.started_s = time.monotonic()
-        self.last_lines: list[str] = []
 
     @classmethod
     async def start(
@@ -38,21 +36,26 @@ class Child:
         directory: Path | None = None,
     ) -> Child:
         """Start `command` in `directory` (None: ours); raises OSError when it cannot be run. It has no input."""
+        reading, writing = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
+                stdout=writing,
                 stderr=asyncio.subprocess.STDOUT,
                 pass_fds=tuple(pass_fds),
                 env=dict(environ),
                 cwd=directory,
                 start_new_session=True,
-                limit=_LINE_BYTES,
             )
-        except RuntimeError as error:  # asyncio waits for a child in a thread, and could not start one
-            raise OSError(errno.EAGAIN, str(error)) from error
-        return cls(process, log)
+        except BaseException as error:
+            os.close(reading)
+            if isinstance(error, RuntimeError):  # asyncio waits for a child in a thread, and could not start one
+                raise OSError(errno.EAGAIN, str(error)) from error
+            raise
+        finally:
+            os.close(writing)
+        return cls(process, OutputPipe(reading, log))
 
     @property
     def pid(self) -> int:
@@ -63,6 +66,11 @@ class Child:
     def running(self) -> bool:
         """Whether it has not ended yet."""
         return self._process.returncode is None
+
+    @property
+    def last_lines(self) -> list[str]:
+        """The newest lines of its output."""
+        return self._output.last_lines
 
     async def wait(self) -> int:
         """Wait for its end; returns the exit code, negative for a signal. Cancelling leaves the process alone."""
@@ -84,25 +92,8 @@ class Child:
         except asyncio.CancelledError:
             self.signal(signal.SIGKILL)
             raise
-        self._pump.cancel()
+        self._output.close()
         return code
-
-    async def _pass_output_on(self) -> None:
-        stream = self._process.stdout
-        if stream is None:
-            return
-        while True:
-            try:
-                line = await stream.readline()
-            except ValueError:  # a line longer than the buffer: what is there is dropped, the rest goes on
-                self._log.warning("output", line="(a line of more than 64 KiB was dropped)")
-                continue
-            if not line:
-                return
-            text = line.decode(errors="replace").rstrip()
-            if text:
-                self.last_lines = [*self.last_lines[-19:], text]
-                self._log.info("output", line=text)
 
 
 async def start_controlled(
