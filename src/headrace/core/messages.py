@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from headrace.core.liveness import Ping, Pong
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds on what a client controls. None stands for no limit."""
@@ -202,10 +204,6 @@ class AskStats(msgspec.Struct, frozen=True, tag=True):
     token: int
 
 
-class Ping(msgspec.Struct, frozen=True, tag=True):
-    """Answer with `Pong` as soon as the event loop comes to it."""
-
-
 class Probe(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """Have a pool answer this JSON body as if a client had sent it, within `timeout_s`; answered with `Probed`."""
 
@@ -291,10 +289,6 @@ class Stats(msgspec.Struct, frozen=True, tag=True):
 
     token: int
     values: list[tuple[str, tuple[tuple[str, str], ...], float]]
-
-
-class Pong(msgspec.Struct, frozen=True, tag=True):
-    """The event loop turns."""
 
 
 class Probed(msgspec.Struct, frozen=True, tag=True, kw_only=True):

@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from headrace.core.liveness import Ping, Pong
+
 ACCESS = 1
 SLOW = 2
 PREDICTION = 4
@@ -115,10 +117,6 @@ class AskSamples(msgspec.Struct, frozen=True, tag=True):
     token: int
 
 
-class Ping(msgspec.Struct, frozen=True, tag=True):
-    """Answer with `Pong` as soon as the event loop comes to it."""
-
-
 class Finish(msgspec.Struct, frozen=True, tag=True):
     """The gateways are gone: write what is there and end with exit code 0."""
 
@@ -128,10 +126,6 @@ class Samples(msgspec.Struct, frozen=True, tag=True):
 
     token: int
     values: list[tuple[str, tuple[tuple[str, str], ...], float]]
-
-
-class Pong(msgspec.Struct, frozen=True, tag=True):
-    """The event loop turns."""
 
 
 class Told(msgspec.Struct, frozen=True, tag=True):

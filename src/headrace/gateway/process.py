@@ -21,6 +21,7 @@ from typing import Any
 import uvloop
 
 from headrace.core import messages
+from headrace.core.liveness import Ping, Pong
 from headrace.gateway.connection import Connection
 from headrace.gateway.control import Control
 from headrace.gateway.port import Port
@@ -76,8 +77,8 @@ class GatewayProcess:
         elif isinstance(message, messages.AskStats):
             if self._configured is not None:
                 self._control.send(messages.Stats(message.token, self._configured[1].stats()))
-        elif isinstance(message, messages.Ping):
-            self._control.send(messages.Pong())
+        elif isinstance(message, Ping):
+            self._control.send(Pong())
         elif isinstance(message, messages.Probe):
             if self._configured is not None:
                 self._configured[1].probe(message)

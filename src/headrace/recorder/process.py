@@ -17,6 +17,7 @@ from typing import Any
 import uvloop
 
 from headrace.core import framing
+from headrace.core.liveness import Ping, Pong
 from headrace.core.records import (
     ACCESS,
     LOGS,
@@ -27,8 +28,6 @@ from headrace.core.records import (
     Batch,
     Finish,
     Open,
-    Ping,
-    Pong,
     Record,
     Samples,
     Told,

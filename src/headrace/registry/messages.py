@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from headrace.core.identity import Resolved
+from headrace.core.liveness import Ping, Pong
 
 
 class Resolve(msgspec.Struct, frozen=True, tag=True):
@@ -67,14 +68,6 @@ class Failed(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     id: int
     kind: Kind
     message: str
-
-
-class Ping(msgspec.Struct, frozen=True, tag=True):
-    """Answer with `Pong` at once, whatever else is being asked."""
-
-
-class Pong(msgspec.Struct, frozen=True, tag=True):
-    """The agent listens."""
 
 
 ToAgent = Resolve | Fetch | List | Ping

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import random
-import signal
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from headrace.core import framing, inheriting
+from headrace.core import inheriting
 from headrace.core.errors import HeadraceError, ModelNotFound, RegistryError, UsageError
 from headrace.core.identity import Resolved
-from headrace.core.restart import RestartPolicy, Restarts
-from headrace.registry.messages import (
-    Done,
-    Failed,
-    Fetch,
-    FromAgent,
-    List,
-    Listed,
-    Ping,
-    Pong,
-    Resolve,
-    Stored,
-    ToAgent,
-)
-from headrace.supervisor.children import Child, describe_exit, start_controlled
-from headrace.supervisor.pulse import Pulse
+from headrace.core.liveness import Pong
+from headrace.core.restart import RestartPolicy
+from headrace.registry.messages import Done, Failed, Fetch, FromAgent, List, Listed, Resolve, Stored, ToAgent
+from headrace.supervisor.controlled import ControlledProcess
 from headrace.telemetry.logs import Log
 
 _PATIENCE = 12
@@ -56,22 +41,36 @@ class RegistryAgent:
         timeout_s: float,
         hung_after_s: float | None,
     ) -> None:
-        self._settings = dict(settings)
-        self._environ = inheriting.for_agent(environ)
-        self._log = log
+        self._up = asyncio.Event()
+        self._process: ControlledProcess[FromAgent] = ControlledProcess(
+            "registry agent",
+            "headrace.registry",
+            FromAgent,
+            arguments=[json.dumps(dict(settings))],
+            environ=inheriting.for_agent(environ),
+            log=log,
+            kept="all serving",
+            policy=RestartPolicy(first_s=0.5, most_s=30.0),
+            hung_after_s=hung_after_s,
+            on_up=self._up.set,
+            on_message=self._heard,
+            on_down=self._ended,
+        )
         self._timeout_s = timeout_s
-        self._hung_after_s = hung_after_s
-        self._pulse = Pulse()
         self._waiting: dict[int, asyncio.Future[Done]] = {}
         self._asked: dict[str, asyncio.Task[Done]] = {}
         self._serial = 0
-        self._writer: asyncio.StreamWriter | None = None
-        self._child: Child | None = None
-        self._ended_for = ""
-        self._up = asyncio.Event()
-        self.restarts = Restarts(RestartPolicy(first_s=0.5, most_s=30.0))
         self.reached_s: float | None = None
-        self.pid: int | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process that asks now."""
+        return self._process.pid
+
+    @property
+    def restarts(self) -> int:
+        """How many agents have been replaced so far."""
+        return self._process.restarts.total
 
     async def resolve(self, uri: str, *, patient: bool = False) -> Resolved:
         """What `uri` points at now. Raises ModelNotFound, UsageError, or RegistryError (also after a time-out).
@@ -100,22 +99,7 @@ class RegistryAgent:
 
     async def run(self) -> None:
         """Keep an agent running until cancelled."""
-        while True:
-            started_s = time.monotonic()
-            how = await self._one_life()
-            self._up.clear()
-            for future in self._waiting.values():
-                if not future.done():
-                    future.set_exception(RegistryError("the registry agent ended; it is being restarted"))
-            self._waiting.clear()
-            wait_s = self.restarts.died(time.monotonic() - started_s, random.random()) or 0.0  # noqa: S311 - spread
-            self._log.warning(
-                "registry agent ended",
-                exit=how,
-                restart_in_s=round(wait_s, 2),
-                kept="all serving",
-            )
-            await asyncio.sleep(wait_s)
+        await self._process.run()
 
     async def _ask(self, key: str, make: Callable[[int], ToAgent], *, patient: bool) -> Done:
         """Ask once at a time for each key. Raises RegistryError where there is no answer in time."""
@@ -138,45 +122,7 @@ class RegistryAgent:
         if not task.cancelled():
             task.exception()  # looked at, so that nobody complains when no one waits for it any more
 
-    async def _one_life(self) -> str:
-        try:
-            child, reader, self._writer = await start_controlled(
-                "headrace.registry", [json.dumps(self._settings)], log=self._log, environ=self._environ
-            )
-        except OSError as error:
-            return f"not started: {error}"
-        self.pid = child.pid
-        self._child, self._ended_for = child, ""
-        self._up.set()
-        decoder: framing.Decoder[FromAgent] = framing.Decoder(FromAgent)
-        self._pulse.start(self._hung_after_s, self._ping, lambda silent_s: self._hung(child, silent_s))
-        try:
-            with contextlib.suppress(OSError, framing.FramingError):
-                while data := await reader.read(65536):
-                    for message in decoder.feed(data):
-                        self._heard(message)
-        finally:
-            self._pulse.stop()
-            self._child = None
-            self._writer.close()
-            child.signal(signal.SIGKILL)
-            code = await child.wait()
-        return self._ended_for or describe_exit(code)
-
-    def _ping(self) -> None:
-        if self._writer is not None:
-            self._writer.write(framing.encode(Ping()))
-
-    def _hung(self, child: Child, silent_s: float) -> None:
-        self._log.warning("registry agent hung", pid=child.pid, silent_s=round(silent_s, 1), kept="all serving")
-        self._end(child, "ended by headrace: it was silent")
-
-    def _end(self, child: Child, why: str) -> None:
-        self._ended_for = self._ended_for or why
-        child.signal(signal.SIGKILL)
-
     def _heard(self, message: FromAgent) -> None:
-        self._pulse.heard()
         if isinstance(message, Pong):
             return
         future = self._waiting.pop(message.id, None)
@@ -187,6 +133,13 @@ class RegistryAgent:
         else:
             future.set_result(message)
 
+    def _ended(self) -> None:
+        self._up.clear()
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(RegistryError("the registry agent ended; it is being restarted"))
+        self._waiting.clear()
+
     async def _request(self, make: Callable[[int], ToAgent], within_s: float | None = None) -> Done:
         """Ask, and wait for the answer; an agent that has none within `within_s` is replaced."""
         self._serial += 1
@@ -195,14 +148,11 @@ class RegistryAgent:
             await self._up.wait()
             future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
             self._waiting[number] = future
-            child = self._child
-            if self._writer is not None:
-                self._writer.write(framing.encode(make(number)))
+            self._process.say(make(number))
             try:
                 return await asyncio.wait_for(future, within_s)
             except TimeoutError:
-                if child is not None:
-                    self._end(child, f"ended by headrace: the registry had not answered it for {within_s:g} s")
+                self._process.kill(f"the registry had not answered it for {within_s:g} s")
                 raise RegistryError(f"the registry did not answer within {within_s:g} s") from None
         finally:
             self._waiting.pop(number, None)

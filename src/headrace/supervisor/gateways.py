@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
-import signal
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
-from headrace.core import framing, inheriting
+from headrace.core import inheriting
 from headrace.core.messages import (
     Applied,
     AskStats,
@@ -20,17 +15,14 @@ from headrace.core.messages import (
     Drained,
     FromGateway,
     News,
-    Ping,
     Probe,
     Probed,
     Stats,
     Table,
-    ToGateway,
 )
-from headrace.core.restart import RestartPolicy, Restarts
+from headrace.core.restart import RestartPolicy
 from headrace.core.totals import Sample, Totals
-from headrace.supervisor.children import Child, describe_exit, start_controlled
-from headrace.supervisor.pulse import Pulse
+from headrace.supervisor.controlled import ControlledProcess
 from headrace.telemetry.logs import Log
 
 _GATEWAY_GRACE_S = 1.0
@@ -42,28 +34,24 @@ _CROWDED = {
 """The limit that was met where connections are turned away."""
 
 
-@dataclass
 class _Slot:
-    """One gateway's place: its sockets are ours and outlive it."""
+    """One gateway's place: its sockets are ours and outlive it. `applied` is the generation of its newest table."""
 
-    configure: Configure
-    child: Child | None = None
-    writer: asyncio.StreamWriter | None = None
-    task: asyncio.Task[None] | None = None
-    applied: int = -1
-    told: set[str] = field(default_factory=set)
-    stats: dict[int, asyncio.Future[Stats]] = field(default_factory=dict)
-    probes: dict[int, asyncio.Future[Probed]] = field(default_factory=dict)
-    pulse: Pulse = field(default_factory=Pulse)
-    restarts: Restarts = field(default_factory=lambda: Restarts(RestartPolicy(first_s=0.1, healthy_s=10.0)))
-
-    def say(self, message: ToGateway) -> None:
-        if self.writer is not None and not self.writer.is_closing():
-            self.writer.write(framing.encode(message))
+    def __init__(self, configure: Configure, process: ControlledProcess[FromGateway]) -> None:
+        self.configure = configure
+        self.process = process
+        self.task: asyncio.Task[None] | None = None
+        self.applied = -1
+        self.told: set[str] = set()
+        self.stats: dict[int, asyncio.Future[Stats]] = {}
+        self.probes: dict[int, asyncio.Future[Probed]] = {}
 
 
 class Gateways:
-    """All gateways as one: `publish` a table, wait until it is in force everywhere."""
+    """All gateways as one: `publish` a table, wait until it is in force everywhere.
+
+    `on_news` is told what gateways say of workers and models without being asked.
+    """
 
     def __init__(
         self,
@@ -74,13 +62,13 @@ class Gateways:
         hung_after_s: float | None,
         on_news: Callable[[News], None],
     ) -> None:
-        self._slots = [_Slot(c) for c in configurations]
         self._environ = inheriting.for_gateway(environ)
         self._log = log
         self._hung_after_s = hung_after_s
         self._on_news = on_news
+        self._slots = [self._slot(c) for c in configurations]
         self._table = Table(generation=0, routes=(), pools=())
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
         self._draining = False
         self.opened = False
         self._token = 0
@@ -90,17 +78,17 @@ class Gateways:
     @property
     def pids(self) -> list[int]:
         """The process ids of the gateways that run."""
-        return [s.child.pid for s in self._slots if s.child and s.child.running]
+        return [pid for _, pid in self.running]
 
     @property
     def running(self) -> list[tuple[int, int]]:
         """(index, process id) of the gateways that run."""
-        return [(s.configure.index, s.child.pid) for s in self._slots if s.child and s.child.running]
+        return [(s.configure.index, s.process.pid) for s in self._slots if s.process.pid is not None]
 
     @property
     def restarts(self) -> int:
         """How many gateways have been replaced so far."""
-        return sum(s.restarts.total for s in self._slots)
+        return sum(s.process.restarts.total for s in self._slots)
 
     @property
     def in_force(self) -> bool:
@@ -111,19 +99,20 @@ class Gateways:
         """Keep every gateway running; returns when all have drained. Cancelling kills them."""
         async with asyncio.TaskGroup() as tasks:
             for slot in self._slots if not self._draining else ():
-                slot.task = tasks.create_task(self._keep(slot))
+                slot.task = tasks.create_task(slot.process.run())
 
     def publish(self, table: Table) -> None:
         """Make this the table that should be in force."""
         self._table = table
         for slot in self._slots:
             slot.told |= {p.key for p in table.pools}
-            slot.say(table)
+            slot.process.say(table)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition` holds; it is looked at whenever a gateway says something."""
-        async with self._changed:
-            await self._changed.wait_for(condition)
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
 
     async def drained(self, pool: str) -> None:
         """Wait until no gateway has anything of a pool that was taken out of the table."""
@@ -135,10 +124,10 @@ class Gateways:
         token = self._token
         waiting = []
         for slot in self._slots:
-            if slot.writer is not None:
+            if slot.process.connected:
                 future: asyncio.Future[Stats] = asyncio.get_running_loop().create_future()
                 slot.stats[token] = future
-                slot.say(AskStats(token))
+                slot.process.say(AskStats(token))
                 waiting.append(future)
         if not waiting:
             return []
@@ -159,14 +148,14 @@ class Gateways:
         """
         self._token += 1
         token = self._token
-        able = [s for s in self._slots if s.writer is not None and s.applied >= 0]
+        able = [s for s in self._slots if s.process.connected and s.applied >= 0]
         if not able:
             return Probed(token=token, status=503, reason="no gateway is up")
         self._turn += 1  # the token counts other questions, too: with two gateways it could be odd at every probe
         slot = able[self._turn % len(able)]
         future: asyncio.Future[Probed] = asyncio.get_running_loop().create_future()
         slot.probes[token] = future
-        slot.say(Probe(token=token, pool=pool, body=body, timeout_s=within_s))
+        slot.process.say(Probe(token=token, pool=pool, body=body, timeout_s=within_s))
         try:
             # The gateway itself says when the time is over; should it not, it is the gateway that hangs.
             return await asyncio.wait_for(future, within_s + _GATEWAY_GRACE_S)
@@ -180,70 +169,42 @@ class Gateways:
         self._draining = True
         for slot in self._slots:
             if slot.applied >= 0:
-                slot.say(Drain())
+                slot.process.end_after(Drain())
             elif slot.task is not None:
                 slot.task.cancel()
 
-    async def _keep(self, slot: _Slot) -> None:
-        log = self._log.bind(gateway=slot.configure.index)
-        while True:
-            how = await self._one_life(slot, log)
-            slot.writer, slot.applied = None, -1
-            self._totals.forget(slot.configure.index)
-            slot.told = set()  # a gateway that is gone has nothing of any pool
-            async with self._changed:
-                self._changed.notify_all()
-            if self._draining:
-                return
-            lived_s = time.monotonic() - slot.child.started_s if slot.child is not None else 0.0
-            wait_s = slot.restarts.died(lived_s, random.random()) or 0.0  # noqa: S311 - spreads restarts
-            wait_s = wait_s if slot.restarts.deaths > 1 else 0.0
-            log.error("gateway ended", exit=how, restart_in_s=round(wait_s, 2), kept="all workers")
-            await asyncio.sleep(wait_s)
+    def _slot(self, configure: Configure) -> _Slot:
+        process: ControlledProcess[FromGateway] = ControlledProcess(
+            "gateway",
+            "headrace.gateway",
+            FromGateway,
+            arguments=["--index", str(configure.index)],
+            pass_fds=[one.fd for one in configure.listeners],
+            environ=self._environ,
+            log=self._log.bind(gateway=configure.index),
+            kept="all workers",
+            policy=RestartPolicy(first_s=0.1, healthy_s=10.0),
+            hung_after_s=self._hung_after_s,
+            on_up=lambda: self._up(slot),
+            on_message=lambda message: self._heard(slot, message),
+            on_down=lambda: self._down(slot),
+        )
+        slot = _Slot(configure, process)
+        return slot
 
-    async def _one_life(self, slot: _Slot, log: Log) -> str:
-        slot.child = None
-        try:
-            slot.child, reader, slot.writer = await start_controlled(
-                "headrace.gateway",
-                ["--index", str(slot.configure.index)],
-                log=log,
-                pass_fds=[one.fd for one in slot.configure.listeners],
-                environ=self._environ,
-            )
-        except OSError as error:
-            return f"not started: {error}"
+    def _up(self, slot: _Slot) -> None:
         slot.told = {p.key for p in self._table.pools}
-        slot.say(slot.configure)
-        slot.say(self._table)
-        decoder: framing.Decoder[FromGateway] = framing.Decoder(FromGateway)
-        slot.pulse.start(self._hung_after_s, lambda: slot.say(Ping()), lambda silent_s: self._hung(slot, silent_s, log))
-        try:
-            with contextlib.suppress(OSError):
-                while data := await reader.read(65536):
-                    for message in decoder.feed(data):
-                        await self._heard(slot, message)
-            slot.writer.close()
-            return describe_exit(await slot.child.wait())
-        except framing.FramingError as error:
-            log.error("gateway broke the protocol", reason=str(error))
-            slot.child.signal(signal.SIGKILL)
-            return describe_exit(await slot.child.wait())
-        except asyncio.CancelledError:
-            slot.child.signal(signal.SIGKILL)
-            await slot.child.wait()
-            raise
-        finally:
-            slot.pulse.stop()
+        slot.process.say(slot.configure)
+        slot.process.say(self._table)
 
-    def _hung(self, slot: _Slot, silent_s: float, log: Log) -> None:
-        """Its event loop stands still. What clients have sent it is lost; who connects now waits for the next one."""
-        if slot.child is not None:
-            log.error("gateway hung", pid=slot.child.pid, silent_s=round(silent_s, 1), kept="all workers")
-            slot.child.signal(signal.SIGKILL)
+    def _down(self, slot: _Slot) -> None:
+        """A gateway has ended, and has nothing of any pool any more. Who connects meanwhile waits for the next one."""
+        slot.applied = -1
+        slot.told = set()
+        self._totals.forget(slot.configure.index)
+        self._changed.set()
 
-    async def _heard(self, slot: _Slot, message: FromGateway) -> None:
-        slot.pulse.heard()
+    def _heard(self, slot: _Slot, message: FromGateway) -> None:
         if isinstance(message, Applied):
             slot.applied = message.generation
             self.opened = True
@@ -263,5 +224,4 @@ class Gateways:
         elif isinstance(message, Crowded):
             log = self._log.bind(gateway=slot.configure.index)
             log.warning("connections turned away", status=503, limit=_CROWDED[message.reason])
-        async with self._changed:
-            self._changed.notify_all()
+        self._changed.set()

@@ -56,7 +56,7 @@ def _known(server: ServerState) -> Iterator[Sample]:
     yield "headrace_started_timestamp_seconds", (), server.started_s
     yield "headrace_gateways_running", (), len(gateways.pids)
     yield "headrace_gateway_restarts_total", (), gateways.restarts
-    yield "headrace_registry_agent_restarts_total", (), agent.restarts.total
+    yield "headrace_registry_agent_restarts_total", (), agent.restarts
     if agent.reached_s is not None:
         yield "headrace_registry_reached_timestamp_seconds", (), agent.reached_s
     for model in list(server.models.values()):
