@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +68,31 @@ def test_a_model_that_breaks_its_protocol_costs_its_worker_and_nothing_else(
     # A worker whose control channel ends takes its supervisor for gone, and may end before it is killed.
     reason = "died" if not said and restarts(one, channel)["died"] > counted["died"] else "protocol"
     assert restarts(one, channel) == {**counted, reason: counted[reason] + 1}
+
+
+def test_who_ended_a_worker_and_why_is_told(registry: str, tmp_path: Path) -> None:
+    document = config(registry, moody={"uri": "models:/moody/1", "timeout_s": 1.0})
+    with serving(tmp_path, document) as one:
+        url = f"{one.url('moody')}/invocations"
+
+        def lost(count: int) -> str:
+            until(lambda: sum(event["event"] == "worker ended" for event in one.events) == count, "its end")
+            until(lambda: ask(f"{one.admin}/readyz").status == 200, "readiness")
+            return str([event["exit"] for event in one.events if event["event"] == "worker ended"][-1])
+
+        assert ask(url, {"instances": ["sleep:30"]}).status == 504
+        assert lost(1).startswith("killed by headrace: no answer for 1.")
+        assert ask(url, {"instances": ["control:5b5d0a"]}).status == 200
+        assert lost(2).startswith("killed by headrace: while it serves it sent b'[]'")
+        os.kill(min(pids(one, "role=replica")), signal.SIGKILL)
+        assert "by SIGKILL" in lost(3)
+        os.kill(min(pids(one, "role=replica")), signal.SIGSEGV)
+        assert lost(4) == "killed by SIGSEGV"
+        before = len(one.events)
+        assert one.stop() == 0
+        told = str(one.events[before:])
+        assert "memory" not in told
+        assert "SIGKILL" not in told
 
 
 def test_a_model_that_prints_for_ever_costs_nobody_anything(one: Serving) -> None:

@@ -163,8 +163,7 @@ class Supervisor:
         """Drain and end; a second call ends without draining."""
         if self.draining:
             self._log.warning("stopping without draining")
-            for pid in self.gateways.pids:
-                os.kill(pid, signal.SIGKILL)
+            self.gateways.kill("a second signal")
             return
         self.draining = True
         self.sampler.wake()

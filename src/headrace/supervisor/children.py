@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from headrace.supervisor.endings import Ending
 from headrace.supervisor.output import OutputPipe
 from headrace.telemetry.logs import Log
 
@@ -23,6 +24,7 @@ class Child:
     def __init__(self, process: asyncio.subprocess.Process, output: OutputPipe) -> None:
         self._process = process
         self._output = output
+        self.ending = Ending()
         self.started_s = time.monotonic()
 
     @classmethod
@@ -76,24 +78,34 @@ class Child:
         """Wait for its end; returns the exit code, negative for a signal. Cancelling leaves the process alone."""
         return await self._process.wait()
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal; nothing happens to a process that has ended."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
+    def kill(self, why: str) -> None:
+        """Kill it for that reason, which `describe` tells; nothing happens to a process that has ended."""
+        self._send(signal.SIGKILL, why)
 
-    async def stop(self, grace_s: float) -> int:
+    async def stop(self, grace_s: float, why: str) -> int:
         """SIGTERM, and SIGKILL after `grace_s`; returns the exit code. Cancelling kills at once."""
-        self.signal(signal.SIGTERM)
+        self._send(signal.SIGTERM, why)
         try:
             code = await asyncio.wait_for(self.wait(), grace_s)
         except TimeoutError:
-            self.signal(signal.SIGKILL)
+            self.kill(why)
             code = await self.wait()
         except asyncio.CancelledError:
-            self.signal(signal.SIGKILL)
+            self.kill(why)
             raise
         self._output.close()
         return code
+
+    def describe(self) -> str:
+        """How it ended, in words."""
+        code = self._process.returncode
+        return "runs" if code is None else self.ending.describe(code)
+
+    def _send(self, number: signal.Signals, why: str) -> None:
+        if self.running:
+            self.ending.blame(why)
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
 
 
 async def start_controlled(
@@ -115,20 +127,8 @@ async def start_controlled(
             fd = theirs.fileno()
             command = [sys.executable, "-m", module, "--control-fd", str(fd), *arguments]
             child = await Child.start(command, log=log, pass_fds=[fd, *pass_fds], environ=environ)
-        undo.callback(child.signal, signal.SIGKILL)
+        undo.callback(child.kill, "its channel could not be opened")
         ours.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         undo.pop_all()
     return child, reader, writer
-
-
-def describe_exit(code: int | None) -> str:
-    """An exit code in words: ``killed by SIGKILL (out of memory?)``, ``exit code 1``."""
-    if code is None:
-        return "ended"
-    if code >= 0:
-        return f"ended with exit code {code}"
-    with contextlib.suppress(ValueError):
-        name = signal.Signals(-code).name
-        return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
-    return f"killed by signal {-code}"

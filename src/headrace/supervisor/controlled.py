@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -16,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from headrace.core import framing
 from headrace.core.liveness import Ping, Pong
 from headrace.core.restart import RestartPolicy, Restarts
-from headrace.supervisor.children import Child, describe_exit, start_controlled
+from headrace.supervisor.children import Child, start_controlled
 from headrace.supervisor.pulse import Pulse
 from headrace.telemetry.logs import Log
 
@@ -91,6 +90,11 @@ class ControlledProcess(Generic[M]):
         self._pulse.stop()
         self.say(message)
 
+    def kill(self, why: str) -> None:
+        """End the process that runs now at once."""
+        if self._child is not None:
+            self._child.kill(why)
+
     async def ended(self) -> None:
         """Wait for the end of the process that runs now."""
         if self._child is not None:
@@ -129,9 +133,9 @@ class ControlledProcess(Generic[M]):
             self._pulse.stop()
             self._writer.close()
             self._writer = None
-            child.signal(signal.SIGKILL)
-            code = await child.wait()
-        return describe_exit(code)
+            child.kill("headrace stops")
+            await child.wait()
+        return child.describe()
 
     async def _listen(self, child: Child, reader: asyncio.StreamReader) -> None:
         """Hear a process out. Returns when it has ended, or has lost the right to live."""
@@ -144,15 +148,18 @@ class ControlledProcess(Generic[M]):
                         self._on_message(message)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(child.wait(), _END_S)
+            child.kill("it had closed its channel, and went on")
         except framing.FramingError as error:
+            child.kill("it broke the protocol")
             self._log.error(f"{self.name} broke the protocol", pid=child.pid, reason=str(error))
         except Exception as error:  # noqa: BLE001 - a fault of ours, told with its traceback: it costs this process only
+            child.kill(f"{type(error).__name__} in headrace")
             self._log.exception(f"{self.name} could not be followed", exc_info=error, pid=child.pid)
 
     def _hung(self, child: Child, silent_s: float) -> None:
         """Its event loop stands still: what it was doing is lost."""
         self._log.error(f"{self.name} hung", pid=child.pid, silent_s=round(silent_s, 1), kept=self._kept)
-        child.signal(signal.SIGKILL)
+        child.kill(f"silent for {silent_s:.1f} s")
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:

@@ -173,6 +173,11 @@ class Gateways:
             elif slot.task is not None:
                 slot.task.cancel()
 
+    def kill(self, why: str) -> None:
+        """End every gateway at once."""
+        for slot in self._slots:
+            slot.process.kill(why)
+
     def _slot(self, configure: Configure) -> _Slot:
         process: ControlledProcess[FromGateway] = ControlledProcess(
             "gateway",

@@ -25,14 +25,16 @@ from headrace.core.messages import WorkerRef
 from headrace.core.restart import RestartPolicy, Restarts
 from headrace.core.worker_events import Event, Exited, Failed, Loaded, ProtocolError, Ready
 from headrace.environments.preparing import Prepared
-from headrace.supervisor.children import Child, describe_exit
+from headrace.supervisor.children import Child
 from headrace.supervisor.control import ControlRoom, Reporter
+from headrace.supervisor.endings import Ending
 from headrace.supervisor.pulse import Pulse
 from headrace.telemetry.logs import Log
 
 _WORKER = Path(__file__).resolve().parents[2] / "headrace_worker" / "__main__.py"
 _ROLE = "role=host".ljust(32)  # room for a forked replica's own title
 _STOP_GRACE_S = 1.0
+_STOPS = "its version ends"
 _END_S = 1.0
 """How long after its connections a process may end and still count as one that died."""
 
@@ -75,9 +77,17 @@ class Replica:
     reporter: Reporter | None = None
     ready: bool = False
     end: EndReason = "died"
+    ending: Ending = field(default_factory=Ending)
     started_s: float = field(default_factory=time.monotonic)
     rss_bytes: int = 0
     pulse: Pulse = field(default_factory=Pulse)
+
+    def kill(self, why: str, end: EndReason = "died") -> None:
+        """Kill its process for that reason; it counts as `end`."""
+        self.end = end
+        self.ending.blame(why)
+        if self.reporter is not None:
+            self.reporter.kill()
 
 
 @dataclass
@@ -87,9 +97,14 @@ class _Host:
     loaded: bool = False
     forkable: bool = False
     serving: Replica | None = None
+    forked: dict[str, Replica] = field(default_factory=dict)
     pulse: Pulse = field(default_factory=Pulse)
     reason: str = ""
     detail: str = ""
+
+    def kill(self, why: str, end: EndReason) -> None:  # noqa: ARG002 - a host's end is a host's, or its load's
+        """Kill it for that reason."""
+        self.child.kill(why)
 
 
 class Workers:
@@ -186,8 +201,7 @@ class Workers:
         replica = self._replicas.get(replica_id)
         if replica and replica.reporter:
             self._log.warning("worker killed", worker=replica_id, pid=replica.reporter.pid, reason=why)
-            replica.end = end
-            replica.reporter.kill()
+            replica.kill(why, end)
 
     def cut_off(self, replica_id: str) -> None:
         """A gateway's connection to a replica has ended: that is its end, or nothing can reach it any more."""
@@ -225,9 +239,10 @@ class Workers:
                 return self._not_before_s - now_s
             replica = self._new_replica()
             if source.forkable:
+                source.forked[replica.id] = replica
                 source.reporter.fork(replica.id, replica.socket)
             else:
-                source.serving, replica.reporter = replica, source.reporter
+                source.serving, replica.reporter, replica.pulse = replica, source.reporter, source.pulse
                 source.pulse.stop()  # it warms up now, for as long as that takes
                 source.reporter.serve(replica.id, replica.socket)
             return 0.0
@@ -268,7 +283,7 @@ class Workers:
         self._tasks.create_task(self._watch(host))
 
     async def _watch(self, host: _Host) -> None:
-        code = await host.child.wait()
+        await host.child.wait()
         self._hosts.remove(host)
         lived_s = time.monotonic() - host.child.started_s
         if self._stopping:
@@ -279,11 +294,11 @@ class Workers:
                     replica, "its host ended before it could report", "died"
                 )  # should it report yet, it is ended
             if host.serving is None:
-                self._log.warning("worker host ended", pid=host.child.pid, exit=describe_exit(code))
+                self._log.warning("worker host ended", pid=host.child.pid, exit=host.child.describe())
                 self._ended["host"] += 1
                 self._back_off(self.restarts, lived_s)
         else:
-            reason = host.reason or f"the worker {describe_exit(code)} while loading"
+            reason = host.reason or f"the worker {host.child.describe()} while loading"
             detail = host.detail or "\n".join(host.child.last_lines)
             self._ended["load"] += 1
             wait_s = self.loads.died(lived_s, random.random())  # noqa: S311 - spreads restarts, guards nothing
@@ -307,14 +322,14 @@ class Workers:
             host.reporter = None
             host.pulse.stop()
         if end == "protocol":
-            host.reason = host.reason or why
+            host.kill(why, end)
         if host.serving is not None:
             self._lost(host.serving, why, end)
 
     def _host_said(self, host: _Host, reporter: Reporter, event: Event) -> None:
         if isinstance(event, Loaded):
             # Not before: a model may take its time to load, and its process says nothing meanwhile.
-            self._watch_over(host.pulse, reporter, "worker host hung", self.spec.hung_after_s)
+            self._watch_over(host, reporter, "worker host hung", self.spec.hung_after_s)
             host.loaded, host.forkable = True, event.forkable
             self.facts = {**msgspec.to_builtins(event.facts), "forkable": event.forkable}
             self.load_s = event.took_s
@@ -325,13 +340,14 @@ class Workers:
         elif isinstance(event, Failed):
             host.reason, host.detail = event.reason, event.detail
         elif isinstance(event, Exited):
-            replica = self._replicas.get(event.replica)
-            if replica is not None and replica.reporter is None:
-                self._lost(replica, f"{describe_exit(event.exit)} before it could report", "died")
+            replica = host.forked.pop(event.replica)
+            how = replica.ending.describe(event.exit)
+            if replica.reporter is None:
+                self._lost(replica, f"{how} before it could report", "died")
             else:
-                self._log.info("worker ended", worker=event.replica, exit=describe_exit(event.exit))
+                self._log.info("worker ended", worker=replica.id, exit=how)
         elif isinstance(event, Ready) and host.serving is not None:
-            self._watch_over(host.pulse, reporter, "worker hung", self._patience_s, host.serving)
+            self._watch_over(host.serving, reporter, "worker hung", self._patience_s)
             self._ready(host.serving, event)
 
     async def _follow_replica(self, reporter: Reporter) -> None:
@@ -342,13 +358,15 @@ class Workers:
 
         def said(event: Event) -> None:
             if isinstance(event, Ready):
-                self._watch_over(replica.pulse, reporter, "worker hung", self._patience_s, replica)
+                self._watch_over(replica, reporter, "worker hung", self._patience_s)
                 self._ready(replica, event)
 
         try:
             why, end = await self._listen(reporter, replica.pulse, said)
         finally:
             replica.pulse.stop()
+        if end == "protocol":
+            replica.kill(why, end)
         self._lost(replica, why, end)
 
     async def _listen(self, reporter: Reporter, pulse: Pulse, hear: Callable[[Event], None]) -> tuple[str, EndReason]:
@@ -374,18 +392,14 @@ class Workers:
         hung_after_s = self.spec.hung_after_s
         return None if hung_after_s is None else hung_after_s + self.spec.timeout_s
 
-    def _watch_over(
-        self, pulse: Pulse, reporter: Reporter, what: str, limit_s: float | None, replica: Replica | None = None
-    ) -> None:
+    def _watch_over(self, one: Replica | _Host, reporter: Reporter, what: str, limit_s: float | None) -> None:
         """Kill the process when it is silent for too long; its end is then dealt with as any other."""
 
         def hung(silent_s: float) -> None:
             self._log.warning(what, pid=reporter.pid, silent_s=round(silent_s, 1))
-            if replica is not None:
-                replica.end = "hung"
-            reporter.kill()
+            one.kill(f"silent for {silent_s:.1f} s", "hung")
 
-        pulse.start(limit_s, reporter.ping, hung)
+        one.pulse.start(limit_s, reporter.ping, hung)
 
     def _ready(self, replica: Replica, event: Ready) -> None:
         replica.ready, replica.rss_bytes = True, event.rss_bytes
@@ -400,7 +414,8 @@ class Workers:
         if self._replicas.pop(replica.id, None) is None or self._stopping:
             return
         _unlink(replica)
-        self._log.warning("worker lost", worker=replica.id, reason=why)
+        reason = f"killed by headrace: {replica.ending.why}" if replica.ending.why else why
+        self._log.warning("worker lost", worker=replica.id, reason=reason)
         self._ended[end if replica.end == "died" else replica.end] += 1
         self._back_off(self.restarts, time.monotonic() - replica.started_s)
         if not self.proven and self.restarts.deaths >= 3:
@@ -434,11 +449,10 @@ class Workers:
     async def _stop(self) -> None:
         self._stopping = True
         for replica in self._replicas.values():
-            if replica.reporter:
-                replica.reporter.kill()
+            replica.kill(_STOPS)
             _unlink(replica)
         self._replicas.clear()
-        await asyncio.gather(*(h.child.stop(_STOP_GRACE_S) for h in list(self._hosts)), return_exceptions=True)
+        await asyncio.gather(*(h.child.stop(_STOP_GRACE_S, _STOPS) for h in list(self._hosts)), return_exceptions=True)
 
 
 def _not_started(prepared: Prepared, error: OSError) -> str:

@@ -69,7 +69,7 @@ def test_short_lines_are_counted_and_a_turn_logs_few() -> None:
         child = await start("import os\nfor _ in range(100): os.write(1, b'x\\n' * 10_000)\nprint('Traceback: why')")
         assert await child.wait() == 0
         assert child.last_lines[-1] == "Traceback: why"
-        assert await child.stop(1.0) == 0
+        assert await child.stop(1.0, "the test is over") == 0
         while told(stream) < 1_000_001:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.01)
 
@@ -87,7 +87,7 @@ def test_processes_that_never_stop_printing_keep_nobody_from_being_heard() -> No
         quiet = await start("print('here I am')")
         await until_logged(stream, "here I am", "left_out_lines")
         for child in (*loud, quiet):
-            await child.stop(1.0)
+            await child.stop(1.0, "the test is over")
 
     stream = watch(work)
     assert max(stream.by_turn.values()) <= 4 * LINES_AT_A_TIME
