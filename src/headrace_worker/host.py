@@ -33,17 +33,16 @@ Command = Dict[str, Any]  # noqa: UP006
 class Host:
     """One worker process from its start to its end; `run` returns its exit code."""
 
-    def __init__(self, control_path: str, lifeline_fd: int, key: str) -> None:
+    def __init__(self, control_path: str, lifeline_fd: int) -> None:
         self._control_path = control_path
         self._lifeline_fd = lifeline_fd
-        self._key = key
         self._control = Control(control_path)
         self._scorer: Optional[scoring.Scorer] = None  # noqa: UP045
         self._children: Dict[int, str] = {}  # noqa: UP006 - pid -> replica id
 
-    def run(self) -> int:
-        """Obey commands until the supervisor is gone. A replica's life happens inside this call too."""
-        self._control.say("hello", pid=os.getpid(), key=self._key)
+    def run(self, token: str) -> int:
+        """Say hello with `token`, and obey until the supervisor is gone. A replica's life is inside this call, too."""
+        self._control.say("hello", role="host", token=token)
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_read, False)
         os.set_blocking(wake_write, False)
@@ -113,7 +112,7 @@ class Host:
         lifeline.arm(self._lifeline_fd)
         set_title(f"replica-{command['replica']}")
         control = Control(self._control_path)
-        control.say("hello", pid=os.getpid(), key=self._key, replica=command["replica"])
+        control.say("hello", role="replica", token=command["token"])
         return self._serve(control, command)
 
     def _serve(self, control: Control, command: Command) -> int:
@@ -211,4 +210,7 @@ def main(arguments: str) -> int:
     settings = json.loads(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the supervisor, which ends us in order
     lifeline.arm(settings["lifeline_fd"])
-    return Host(settings["control"], settings["lifeline_fd"], settings["key"]).run()
+    # Through a pipe: the command line and the environment are there for every process of the same user to read.
+    token = os.read(settings["token_fd"], 256).decode()
+    os.close(settings["token_fd"])
+    return Host(settings["control"], settings["lifeline_fd"]).run(token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -68,6 +69,25 @@ def test_a_model_that_breaks_its_protocol_costs_its_worker_and_nothing_else(
     # A worker whose control channel ends takes its supervisor for gone, and may end before it is killed.
     reason = "died" if not said and restarts(one, channel)["died"] > counted["died"] else "protocol"
     assert restarts(one, channel) == {**counted, reason: counted[reason] + 1}
+
+
+def test_nobody_is_killed_for_what_a_stranger_says(one: Serving) -> None:
+    """The kernel says who connects, a token that it was invited: a model cannot be another process, nor name one."""
+    assert_healthy(one)
+    running = pids(one, "headrace")
+    victim = min(pids(one, "headrace.gateway"))
+    (pid,) = ask(f"{one.url('control')}/invocations", {"instances": ["pid"]}).json["predictions"]
+    after = len(one.events)
+    for hello in (
+        {"event": "hello", "pid": victim, "key": "nobody", "role": "host"},
+        {"event": "hello", "pid": victim, "role": "host", "token": "0" * 32},
+        {"event": "ready", "facts": {}, "warm_up": {"ok": True}, "rss_bytes": 0},
+    ):
+        said = (json.dumps(hello) + "\n").encode().hex()
+        assert ask(f"{one.url('control')}/invocations", {"instances": [f"knock:{said}"]}).status == 200
+    assert one.event("control connection refused", after=after)["pid"] == int(pid)
+    assert_healthy(one)
+    assert pids(one, "headrace") == running
 
 
 def test_who_ended_a_worker_and_why_is_told(registry: str, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A model that does what its input says: for tests of everything that a model can do to a server."""
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -18,7 +19,8 @@ class Moody(PythonModel):
 
     ``sleep:S``, ``die``, ``die once:FILE``, ``exit``, ``raise:WHY``, ``leave behind`` (a process), ``note:FILE``,
     ``pid``, ``flood:TEXT`` (prints it for ever). ``control:HEX`` and ``data:HEX`` write bytes to this process's own
-    sockets, to its supervisor and to the gateways, once they are answered; without bytes they close them.
+    sockets, to its supervisor and to the gateways, once they are answered; without bytes they close them. ``knock:HEX``
+    connects to the supervisor anew and says that.
     """
 
     def load_context(self, context: PythonModelContext) -> None:  # noqa: ARG002
@@ -57,9 +59,21 @@ class Moody(PythonModel):
             return str(os.getpid())
         elif order == "flood":
             threading.Thread(target=_flood, args=(f"{value}\n".encode() * 1000,), daemon=True).start()
+        elif order == "knock":
+            _knock(bytes.fromhex(value))
         elif order in {"control", "data"}:
             threading.Timer(0.3, _interfere, (order, bytes.fromhex(value))).start()
         return text
+
+
+def _knock(data: bytes) -> None:
+    (entry,) = (
+        line for line in Path("/proc/self/cmdline").read_text(encoding="utf-8").split("\0") if "control" in line
+    )
+    with socket.socket(socket.AF_UNIX) as one:
+        one.connect(json.loads(entry)["control"])
+        one.sendall(data)
+        one.recv(100)
 
 
 def _flood(block: bytes) -> None:

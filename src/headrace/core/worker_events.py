@@ -8,7 +8,7 @@ is its end.
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -24,6 +24,9 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Name = Annotated[str, msgspec.Meta(max_length=512)]
 Text = Annotated[str, msgspec.Meta(max_length=100_000)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+
+
+Role = Literal["host", "replica"]
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,11 +59,10 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=s
 
 
 class Hello(_Event, frozen=True, kw_only=True):
-    """The first line: who connects. `replica` is empty for a host."""
+    """The first line. `token` says who it is: the supervisor has given it to that process, to be used once."""
 
-    key: Name
-    pid: Count
-    replica: Name = ""
+    token: Name
+    role: Role
 
 
 class Loaded(_Event, frozen=True, kw_only=True):
@@ -184,7 +186,7 @@ class Conversation:
                 raise ProtocolError(f"it reported the end of {event.replica[:100]!r}, which it had not forked")
             self._forks.discard(event.replica)
         if isinstance(event, Hello):
-            self.phase = Phase.WARMING if event.replica else Phase.LOADING
+            self.phase = Phase.WARMING if event.role == "replica" else Phase.LOADING
         else:
             self.phase = _LEADS_TO.get(type(event), self.phase)
         return event

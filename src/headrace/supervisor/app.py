@@ -33,7 +33,7 @@ from headrace.environments.preparing import Environments
 from headrace.registry.store import Store
 from headrace.supervisor import wire_config
 from headrace.supervisor.agent import RegistryAgent
-from headrace.supervisor.control import ControlRoom, Reporter
+from headrace.supervisor.control import ControlRoom
 from headrace.supervisor.gateway_news import GatewayNews
 from headrace.supervisor.gateways import Gateways
 from headrace.supervisor.models import ServedModel
@@ -123,7 +123,7 @@ class Supervisor:
         self._watch_signals()
         room = ControlRoom()
         try:
-            await room.open(self._greet, self._log)
+            await room.open(self._log)
             self._prepare(room)
             if self.draining:
                 return 0
@@ -299,15 +299,6 @@ class Supervisor:
             pools=tuple(pool for m in models for pool in m.pools()),
             ready=self.config.health.ready,
         )
-
-    async def _greet(self, reporter: Reporter) -> None:
-        key = reporter.hello.key
-        for model in self.models.values():
-            for version in model.versions:
-                if version.key == key and version.workers:
-                    await version.workers.greet(reporter)
-                    return
-        reporter.kill()
 
     def _counted(self) -> None:
         for model in self.models.values():

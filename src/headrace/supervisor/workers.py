@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -74,6 +75,7 @@ class Replica:
     id: str
     socket: str
     index: int
+    token: str = ""
     reporter: Reporter | None = None
     ready: bool = False
     end: EndReason = "died"
@@ -84,7 +86,7 @@ class Replica:
 
     def kill(self, why: str, end: EndReason = "died") -> None:
         """Kill its process for that reason; it counts as `end`."""
-        self.end = end
+        self.end = end if self.end == "died" else self.end
         self.ending.blame(why)
         if self.reporter is not None:
             self.reporter.kill()
@@ -93,6 +95,7 @@ class Replica:
 @dataclass
 class _Host:
     child: Child
+    token: str
     reporter: Reporter | None = None
     loaded: bool = False
     forkable: bool = False
@@ -209,18 +212,6 @@ class Workers:
             why = "it has closed its connection to a gateway"
             asyncio.get_running_loop().call_later(_END_S, self.kill, replica_id, why, "protocol")
 
-    async def greet(self, reporter: Reporter) -> None:
-        """Take a process of ours that has just connected, until its connection ends: then the process is ended, too."""
-        try:
-            if self._stopping:
-                pass
-            elif reporter.hello.replica:
-                await self._follow_replica(reporter)
-            else:
-                await self._follow_host(reporter)
-        finally:
-            reporter.kill()
-
     async def _step(self) -> float | None:
         """Take the one step that is due; returns the seconds until the next may be, None: when something happens."""
         if self._prepared is None:
@@ -240,7 +231,8 @@ class Workers:
             replica = self._new_replica()
             if source.forkable:
                 source.forked[replica.id] = replica
-                source.reporter.fork(replica.id, replica.socket)
+                replica.token = self._room.invite("replica", lambda reporter: self._follow_replica(replica, reporter))
+                source.reporter.fork(replica.id, replica.socket, replica.token)
             else:
                 source.serving, replica.reporter, replica.pulse = replica, source.reporter, source.pulse
                 source.pulse.stop()  # it warms up now, for as long as that takes
@@ -253,19 +245,12 @@ class Workers:
         return self.facts.get("forkable", False) is True
 
     async def _start_host(self, prepared: Prepared) -> None:
-        spec = self.spec
-        arguments = _arguments(self._room, spec)
+        started: asyncio.Future[_Host] = asyncio.get_running_loop().create_future()
         try:
             if not self._verified:
                 self._path = await self._bring()
             self._verified = False  # each further load begins with that
-            child = await Child.start(
-                [prepared.python, str(_WORKER), arguments, _ROLE],
-                log=self._log,
-                pass_fds=(self._room.lifeline_fd,),
-                environ=prepared.environ(spec.environ),
-                directory=self._room.workplace,
-            )
+            host = _Host(*await self._start_process(prepared, started))
         except (OSError, HeadraceError) as error:
             reason = str(error) if isinstance(error, HeadraceError) else _not_started(prepared, error)
             if not self.proven:
@@ -277,22 +262,46 @@ class Workers:
             self._not_before_s = time.monotonic() + wait_s
             self._wake.set()
             return
-        host = _Host(child)
         self._hosts.append(host)
-        self._log.debug("worker started", pid=child.pid, python=prepared.python)
+        started.set_result(host)
+        self._log.debug("worker started", pid=host.child.pid, python=prepared.python)
         self._tasks.create_task(self._watch(host))
+
+    async def _start_process(self, prepared: Prepared, started: asyncio.Future[_Host]) -> tuple[Child, str]:
+        """Start a host that is invited: (its process, its token). Raises OSError."""
+
+        async def greet(reporter: Reporter) -> None:
+            await self._follow_host(await started, reporter)
+
+        token = self._room.invite("host", greet)
+        reading, writing = os.pipe()
+        try:
+            os.write(writing, token.encode())
+            child = await Child.start(
+                [prepared.python, str(_WORKER), _arguments(self._room, self.spec, reading), _ROLE],
+                log=self._log,
+                pass_fds=(self._room.lifeline_fd, reading),
+                environ=prepared.environ(self.spec.environ),
+                directory=self._room.workplace,
+            )
+        except BaseException:
+            self._room.uninvite(token)
+            raise
+        finally:
+            os.close(reading)
+            os.close(writing)
+        return child, token
 
     async def _watch(self, host: _Host) -> None:
         await host.child.wait()
+        self._room.uninvite(host.token)
         self._hosts.remove(host)
         lived_s = time.monotonic() - host.child.started_s
         if self._stopping:
             return
         if host.loaded:
             for replica in [r for r in self._replicas.values() if r.reporter is None]:
-                self._lost(
-                    replica, "its host ended before it could report", "died"
-                )  # should it report yet, it is ended
+                self._lost(replica, "its host ended before it could report", "died")
             if host.serving is None:
                 self._log.warning("worker host ended", pid=host.child.pid, exit=host.child.describe())
                 self._ended["host"] += 1
@@ -310,19 +319,11 @@ class Workers:
             self._not_before_s = time.monotonic() + wait_s
         self._wake.set()
 
-    async def _follow_host(self, reporter: Reporter) -> None:
-        host = next((h for h in self._hosts if h.child.pid == reporter.pid and h.reporter is None), None)
-        if host is None:
-            return
+    async def _follow_host(self, host: _Host, reporter: Reporter) -> None:
         host.reporter = reporter
         reporter.load(self._path, self.spec.options)
-        try:
-            why, end = await self._listen(reporter, host.pulse, lambda event: self._host_said(host, reporter, event))
-        finally:
-            host.reporter = None
-            host.pulse.stop()
-        if end == "protocol":
-            host.kill(why, end)
+        why, end = await self._listen(reporter, host, lambda event: self._host_said(host, reporter, event))
+        host.reporter = None
         if host.serving is not None:
             self._lost(host.serving, why, end)
 
@@ -341,6 +342,7 @@ class Workers:
             host.reason, host.detail = event.reason, event.detail
         elif isinstance(event, Exited):
             replica = host.forked.pop(event.replica)
+            self._room.uninvite(replica.token)
             how = replica.ending.describe(event.exit)
             if replica.reporter is None:
                 self._lost(replica, f"{how} before it could report", "died")
@@ -350,10 +352,7 @@ class Workers:
             self._watch_over(host.serving, reporter, "worker hung", self._patience_s)
             self._ready(host.serving, event)
 
-    async def _follow_replica(self, reporter: Reporter) -> None:
-        replica = self._replicas.get(reporter.hello.replica)
-        if replica is None or replica.reporter is not None:
-            return
+    async def _follow_replica(self, replica: Replica, reporter: Reporter) -> None:
         replica.reporter = reporter
 
         def said(event: Event) -> None:
@@ -361,19 +360,17 @@ class Workers:
                 self._watch_over(replica, reporter, "worker hung", self._patience_s)
                 self._ready(replica, event)
 
-        try:
-            why, end = await self._listen(reporter, replica.pulse, said)
-        finally:
-            replica.pulse.stop()
-        if end == "protocol":
-            replica.kill(why, end)
-        self._lost(replica, why, end)
+        if replica.id in self._replicas:  # else its host ended before it could report, and another has its place
+            why, end = await self._listen(reporter, replica, said)
+            self._lost(replica, why, end)
 
-    async def _listen(self, reporter: Reporter, pulse: Pulse, hear: Callable[[Event], None]) -> tuple[str, EndReason]:
+    async def _listen(
+        self, reporter: Reporter, one: Replica | _Host, hear: Callable[[Event], None]
+    ) -> tuple[str, EndReason]:
         """Hear a process out; returns why it is lost. Whatever goes wrong meanwhile, it is lost and nothing else."""
         try:
             async for event in reporter.events():
-                pulse.heard()
+                one.pulse.heard()
                 hear(event)
             if self._stopping or await reporter.ended(_END_S):
                 return "its process ended", "died"
@@ -383,7 +380,10 @@ class Workers:
         except Exception as error:  # noqa: BLE001 - a fault of ours, told with its traceback
             why = f"{type(error).__name__}: {error}"
             self._log.exception("a worker could not be followed", exc_info=error, pid=reporter.pid)
+        finally:
+            one.pulse.stop()
         self._log.error("worker broke the protocol", pid=reporter.pid, reason=why)
+        one.kill(why, "protocol")
         return why, "protocol"
 
     @property
@@ -463,13 +463,13 @@ def _unlink(replica: Replica) -> None:
     Path(replica.socket).unlink(missing_ok=True)
 
 
-def _arguments(room: ControlRoom, spec: WorkerSpec) -> str:
+def _arguments(room: ControlRoom, spec: WorkerSpec, token_fd: int) -> str:
     """The worker's command-line argument: where to report, and who it is (which ``ps`` then shows)."""
     return json.dumps(
         {
             "headrace_worker": spec.label,
             "control": room.path,
             "lifeline_fd": room.lifeline_fd,
-            "key": spec.key,
+            "token_fd": token_fd,
         }
     )

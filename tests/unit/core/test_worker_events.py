@@ -27,8 +27,8 @@ FACTS = {
     "signature": {"inputs": '[{"type": "string"}]', "outputs": None, "params": None},
     "added_later": [1],
 }
-HELLO = {"event": "hello", "key": "m/1#1", "pid": 7}
-REPLICA = {**HELLO, "replica": "r1"}
+HELLO = {"event": "hello", "token": "t1", "role": "host"}
+REPLICA = {**HELLO, "role": "replica"}
 LOADED = {"event": "loaded", "facts": FACTS, "took_s": 1.5, "forkable": True}
 FAILED = {"event": "failed", "reason": "no weights", "detail": "Traceback"}
 READY = {"event": "ready", "facts": FACTS, "warm_up": {"ok": True, "status": 200, "rows_in": 1}, "rss_bytes": 5}

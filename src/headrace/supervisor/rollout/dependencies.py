@@ -18,7 +18,6 @@ from headrace.core.restart import Restarts
 from headrace.core.totals import Sample
 from headrace.environments.preparing import Prepared
 from headrace.registry.messages import Stored
-from headrace.supervisor.control import Reporter
 from headrace.supervisor.workers import EndReason, WorkerSpec
 from headrace.telemetry.logs import Log
 
@@ -100,9 +99,6 @@ class Processes(Protocol):
 
     async def run(self) -> None:
         """Keep them running until cancelled or failed for good."""
-
-    async def greet(self, reporter: Reporter) -> None:
-        """Take a process that has just connected."""
 
     def kill(self, replica_id: str, why: str, end: EndReason) -> None:
         """Kill one replica."""

@@ -15,7 +15,6 @@ from headrace.core.restart import RestartPolicy, Restarts
 from headrace.core.totals import Sample
 from headrace.environments.preparing import Prepared
 from headrace.registry.messages import Stored
-from headrace.supervisor.control import Reporter
 from headrace.supervisor.rollout.dependencies import Dependencies
 from headrace.supervisor.workers import EndReason, WorkerSpec
 from headrace.telemetry.logs import Log
@@ -154,9 +153,6 @@ class Processes:
         finally:
             self.running = False
             self._ready = ()
-
-    async def greet(self, reporter: Reporter) -> None:
-        raise NotImplementedError
 
     def kill(self, replica_id: str, why: str, end: EndReason) -> None:
         raise NotImplementedError
