@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import msgspec
 
@@ -26,88 +23,14 @@ from headrace.core.messages import WorkerRef
 from headrace.core.restart import RestartPolicy, Restarts
 from headrace.core.worker_events import Event, Exited, Failed, Loaded, ProtocolError, Ready
 from headrace.environments.preparing import Prepared
-from headrace.supervisor.children import Child
 from headrace.supervisor.control import ControlRoom, Reporter
-from headrace.supervisor.endings import Ending
-from headrace.supervisor.pulse import Pulse
+from headrace.supervisor.worker_process import EndReason, Host, Replica, WorkerSpec, start_host
 from headrace.telemetry.logs import Log
 
-_WORKER = Path(__file__).resolve().parents[2] / "headrace_worker" / "__main__.py"
-_ROLE = "role=host".ljust(32)  # room for a forked replica's own title
 _STOP_GRACE_S = 1.0
 _STOPS = "its version ends"
 _END_S = 1.0
 """How long after its connections a process may end and still count as one that died."""
-
-EndReason = Literal["died", "hung", "protocol", "host", "load"]
-"""Why a process ended that should not have: by itself, killed for silence, killed for what it said or closed, as a host
-(loaded), while it loaded."""
-
-
-def none_ended() -> dict[EndReason, int]:
-    """Counts to begin with."""
-    return dict.fromkeys(get_args(EndReason), 0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerSpec:
-    """What to run: `key` is the pool's. Which interpreter and which model directory, `Workers.load` is told.
-
-    A process that is silent for `hung_after_s` (None: for ever) is replaced; one that may be at work for a request is
-    given `timeout_s` beside that.
-    """
-
-    key: str
-    model: str
-    label: str
-    replicas: int
-    environ: Mapping[str, str]
-    kept_back: frozenset[str]
-    options: Mapping[str, Any]
-    timeout_s: float
-    hung_after_s: float | None
-
-
-@dataclass
-class Replica:
-    """One process that serves. `ready` once it has said so; `index` is the lowest number that no other one has."""
-
-    id: str
-    socket: str
-    index: int
-    token: str = ""
-    reporter: Reporter | None = None
-    ready: bool = False
-    end: EndReason = "died"
-    ending: Ending = field(default_factory=Ending)
-    started_s: float = field(default_factory=time.monotonic)
-    rss_bytes: int = 0
-    pulse: Pulse = field(default_factory=Pulse)
-
-    def kill(self, why: str, end: EndReason = "died") -> None:
-        """Kill its process for that reason; it counts as `end`."""
-        self.end = end if self.end == "died" else self.end
-        self.ending.blame(why)
-        if self.reporter is not None:
-            self.reporter.kill()
-
-
-@dataclass
-class _Host:
-    child: Child
-    token: str
-    reporter: Reporter | None = None
-    loaded: bool = False
-    forkable: bool = False
-    serving: Replica | None = None
-    forked: dict[str, Replica] = field(default_factory=dict)
-    pulse: Pulse = field(default_factory=Pulse)
-    reason: str = ""
-    detail: str = ""
-
-    def kill(self, why: str, end: EndReason) -> None:  # noqa: ARG002 - a host's end is a host's, or its load's
-        """Kill it for that reason."""
-        self.child.kill(why)
 
 
 class Workers:
@@ -141,7 +64,7 @@ class Workers:
         self._room = room
         self._log = log
         self._on_change = on_change
-        self._hosts: list[_Host] = []
+        self._hosts: list[Host] = []
         self._replicas: dict[str, Replica] = {}
         self._path = ""
         self._prepared: Prepared | None = None
@@ -245,12 +168,16 @@ class Workers:
         return self.facts.get("forkable", False) is True
 
     async def _start_host(self, prepared: Prepared) -> None:
-        started: asyncio.Future[_Host] = asyncio.get_running_loop().create_future()
+        started: asyncio.Future[Host] = asyncio.get_running_loop().create_future()
+
+        async def greet(reporter: Reporter) -> None:
+            await self._follow_host(await started, reporter)
+
         try:
             if not self._verified:
                 self._path = await self._bring()
             self._verified = False  # each further load begins with that
-            host = _Host(*await self._start_process(prepared, started))
+            host = await start_host(self.spec, self._room, prepared, greet, self._log)
         except (OSError, HeadraceError) as error:
             reason = str(error) if isinstance(error, HeadraceError) else _not_started(prepared, error)
             if not self.proven:
@@ -267,32 +194,7 @@ class Workers:
         self._log.debug("worker started", pid=host.child.pid, python=prepared.python)
         self._tasks.create_task(self._watch(host))
 
-    async def _start_process(self, prepared: Prepared, started: asyncio.Future[_Host]) -> tuple[Child, str]:
-        """Start a host that is invited: (its process, its token). Raises OSError."""
-
-        async def greet(reporter: Reporter) -> None:
-            await self._follow_host(await started, reporter)
-
-        token = self._room.invite("host", greet)
-        reading, writing = os.pipe()
-        try:
-            os.write(writing, token.encode())
-            child = await Child.start(
-                [prepared.python, str(_WORKER), _arguments(self._room, self.spec, reading), _ROLE],
-                log=self._log,
-                pass_fds=(self._room.lifeline_fd, reading),
-                environ=prepared.environ(self.spec.environ),
-                directory=self._room.workplace,
-            )
-        except BaseException:
-            self._room.uninvite(token)
-            raise
-        finally:
-            os.close(reading)
-            os.close(writing)
-        return child, token
-
-    async def _watch(self, host: _Host) -> None:
+    async def _watch(self, host: Host) -> None:
         await host.child.wait()
         self._room.uninvite(host.token)
         self._hosts.remove(host)
@@ -319,7 +221,7 @@ class Workers:
             self._not_before_s = time.monotonic() + wait_s
         self._wake.set()
 
-    async def _follow_host(self, host: _Host, reporter: Reporter) -> None:
+    async def _follow_host(self, host: Host, reporter: Reporter) -> None:
         host.reporter = reporter
         reporter.load(self._path, self.spec.options)
         why, end = await self._listen(reporter, host, lambda event: self._host_said(host, reporter, event))
@@ -327,7 +229,7 @@ class Workers:
         if host.serving is not None:
             self._lost(host.serving, why, end)
 
-    def _host_said(self, host: _Host, reporter: Reporter, event: Event) -> None:
+    def _host_said(self, host: Host, reporter: Reporter, event: Event) -> None:
         if isinstance(event, Loaded):
             # Not before: a model may take its time to load, and its process says nothing meanwhile.
             self._watch_over(host, reporter, "worker host hung", self.spec.hung_after_s)
@@ -365,7 +267,7 @@ class Workers:
             self._lost(replica, why, end)
 
     async def _listen(
-        self, reporter: Reporter, one: Replica | _Host, hear: Callable[[Event], None]
+        self, reporter: Reporter, one: Replica | Host, hear: Callable[[Event], None]
     ) -> tuple[str, EndReason]:
         """Hear a process out; returns why it is lost. Whatever goes wrong meanwhile, it is lost and nothing else."""
         try:
@@ -392,7 +294,7 @@ class Workers:
         hung_after_s = self.spec.hung_after_s
         return None if hung_after_s is None else hung_after_s + self.spec.timeout_s
 
-    def _watch_over(self, one: Replica | _Host, reporter: Reporter, what: str, limit_s: float | None) -> None:
+    def _watch_over(self, one: Replica | Host, reporter: Reporter, what: str, limit_s: float | None) -> None:
         """Kill the process when it is silent for too long; its end is then dealt with as any other."""
 
         def hung(silent_s: float) -> None:
@@ -461,15 +363,3 @@ def _not_started(prepared: Prepared, error: OSError) -> str:
 
 def _unlink(replica: Replica) -> None:
     Path(replica.socket).unlink(missing_ok=True)
-
-
-def _arguments(room: ControlRoom, spec: WorkerSpec, token_fd: int) -> str:
-    """The worker's command-line argument: where to report, and who it is (which ``ps`` then shows)."""
-    return json.dumps(
-        {
-            "headrace_worker": spec.label,
-            "control": room.path,
-            "lifeline_fd": room.lifeline_fd,
-            "token_fd": token_fd,
-        }
-    )

@@ -18,7 +18,7 @@ from headrace.core.restart import Restarts
 from headrace.core.totals import Sample
 from headrace.environments.preparing import Prepared
 from headrace.registry.messages import Stored
-from headrace.supervisor.workers import EndReason, WorkerSpec
+from headrace.supervisor.worker_process import EndReason, WorkerSpec
 from headrace.telemetry.logs import Log
 
 

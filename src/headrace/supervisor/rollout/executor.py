@@ -19,7 +19,7 @@ from headrace.supervisor.rollout.dependencies import Dependencies, Processes
 from headrace.supervisor.rollout.policy import AliasPolicy
 from headrace.supervisor.rollout.record import AliasRecord
 from headrace.supervisor.rollout.version import Version
-from headrace.supervisor.workers import EndReason, WorkerSpec, none_ended
+from headrace.supervisor.worker_process import EndReason, WorkerSpec, none_ended
 from headrace.telemetry.logs import Log
 
 _AGAIN_S = 1.0

@@ -16,7 +16,7 @@ from headrace.core.totals import Sample
 from headrace.environments.preparing import Prepared
 from headrace.registry.messages import Stored
 from headrace.supervisor.rollout.dependencies import Dependencies
-from headrace.supervisor.workers import EndReason, WorkerSpec
+from headrace.supervisor.worker_process import EndReason, WorkerSpec
 from headrace.telemetry.logs import Log
 
 
