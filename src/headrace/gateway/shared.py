@@ -128,22 +128,21 @@ class SharedCache:
             self._looking = False
 
     async def _look_up_batch(self, batch: list[tuple[bytes, Tell, float]]) -> None:
-        found: list[bytes | None] = []
+        answers: list[Answer | None] = [None] * len(batch)
         try:
             # The first has waited longest.
             async with asyncio.timeout(batch[0][2] - monotonic()):
                 found = await self._reader.mget([key for key, _, _ in batch])
+            answers = _answers(found, len(batch))
             self._breaker.worked()
-        except Exception:  # noqa: BLE001 - whatever a broken Redis or its client raises: a miss
+            hits = sum(answer is not None for answer in answers)
+            self._counters.shared("hit", hits)
+            self._counters.shared("miss", len(batch) - hits)
+        except Exception:  # noqa: BLE001 - whatever a broken Redis or its client raises or returns: a miss
             self._counters.shared("failed", len(batch))
             self._failed()
         finally:
-            answers = [entries.decode(one) if one is not None else None for one in found]
-            if answers:
-                hits = sum(answer is not None for answer in answers)
-                self._counters.shared("hit", hits)
-                self._counters.shared("miss", len(batch) - hits)
-            for (_, tell, _), answer in zip(batch, answers or [None] * len(batch), strict=False):
+            for (_, tell, _), answer in zip(batch, answers, strict=True):
                 tell(answer)
 
     async def _write(self) -> None:
@@ -194,3 +193,12 @@ class SharedCache:
                     return
         finally:
             self._probing = False
+
+
+def _answers(found: Any, count: int) -> list[Answer | None]:
+    """What MGET has found; raises ValueError for what is no answer to it, whoever it was that gave it."""
+    if not isinstance(found, list) or len(found) != count:
+        raise ValueError("not an answer to MGET")
+    if not all(one is None or isinstance(one, bytes) for one in found):
+        raise ValueError("not an answer to MGET, or errors in it")
+    return [None if one is None else entries.decode(one) for one in found]
