@@ -6,7 +6,6 @@ This joins the three, and keeps what is told of them: the status, the history, w
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -16,6 +15,7 @@ from headrace.core.errors import HeadraceError, UsageError
 from headrace.core.identity import Resolved, parse_model_uri
 from headrace.core.marks import Marks
 from headrace.core.rollout import CannotRollBack, Rollout
+from headrace.supervisor import clock
 from headrace.supervisor.rollout.dependencies import Dependencies
 from headrace.supervisor.rollout.executor import Executor
 from headrace.supervisor.rollout.follower import RegistryFollower
@@ -166,7 +166,7 @@ class AliasRollout:
         `anew`: also what was refused or rolled back, as if the registry had just changed.
         """
         self.follower.ask_now()
-        self.executor.do(self._rollout.retry(time.time(), anew=anew))
+        self.executor.do(self._rollout.retry(clock.now_s(), anew=anew))
         if anew:
             self.record.remember(self._rollout, self.executor.signature)
 
@@ -174,7 +174,7 @@ class AliasRollout:
         """Go back to the version before; returns what happens now in words. Raises UsageError where there is none."""
         bad = self.serving
         try:
-            actions = self._rollout.roll_back(reason, time.time())
+            actions = self._rollout.roll_back(reason, clock.now_s())
         except CannotRollBack as error:
             raise UsageError(self._why_no_rollback(error)) from None
         self.record.sent_back(bad, SentBack(actions, "rolled back", reason))
@@ -214,14 +214,14 @@ class AliasRollout:
         if likely is not None and self._policy.objection(likely) is not None:
             likely = None
         if likely is not None and await asyncio.to_thread(store.find, likely) is not None:
-            self.executor.do(self._rollout.guess(likely, time.time()))
+            self.executor.do(self._rollout.guess(likely, clock.now_s()))
         await self.follower.run()
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK_S)
             try:
-                self.executor.do(self._rollout.tick(time.time()))
+                self.executor.do(self._rollout.tick(clock.now_s()))
             except Exception as error:  # noqa: BLE001 - whatever happens here, what serves goes on serving
                 self.broke("a tick broke", error)
 
@@ -240,7 +240,7 @@ class AliasRollout:
             return
         self.record.followed()
         is_news = self._rollout.registry != resolved
-        self.executor.do(self._rollout.pointed(resolved, time.time()))
+        self.executor.do(self._rollout.pointed(resolved, clock.now_s()))
         if is_news:
             self.record.remember(self._rollout, self.executor.signature)
         why = self.why_sent_back(resolved)
@@ -249,7 +249,7 @@ class AliasRollout:
 
     def unreachable(self) -> None:
         """The registry cannot be asked."""
-        self.executor.do(self._rollout.unreachable(time.time()))
+        self.executor.do(self._rollout.unreachable(clock.now_s()))
 
     def absent(self, why: str) -> bool:
         """The alias is gone; False where that changes nothing."""
@@ -291,7 +291,7 @@ class AliasRollout:
             self._log.info("baked", version=version.label, for_s=rollout.bake_s)
             return
         try:
-            sent_back = policy.send_back(self._rollout, version, reason, time.time())
+            sent_back = policy.send_back(self._rollout, version, reason, clock.now_s())
         except CannotRollBack as error:
             self.record.not_replaced(version, f"after it took over, {reason}", self._why_no_rollback(error))
             return
@@ -308,6 +308,6 @@ class AliasRollout:
     def _stand_aside(self, objection: Objection) -> None:
         """Serve nothing until the registry says something else."""
         if self.record.objected(objection, self.serving):
-            self.executor.do(self._rollout.rest(time.time(), objection.because))
+            self.executor.do(self._rollout.rest(clock.now_s(), objection.because))
             self.changed()
             self._on_change()

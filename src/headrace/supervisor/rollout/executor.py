@@ -13,6 +13,7 @@ from headrace.core.errors import HeadraceError
 from headrace.core.identity import ModelUri, Resolved
 from headrace.core.lifecycle import State
 from headrace.core.rollout import Action, Flip, Rollout, Start, Stop
+from headrace.supervisor import clock
 from headrace.supervisor.rollout.bring_up import Surroundings, bring_up, fetch_again
 from headrace.supervisor.rollout.checks import Checker, Former, Refused
 from headrace.supervisor.rollout.dependencies import Dependencies, Processes
@@ -167,7 +168,7 @@ class Executor:
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)
         self.versions.pop(key, None)
-        self.do(self._rollout.ended(key, time.time()))
+        self.do(self._rollout.ended(key, clock.now_s()))
 
     # A version's life.
 
@@ -242,7 +243,7 @@ class Executor:
 
     async def _bring_up(self, key: str, version: Version, workers: Processes, log: Log) -> None:
         around = Surroundings(
-            progressed=lambda state: self.do(self._rollout.progressed(key, state, time.time())),
+            progressed=lambda state: self.do(self._rollout.progressed(key, state, clock.now_s())),
             until=self._until,
             serves=lambda: self.serving is not None,
             former=lambda: self._former(key),
@@ -263,7 +264,7 @@ class Executor:
     def _failed(self, key: str, version: Version, reason: str, *, detail: str, refused: bool) -> None:
         if not self._rollout.can_fail(key):
             return
-        identity, now_s = self._rollout.slots[key].identity, time.time()
+        identity, now_s = self._rollout.slots[key].identity, clock.now_s()
         actions = self._rollout.failed(key, reason, now_s, for_good=refused)
         self._log.error(
             "FAILED",

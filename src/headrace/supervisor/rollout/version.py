@@ -11,6 +11,7 @@ from headrace.core.lifecycle import Life, State
 from headrace.core.messages import Pool
 from headrace.environments.preparing import Prepared
 from headrace.registry.messages import Stored
+from headrace.supervisor import clock
 from headrace.supervisor.rollout.dependencies import Processes
 
 _MOST_HAZARDS = 32
@@ -74,6 +75,11 @@ class Version:
         return name, is_new
 
     @property
+    def since_s(self) -> float:
+        """Since when (Unix time) it is in its state."""
+        return clock.unix_s(self.life.since_s)
+
+    @property
     def signature(self) -> dict[str, Any] | None:
         """Its signature as MLflow writes it; None before it is loaded, and where it has none."""
         return self.workers.facts.get("signature") if self.workers is not None else None
@@ -122,7 +128,7 @@ class Version:
             "version": self.resolved.version,
             "state": self.life.state,
             "reason": self.life.reason or None,
-            "since": self.life.since_s,
+            "since": self.since_s,
             "digest": self.stored.digest if self.stored else None,
             "load_s": workers.load_s if workers else None,
             "example_s": self.example_s,

@@ -1,6 +1,7 @@
 """An alias with its follower and executor, beside a registry and processes that are plain objects."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -57,6 +58,35 @@ async def test_a_version_comes_up_another_replaces_it_and_all_is_ended(tmp_path:
     assert world.running == []
     assert world.environments.held == []
     assert one.executor.outcomes["succeeded"] == 2
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
+async def test_nothing_is_early_or_late_when_the_machine_s_clock_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    world = World(resolved("1"))
+    one = make(world, tmp_path, retry_s=1.0)
+    by_the_machine = time.time
+    async with running(one):
+        await until(lambda: serves(one, "1"))
+        world.registry.points_at = resolved("2")
+        one.refresh()
+        await until(lambda: serves(one, "2"))
+        world.breaking["topic/3"] = "it needs a GPU"
+        world.registry.points_at = resolved("3")
+        one.refresh()
+        await until(lambda: one.status.kind is Kind.FAILED)
+        world.registry.points_at = resolved("4")
+        world.breaking["topic/4"] = "it needs a GPU"
+        one.refresh()
+        await until(lambda: one.status.version == "topic/4")
+        monkeypatch.setattr(time, "time", lambda: by_the_machine() + step_s)
+        world.breaking.clear()
+        await until(lambda: serves(one, "4"))
+        assert one.before == "topic/2"
+        assert world.running == ["topic/2", "topic/4"], "the one before is kept warm"
+        assert one.serving is not None
+        assert abs(one.serving.since_s - time.time()) < 60
 
 
 async def test_what_does_not_come_up_leaves_what_serves_and_says_why(tmp_path: Path) -> None:
