@@ -62,11 +62,17 @@ manifests: install ## the Kubernetes manifests by the schemas of Kubernetes' API
 	@$(BIN)/uv tool run --quiet --from kubernetes-validate==1.37.0 kubernetes-validate --strict $(wildcard deploy/kubernetes/*.yaml)
 
 .PHONY: fuzz
-fuzz: install ## feed the data port and the wire with what coverage finds, a minute each
+fuzz: install ## feed the port, the wire, the control channels and a worker's parsers with what coverage finds, a minute each
 	@$(BIN)/uv pip install --quiet atheris==3.0.0
-	@mkdir -p .cache/fuzz/port .cache/fuzz/wire
-	@$(BIN)/python fuzz/fuzz_port.py -max_total_time=60 -max_len=700 -artifact_prefix=.cache/fuzz/ .cache/fuzz/port fuzz/seeds/port
-	@$(BIN)/python fuzz/fuzz_wire.py -max_total_time=60 -artifact_prefix=.cache/fuzz/ .cache/fuzz/wire
+	@$(call fuzz,port,-max_len=700 -rss_limit_mb=512)
+	@$(call fuzz,wire,-rss_limit_mb=512)
+	@$(call fuzz,channels,-rss_limit_mb=512)
+	@$(call fuzz,parsers,-rss_limit_mb=1024)
+
+# One target: what it needs of memory (MB) and seconds for one input is a bound that fails it.
+FUZZ_S ?= 60
+fuzz = mkdir -p .cache/fuzz/$(1) && $(BIN)/python fuzz/fuzz_$(1).py -max_total_time=$(FUZZ_S) -timeout=20 $(2) \
+	-artifact_prefix=.cache/fuzz/$(1)- .cache/fuzz/$(1) $(wildcard fuzz/seeds/$(1))
 
 .PHONY: lint
 lint: install ## ruff, and which package may import which
