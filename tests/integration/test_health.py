@@ -104,6 +104,8 @@ def test_a_model_whose_predict_fails_is_unready_until_it_works_again(one: Servin
     assert "out of order" in told["reason"]
     assert told["probes"] == 2
     until(lambda: everywhere(one, shared, "moody") == {503}, "all places to say so")
+    assert one.status("moody")["state"] == "UNREADY"
+    assert "</svg>unready</span>" in ask(f"{one.admin}/models/moody").body.decode()
     status = one.status("moody")
     assert (status["ready"], status["probe"]["well"], status["probe"]["last"]["status"]) == (False, False, 400)
     assert "out of order" in ask(f"{one.admin}/readyz/moody").json["waiting_for"]["moody"]

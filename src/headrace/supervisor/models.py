@@ -221,7 +221,9 @@ class ServedModel:
 
     def _state(self) -> str:
         if self.current is not None:
-            return "FAILING" if self.answers.failing else self.current.life.state
+            if self.answers.failing:
+                return "FAILING"
+            return self.current.life.state if self.ready else "UNREADY"
         return "FAILED" if self.main.status.problem else "STARTING"
 
     def errors(self) -> list[dict[str, Any]]:

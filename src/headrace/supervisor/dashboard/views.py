@@ -142,7 +142,7 @@ def condition(model: ServedModel) -> Condition:
     if model.ready:
         return Condition("updating", "busy") if candidate is not None else Condition("serving", "good")
     if current is not None:
-        return Condition("no worker", "bad")
+        return Condition("unready" if model.unwell else "no worker", "bad")
     return Condition("failed", "bad") if failed else Condition("starting", "busy")
 
 
