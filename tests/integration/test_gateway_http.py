@@ -188,7 +188,7 @@ def test_the_shared_port(rig: GatewayRig) -> None:
     with rig.client(None) as client:
         assert client.ask(post(b"1", path="/models/topic/invocations")).headers["headrace-model"] == "topic/1"
         assert client.ask(get("/models/topic/version")).body == b"3.17.2"
-        assert client.ask(get("/models")).body == b'[{"name":"topic","label":"topic/1","ready":true}]'
+        assert client.ask(get("/models")).body == b'[{"name":"topic","label":"topic/1","ready":true,"failing":false}]'
         assert client.ask(get("/ping")).body == b"\n"
         assert client.ask(post(b"1")).status == 404
 

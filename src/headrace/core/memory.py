@@ -52,11 +52,11 @@ class Account:
     Up to `LITTLE_BYTES` a connection may always have: who asks for little is served however much others have.
     """
 
-    __slots__ = ("_arriving_bytes", "_budget", "_unread_bytes", "held_bytes")
+    __slots__ = ("_budget", "_unread_bytes", "arriving_bytes", "held_bytes")
 
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
-        self._arriving_bytes = 0
+        self.arriving_bytes = 0
         self._unread_bytes = 0
         self.held_bytes = 0
 
@@ -77,9 +77,9 @@ class Account:
 
     def arriving(self, size_bytes: int) -> None:
         """So much is held of a request that is not complete."""
-        if size_bytes != self._arriving_bytes:
-            self.hold(size_bytes - self._arriving_bytes)
-            self._arriving_bytes = size_bytes
+        if size_bytes != self.arriving_bytes:
+            self.hold(size_bytes - self.arriving_bytes)
+            self.arriving_bytes = size_bytes
 
     def unread(self, size_bytes: int) -> None:
         """So much of the answers waits for the client to read it."""
@@ -92,4 +92,4 @@ class Account:
         """Hold nothing any more."""
         self.unread(0)
         self.hold(-self.held_bytes)
-        self._arriving_bytes = 0
+        self.arriving_bytes = 0

@@ -72,9 +72,7 @@ class Connection(asyncio.Protocol):
         # Whether anything of what follows is not as usual: for nearly every answer this one look is enough.
         self._special = False
         self._peer: bytes | None = None
-        self._closing = False
-        self._lingering = False
-        self._owes_continue = False
+        self._closing = self._lingering = self._owes_continue = False
         self._timed_phase = IDLE
 
     def __repr__(self) -> str:
@@ -316,6 +314,8 @@ class Connection(asyncio.Protocol):
             self.port.remember(data, reader.first_head)
         reader.first_head = None  # it may be large, and this connection may be idle from now on
         account = self.account
+        if reader.phase == IDLE and not account.arriving_bytes:
+            return
         account.arriving(reader.held_bytes)
         if self.exchanges:
             if reader.phase != IDLE and (account.held_bytes > _AHEAD_BYTES or not account.fair):

@@ -65,7 +65,7 @@ class Sink(Protocol):
         """A request waits for ``100 Continue``; False stops the reader, for the sink has refused it."""
 
     def takes_body(self, head: RequestHead) -> bool:
-        """Whether the body that follows `head` will be used; if not, it is read and thrown away."""
+        """Asked where a body is not there at once: whether it will be used; if not, it is read and thrown away."""
 
     def on_request(self, head: RequestHead, body: bytes | None) -> None:
         """A request is complete. `body` is None where `takes_body` said that it is not used."""
@@ -113,9 +113,10 @@ class RequestReader:
     def feed(self, data: bytes) -> None:
         """Take more bytes. `first_head` is afterwards the head of the request that these bytes began with, if any."""
         self.first_head = None
-        rest: bytes | memoryview = data
-        while rest and self.phase != STOPPED:
-            rest = self._parse(rest)
+        if self.phase != STOPPED:
+            rest = self._parse(data)
+            while rest and self.phase != STOPPED:
+                rest = self._parse(rest)
 
     def close(self) -> None:
         """Let go of the parser, which refers back to this reader, and of what was read."""
@@ -147,12 +148,13 @@ class RequestReader:
             self._unknown_method(line, error)
         except httptools.HttpParserError as error:
             self._refuse("BAD_REQUEST", f"Malformed HTTP request: {error}")
-        if self.phase == HEAD:
+        phase = self.phase
+        if phase == HEAD:
             # A single endless header never reaches a callback: bytes that can only belong to this head count too.
             if before != BODY and not self._headed:
                 self._fed_bytes += len(data)
             self._check_head_bytes(max(self._head_bytes, self._fed_bytes))
-        elif before == BODY and self.phase == BODY and not self._headed:
+        elif phase == BODY and before == BODY and not self._headed:
             self._count_framing(len(data), self._body_bytes - body_bytes)
         return rest
 
@@ -163,10 +165,7 @@ class RequestReader:
         if self.phase == STOPPED or self._replaying:
             return
         self.phase = HEAD
-        self._head_bytes = self._fed_bytes = 0
-        self._url = b""
-        self._hosts = 0
-        self._fields = {}
+        self._head_bytes = self._fed_bytes = self._hosts = 0
 
     def on_url(self, url: bytes) -> None:
         """Called by the parser."""
@@ -245,9 +244,7 @@ class RequestReader:
             and not head.http10
         )
         self.phase = BODY
-        has_body = chunked or head.content_length > 0
-        self._keeps = not has_body or self._sink.takes_body(head)
-        self._body = b"" if self._keeps else None
+        self._keeps = True
         self._body_bytes = self._framing_bytes = self._bare_bytes = self._trailer_bytes = 0
         if self.first_head is None:
             self.first_head = head
@@ -257,21 +254,24 @@ class RequestReader:
             head.reusable = False
             self._body_too_large()
         elif expect is not None and not head.http10:
-            self._expected(head, expect, has_body=has_body)
+            self._expected(head, expect, has_body=chunked or head.content_length > 0)
 
     def on_body(self, body: bytes) -> None:
         """Called by the parser."""
         if self.phase != BODY:
             return
-        first = not self._body_bytes
-        self._body_bytes += len(body)
+        size_bytes = len(body)
+        before_bytes = self._body_bytes
+        self._body_bytes = before_bytes + size_bytes
         if self._body_bytes > self._limits.max_body_bytes:
             self._body_too_large()
-        elif not self._keeps:
-            return
-        elif first:
-            self._body = body
-        else:
+        elif not before_bytes:
+            if size_bytes != self._head.content_length and not self._sink.takes_body(self._head):
+                self._keeps = False
+                self._body = None
+            else:
+                self._body = body
+        elif self._keeps:
             # A buffer that grows, and not a list: a piece of two bytes is an object of 35.
             if self._buffer is None:
                 self._buffer = BytesIO()
@@ -284,12 +284,14 @@ class RequestReader:
         if self.phase != BODY or (self._replaying is False and self._parser.should_upgrade()):
             return
         head = self._head
-        body = self._body if self._buffer is None else self._buffer.getvalue()
+        body = self._body
+        if self._buffer is not None:
+            body = self._buffer.getvalue()
+            self._buffer = None
         # Of what was read, nothing stays with a connection that only waits for its next request.
         self._head = _NO_HEAD
         self._fields = {}
-        self._url = b""
-        self.drop_body()
+        self._url = self._body = b""
         self._replaying = False
         self.phase = IDLE if head.keep_alive else STOPPED
         self._sink.on_request(head, body)

@@ -93,7 +93,7 @@ class _Echo(Gateway):
         )
 
     def handle(self, exchange: Exchange, now_s: float) -> None:
-        if exchange.request.target.want != Want.INVOKE:
+        if exchange.request.target.want != Want.INVOKE or exchange.request.problem:
             super().handle(exchange, now_s)
         elif self._hold:
             self.held.append(exchange)
