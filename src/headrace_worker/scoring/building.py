@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MAX_KINDS = 256
 """Kinds of requests that are remembered; further ones take MLflow's way."""
 
+MAX_ARRAYS = 256
+"""Columns of a kind without a signature, unless all are numbers of a DataFrame; wider ones take MLflow's way, too."""
+
 
 class _Recipe:
     """How to build the input of one kind of request: the columns in order, where to find them, their dtypes.
@@ -67,18 +70,20 @@ class Builder:
         recipe = self._recipes.get(key)
         if recipe is not None:
             return self._make(kind, value, recipe), True
-        if key in self._recipes or self._oracle.unenforced is None or not self._allowance.take(key):
+        if key in self._recipes or not self._may_prove(kind) or not self._allowance.take(key):
             return self._oracle.parse_value(kind.format, value), False
         self._recipes[key] = None  # stays behind if anything below raises
         wanted = self._oracle.enforce(self._oracle.parse_value(kind.format, value))
         recipe = self._recipe(kind, wanted)
-        if recipe is not None:
-            made = self._make(kind, value, recipe)
-            if self._same(wanted, made):
-                self._recipes[key] = recipe
-                return made, True
-        # Enforcement may have changed what was parsed.
-        return self._oracle.parse_value(kind.format, value), False
+        if recipe is not None and self._same(wanted, self._make(kind, value, recipe)):
+            self._recipes[key] = recipe
+        return wanted, True
+
+    def _may_prove(self, kind: Kind) -> bool:
+        """Not where each of very many columns is an array by itself: the proof would take longer than MLflow does."""
+        one_block = kind.format in (shapes.SPLIT, shapes.RECORDS) and len(set(kind.letters)) == 1
+        is_cheap = one_block or self._plan.kind != plans.FREE or len(kind.letters) <= MAX_ARRAYS
+        return is_cheap and self._oracle.unenforced is not None
 
     def _recipe(self, kind: Kind, wanted: Any) -> _Recipe | None:
         if isinstance(wanted, self._np.ndarray):

@@ -16,8 +16,8 @@ from headrace_worker.scoring import extent, extent_files, jsonbody, locate, plan
 from headrace_worker.scoring.extent import MAX_COLUMNS, Bounds
 from headrace_worker.scoring.extent_files import MAX_INDEX, MAX_ODD_NAMES
 from headrace_worker.scoring.refusal import Refusal
+from tests.unit.worker.forms import count, names
 from tests.unit.worker.models import NUMBER, TEXT, ask, error, load, predictions
-from tests.unit.worker.test_linear import count, names
 
 SIDE = 5_000  # of a square of 25 million cells
 LABELS = list(range(SIDE))
