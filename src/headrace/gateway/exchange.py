@@ -46,6 +46,10 @@ class Job(Work):
         """`pool` works on it from now on."""
         raise NotImplementedError
 
+    def outlives_pool(self) -> bool:
+        """Its pool is gone before a worker was asked: whether another version may answer; if not, it ends here."""
+        return True
+
 
 class Exchange(Job):
     """A client's request in the hands of the gateway: the only object that is made for each.

@@ -138,8 +138,7 @@ class Pool:
             self._flush_due = True
             self._gathering.begin(core.lanes.count)
             self.gateway.loop.call_soon(self._gather)
-        if self._sweep is None:
-            self._sweep = self.gateway.loop.call_later(_SWEEP_S, self._on_sweep)
+        self._watch()
 
     def adopt(self, jobs: list[Job]) -> None:
         """Take over requests that another pool could not finish."""
@@ -147,8 +146,7 @@ class Pool:
             job.move(self)
             self.core.requeue(job)
         self.flush()
-        if self._sweep is None:
-            self._sweep = self.gateway.loop.call_later(_SWEEP_S, self._on_sweep)
+        self._watch()
 
     def take_copy(self, job: Job) -> bool:
         """Take a shadow's copy, which goes past the cache; False (and no trace of it) where the queue is full."""
@@ -156,8 +154,7 @@ class Pool:
         if not self.core.offer(job):
             return False
         self.flush()
-        if self._sweep is None:
-            self._sweep = self.gateway.loop.call_later(_SWEEP_S, self._on_sweep)
+        self._watch()
         return True
 
     def give_up(self, exchange: Exchange) -> None:
@@ -449,6 +446,11 @@ class Pool:
         self.core.wake_s = NEVER_S
         self.flush()
 
+    def _watch(self) -> None:
+        """Look again soon for what is late."""
+        if self._sweep is None:
+            self._sweep = self.gateway.loop.call_later(_SWEEP_S, self._on_sweep)
+
     def _on_sweep(self) -> None:
         self._sweep = None
         now_s = monotonic()
@@ -461,7 +463,7 @@ class Pool:
             self._hung(frame, now_s)
         self.streams.expire(now_s)
         if not self.core.empty:
-            self._sweep = self.gateway.loop.call_later(_SWEEP_S, self._on_sweep)
+            self._watch()
         self.settle()
 
     def _hung(self, frame: Frame[Job], now_s: float) -> None:

@@ -52,9 +52,10 @@ class ProbeJob(Job):
         """It stays with the version that it was sent to."""
         self._pool = pool
 
-    def drop(self) -> None:
-        """Its version is gone before it was asked."""
+    def outlives_pool(self) -> bool:
+        """It was for this version only."""
         self._say(503, "the version is gone", self.arrived_s, asked=False)
+        return False
 
     def _say(self, status: int, reason: str, now_s: float, *, asked: bool = True) -> None:
         took_s, reason = now_s - self.arrived_s, reason[:_MOST_CHARACTERS]

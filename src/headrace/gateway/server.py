@@ -24,7 +24,6 @@ from headrace.gateway.pool import Pool
 from headrace.gateway.probing import ProbeJob
 from headrace.gateway.recording import Recording
 from headrace.gateway.routing import Target, Want
-from headrace.gateway.shadows import Copy
 
 if TYPE_CHECKING:
     from headrace.gateway.connection import Connection
@@ -280,10 +279,7 @@ class Gateway:
         model = pool.config.model
         current = self._serving.get(model)
         now_s = monotonic()
-        for job in jobs:
-            if isinstance(job, Copy | ProbeJob):
-                job.drop()
-        jobs = [job for job in jobs if not isinstance(job, Copy | ProbeJob)]
+        jobs = [job for job in jobs if job.outlives_pool()]
         if current is not None and current is not pool and current.queues:
             current.adopt(jobs)
             return

@@ -70,9 +70,10 @@ class Copy(Job):
         """Another version is not what it was for."""
         raise RuntimeError(f"a copy stays with its shadow, and does not move to {pool!r}")
 
-    def drop(self) -> None:
-        """Its version is gone before it was asked."""
+    def outlives_pool(self) -> bool:
+        """It was for this version only."""
         self._shadow.done(self, self._target, "dropped")
+        return False
 
 
 class Shadow:
