@@ -170,6 +170,13 @@ def saying(body: bytes, status: int = 200) -> Behaviour:
     return lambda request: request.answer(body, status)
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing of clients that go away."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing."""
+
+
 class HostileRegistry:
     """Serves the model in `directory` as every version of every name; `behaviours` says what is answered otherwise."""
 
@@ -183,7 +190,7 @@ class HostileRegistry:
         self.pause_s = 0.1
         self.closing = threading.Event()
         handler = type("Handler", (Request,), {"registry": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = Server(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)

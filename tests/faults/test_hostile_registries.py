@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import io
 import json
 import os
+import ssl
 import threading
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -14,6 +16,11 @@ from typing import Any, TypeVar
 
 import psutil
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from headrace.core.errors import ModelNotFound, RegistryError
 from headrace.core.identity import Resolved
@@ -26,6 +33,7 @@ from tests.integration.serving import until
 T = TypeVar("T")
 
 TIMEOUT_S = 1.0
+FETCH_TIMEOUT_S = 12.0
 MIB = 1 << 20
 
 
@@ -37,7 +45,9 @@ class Asking:
         settings = {"home": str(home), "registry_key": registry_uri, "warm": False, "tracking_uri": registry_uri}
         settings |= {"registry_uri": None, "timeout_s": TIMEOUT_S}
         log = make_log("json", stream=self._told)
-        self.agent = RegistryAgent(settings, {**os.environ, **environ}, log, TIMEOUT_S, hung_after_s=60.0)
+        self.agent = RegistryAgent(
+            settings, {**os.environ, **environ}, log, TIMEOUT_S, FETCH_TIMEOUT_S, hung_after_s=60.0
+        )
         self._turns = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._live()))
         self._thread.start()
@@ -196,3 +206,47 @@ def test_a_directory_that_mlflow_would_copy_without_end_is_refused(
     asking.until(registry.version)
     with pytest.raises(RegistryError, match="MLmodel of the model is no file"):
         asking.wait(asking.agent.fetch(asking.resolve()))
+
+
+@pytest.mark.parametrize("asked", ["list", "file"])
+def test_a_download_that_never_ends_is_given_up(asking: Asking, registry: HostileRegistry, asked: str) -> None:
+    asking.until(registry.version)
+    resolved = asking.resolve()
+    registry.behaviours = {asked: hostile.one_byte_a_second}
+    with pytest.raises(RegistryError, match="within 12 s"):
+        asking.wait(asking.agent.fetch(resolved))
+    registry.recover()
+    asking.until(registry.version)
+    stored = asking.wait(asking.agent.fetch(resolved))
+    assert (Path(stored.path) / "MLmodel").is_file()
+
+
+@pytest.mark.parametrize("fault", ["self-signed", "expired", "of another host"])
+def test_a_certificate_that_is_not_trusted_is_told_with_what_to_do(fault: str, model: Path, tmp_path: Path) -> None:
+    certificate, key = certify(
+        tmp_path,
+        "elsewhere.example" if fault == "of another host" else "localhost",
+        days=-1 if fault == "expired" else 1,
+    )
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    trusted = {} if fault == "self-signed" else {"REQUESTS_CA_BUNDLE": str(certificate)}
+    with hostile_registry(model, tls) as secured:
+        asking = Asking(secured.uri, tmp_path / "home", **trusted)
+        with pytest.raises(RegistryError, match=r"TLS certificate is not trusted \(.*REQUESTS_CA_BUNDLE"):
+            asking.resolve()
+        asking.close()
+
+
+def certify(directory: Path, host: str, days: int) -> tuple[Path, Path]:
+    """A certificate that has signed itself, and its key; it ends in so many days."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    now = dt.datetime.now(dt.UTC)
+    made = x509.CertificateBuilder(
+        name, name, key.public_key(), 1, now - dt.timedelta(days=9), now + dt.timedelta(days=days)
+    ).add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+    encoded = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (directory / "key.pem").write_bytes(encoded)
+    (directory / "certificate.pem").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
+    return directory / "certificate.pem", directory / "key.pem"

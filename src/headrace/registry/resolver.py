@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
+_UNTRUSTED = re.compile(r"certificate verify failed: ([^(]+)")
 _PAGE = 100
 _MOST_PAGES = 1_000
 _MOST_CHARACTERS = 4_096
@@ -268,7 +270,13 @@ def _line(error: BaseException) -> str:
         if isinstance(inner, MemoryError):  # it says nothing, and what MLflow makes of it no more
             return "it answered with more than fits into the memory that the registry agent may have"
         inner = inner.__cause__ or inner.__context__
-    return " ".join(str(error).split())[:400] or type(error).__name__
+    text = " ".join(str(error).split())
+    if untrusted := _UNTRUSTED.search(text):
+        return (
+            f"its TLS certificate is not trusted ({untrusted[1].strip(' .')}); name the file of the CA that has "
+            "signed it in REQUESTS_CA_BUNDLE"
+        )
+    return text[:400] or type(error).__name__
 
 
 def _named(error: Exception) -> str:

@@ -39,6 +39,7 @@ class RegistryAgent:
         environ: Mapping[str, str],
         log: Log,
         timeout_s: float,
+        fetch_timeout_s: float,
         hung_after_s: float | None,
     ) -> None:
         self._up = asyncio.Event()
@@ -57,6 +58,7 @@ class RegistryAgent:
             on_down=self._ended,
         )
         self._timeout_s = timeout_s
+        self._fetch_timeout_s = fetch_timeout_s
         self._waiting: dict[int, asyncio.Future[Done]] = {}
         self._asked: dict[str, asyncio.Task[Done]] = {}
         self._serial = 0
@@ -84,8 +86,8 @@ class RegistryAgent:
         return done.resolved
 
     async def fetch(self, resolved: Resolved) -> Stored:
-        """Bring a version's artifacts into the store; may take as long as the download does. Raises as `resolve`."""
-        done = await self._request(lambda number: Fetch(number, resolved))
+        """Bring a version's artifacts into the store, within `fetch_timeout_s`. Raises as `resolve`."""
+        done = await self._request(lambda number: Fetch(number, resolved), self._fetch_timeout_s)
         if done.stored is None:
             raise RegistryError("the registry agent answered a fetch without a model")
         return done.stored
@@ -140,7 +142,7 @@ class RegistryAgent:
                 future.set_exception(RegistryError("the registry agent ended; it is being restarted"))
         self._waiting.clear()
 
-    async def _request(self, make: Callable[[int], ToAgent], within_s: float | None = None) -> Done:
+    async def _request(self, make: Callable[[int], ToAgent], within_s: float) -> Done:
         """Ask, and wait for the answer; an agent that has none within `within_s` is replaced."""
         self._serial += 1
         number = self._serial

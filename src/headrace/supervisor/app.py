@@ -212,7 +212,9 @@ class Supervisor:
         }
         hung_after_s = config.health.hung_after_s
         agent_log = self._log.bind(role="registry")
-        self.agent = RegistryAgent(settings, environ, agent_log, config.registry.timeout_s, hung_after_s)
+        self.agent = RegistryAgent(
+            settings, environ, agent_log, config.registry.timeout_s, config.registry.fetch_timeout_s, hung_after_s
+        )
         limits = wire_config.limits(config)
         told = wire_config.recording(config, room.directory, environ)
         if told is not None:

@@ -49,7 +49,9 @@ async def _from_registry(
         "timeout_s": registry.timeout_s,
     }
     store = Store(home, key)
-    agent = RegistryAgent(settings, environ, log, registry.timeout_s, config.health.hung_after_s)
+    agent = RegistryAgent(
+        settings, environ, log, registry.timeout_s, registry.fetch_timeout_s, config.health.hung_after_s
+    )
     running = asyncio.create_task(agent.run())
     found = {}
     try:

@@ -26,7 +26,7 @@ def gateways(log: Log) -> Coroutine[Any, Any, None]:
 
 
 def agent(log: Log) -> Coroutine[Any, Any, None]:
-    return RegistryAgent({}, os.environ, log, timeout_s=1.0, hung_after_s=None).run()
+    return RegistryAgent({}, os.environ, log, timeout_s=1.0, fetch_timeout_s=1.0, hung_after_s=None).run()
 
 
 def recorder(log: Log) -> Coroutine[Any, Any, None]:

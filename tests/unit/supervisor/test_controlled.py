@@ -90,7 +90,7 @@ def gateways(log: Log, environ: dict[str, str], on_news: Callable[[News], None] 
 def agent(log: Log, environ: dict[str, str]) -> RegistryAgent:
     settings: dict[str, Any] = {"home": environ["TMPDIR"], "registry_key": "", "timeout_s": 60.0, "warm": False}
     settings |= {"tracking_uri": None, "registry_uri": None}
-    return RegistryAgent(settings, environ, log, timeout_s=60.0, hung_after_s=None)
+    return RegistryAgent(settings, environ, log, timeout_s=60.0, fetch_timeout_s=60.0, hung_after_s=None)
 
 
 def recorder(log: Log, environ: dict[str, str]) -> RecorderProcess:
