@@ -24,7 +24,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 from run import BODY, SCRIPT, cpu_s  # noqa: E402
 
-from headrace.core import messages, records  # noqa: E402 - the tests are no installed package
+from headrace.core.protocol import messages, records  # noqa: E402
 from tests.gateway_rig.recorder import RecorderRig  # noqa: E402
 from tests.gateway_rig.rig import GatewayRig  # noqa: E402
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import atheris
 
-with atheris.instrument_imports(include=["headrace.core.framing", "headrace.core.worker_events"]):
-    from headrace.core import framing, worker_events
-    from headrace.core.messages import FromGateway, ToGateway
-    from headrace.core.records import Batch, FromRecorder, ToRecorder
+with atheris.instrument_imports(include=["headrace.core.protocol.framing", "headrace.core.protocol.worker_events"]):
+    from headrace.core.protocol import framing, worker_events
+    from headrace.core.protocol.messages import FromGateway, ToGateway
+    from headrace.core.protocol.records import Batch, FromRecorder, ToRecorder
     from headrace.registry.messages import FromAgent, ToAgent
 
 FRAMED = [FromGateway, ToGateway, FromAgent, ToAgent, FromRecorder, ToRecorder, Batch]

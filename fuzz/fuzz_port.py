@@ -11,7 +11,7 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["headrace.gateway.parsing", "headrace.gateway.routing"]):
-    from headrace.core.messages import Limits
+    from headrace.core.protocol.messages import Limits
     from headrace.gateway.heads import RequestHead
     from headrace.gateway.parsing import RequestReader
     from headrace.gateway.routing import Want

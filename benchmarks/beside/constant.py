@@ -12,7 +12,7 @@ from time import monotonic
 
 import uvloop
 
-from headrace.core import messages
+from headrace.core.protocol import messages
 from headrace.gateway.connection import Connection
 from headrace.gateway.exchange import Exchange
 from headrace.gateway.pool import Pool

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
-from headrace.core import messages  # noqa: E402 - the tests are no installed package
+from headrace.core.protocol import messages  # noqa: E402 - the tests are no installed package
 from tests.gateway_rig.rig import GatewayRig  # noqa: E402
 
 BODY = '{"instances": ["Technology news about a new chip"]}'

@@ -3,8 +3,8 @@
 A worker says ``hello`` (who it is), then what happens to it (``loaded``, ``failed``, ``exited``, ``ready``); the
 supervisor answers with commands (``load``, ``fork``, ``serve``) and asks now and then whether the process is still
 there (``ping``, answered with ``pong``). The end of the connection is the end of the process for the one side, and of
-the supervisor for the other. The supervisor knows what may be said when (``headrace/core/worker_events.py``), and ends
-a process that says anything else.
+the supervisor for the other. The supervisor knows what may be said when (see
+``headrace/core/protocol/worker_events.py``), and ends a process that says anything else.
 """
 
 from __future__ import annotations

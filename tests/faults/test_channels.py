@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.core.output import LINES_A_SECOND, SECONDS_SAVED
+from headrace.core.processes.output import LINES_A_SECOND, SECONDS_SAVED
 from headrace_worker import wire
 from tests.faults.test_process_death import config, pids
 from tests.integration.serving import Serving, ask, serving, until

@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 
 from headrace.core.errors import ModelNotFound, RegistryError
 from headrace.core.identity import Resolved
-from headrace.supervisor.agent import RegistryAgent
+from headrace.supervisor.processes.agent import RegistryAgent
 from headrace.telemetry.logs import make_log
 from tests.faults import hostile_registry as hostile
 from tests.faults.hostile_registry import HostileRegistry, hostile_registry

@@ -120,7 +120,7 @@ def test_a_supervisor_whose_loop_hangs_ends_with_everything(registry: str, tmp_p
 def test_a_supervisor_that_hangs_says_where() -> None:
     program = (
         "import asyncio, time\n"
-        "from headrace.supervisor.pulse import Heartbeat\n"
+        "from headrace.supervisor.processes.liveness import Heartbeat\n"
         "async def main():\n"
         "    beating = asyncio.create_task(Heartbeat(0.5).run())\n"
         "    await asyncio.sleep(0.2)\n"

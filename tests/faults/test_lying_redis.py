@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from headrace.core import messages
-from headrace.core.entries import encode
+from headrace.core.protocol import messages
+from headrace.core.serving.cache_entries import encode
 from headrace_worker.wire import Answer
 from tests.gateway_rig.client import post
 from tests.gateway_rig.rig import GatewayRig

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from headrace.core import framing, messages, records
-from headrace.core.liveness import Pong
+from headrace.core.protocol import framing, messages, records
+from headrace.core.protocol.liveness import Pong
 from headrace.registry.messages import Done, Failed
 from tests.faults.test_process_death import config
 from tests.integration.serving import ask, serving, until

@@ -14,7 +14,7 @@ from typing import Self
 
 import msgspec
 
-from headrace.core import framing, messages, records
+from headrace.core.protocol import framing, messages, records
 
 DEADLINE_S = 60.0
 ROOT = Path(__file__).resolve().parents[2]

@@ -20,7 +20,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from headrace.core import messages
+from headrace.core.protocol import messages
 from tests.gateway_rig.client import RawClient
 
 DEADLINE_S = 60.0

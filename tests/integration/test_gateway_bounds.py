@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from headrace.core import messages
-from headrace.supervisor.cores import request_memory_bytes
+from headrace.core.protocol import messages
+from headrace.supervisor.processes.cores import request_memory_bytes
 from tests.gateway_rig.client import RawClient, Reply, get, post
 from tests.gateway_rig.rig import GatewayRig, wait_until
 from tests.integration.serving import ask, serving

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from headrace.core import messages
+from headrace.core.protocol import messages
 from tests.gateway_rig.client import RawClient, get, post
 from tests.gateway_rig.rig import GatewayRig, wait_until
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from headrace.core import messages
+from headrace.core.protocol import messages
 from tests.gateway_rig.client import RawClient, post
 from tests.gateway_rig.rig import GatewayRig, StubWorker, wait_until
 

@@ -12,7 +12,7 @@ import msgspec
 import psutil
 import pytest
 
-from headrace.core import messages
+from headrace.core.protocol import messages
 from tests.gateway_rig.client import RawClient, Reply, get, post
 from tests.gateway_rig.rig import GatewayRig, StubWorker, wait_until
 

@@ -137,7 +137,7 @@ def test_only_a_share_is_logged_and_every_failure(registry: str, tmp_path: Path)
         "log": {"access": "sampled", "access_sample": 0.5},
         "models": {"mood": model},
     }
-    from headrace.core.sampling import point
+    from headrace.core.serving.sampling import point
 
     with serving(tmp_path, config) as running:
         url = f"{running.url('mood')}/invocations"

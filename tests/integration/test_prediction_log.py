@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from headrace.core.sampling import point
+from headrace.core.serving.sampling import point
 from tests.integration.serving import HEADRACE, JSON, Serving, ask, serving, until
 
 GOOD = {"instances": ["good great happy"]}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.core import messages, records
+from headrace.core.protocol import messages, records
 from tests.gateway_rig.client import post
 from tests.gateway_rig.recorder import RecorderRig
 from tests.gateway_rig.rig import GatewayRig, wait_until

@@ -15,8 +15,8 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from headrace.core import messages
-from headrace.core.entries import key
+from headrace.core.protocol import messages
+from headrace.core.serving.cache_entries import key
 from headrace_worker import wire
 from tests.gateway_rig.client import RawClient, post
 from tests.gateway_rig.rig import GatewayRig, wait_until

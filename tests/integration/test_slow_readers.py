@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from headrace.core import messages
+from headrace.core.protocol import messages
 from tests.gateway_rig.client import RawClient, Reply, post
 from tests.gateway_rig.rig import GatewayRig, StubWorker, wait_until
 from tests.integration.serving import ask, serving

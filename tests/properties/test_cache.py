@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.core.caching import ENTRY_BYTES, Cache
+from headrace.core.serving.caching import ENTRY_BYTES, Cache
 
 steps = st.lists(
     st.tuples(st.sampled_from("pgt"), st.integers(0, 6), st.integers(0, 500), st.floats(0, 3)), max_size=60

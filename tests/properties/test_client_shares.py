@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.core.admission import Charge, ClientShares
+from headrace.core.serving.admission import Charge, ClientShares
 
 STEPS = st.lists(st.tuples(st.sampled_from([b"a", b"b", b"c"]), st.integers(1, 9), st.booleans()), max_size=60)
 

@@ -6,9 +6,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from headrace.core.batching import DONE, NEW, QUEUED, SENT, Work
-from headrace.core.dispatching import Dispatcher, Frame
-from headrace.core.messages import BatchOptions, QueueOptions
+from headrace.core.protocol.messages import BatchOptions, QueueOptions
+from headrace.core.serving.batching import DONE, NEW, QUEUED, SENT, Work
+from headrace.core.serving.dispatching import Dispatcher, Frame
 
 MAX_ROWS = 10
 MAX_BYTES = 400

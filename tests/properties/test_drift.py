@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.core.drift import MAX_TRACKED, OTHER, Drift, Tally, distance, labels_of
+from headrace.core.telemetry.drift import MAX_TRACKED, OTHER, Drift, Tally, distance, labels_of
 
 LABELS = st.text("abcdefghij", min_size=1, max_size=2)
 PREDICTIONS = st.lists(st.tuples(st.floats(0, 1e6), st.sampled_from(["m/1", "m/2", "m/3"]), LABELS), max_size=60)

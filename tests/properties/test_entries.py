@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.core.entries import decode, encode, key
+from headrace.core.serving.cache_entries import decode, encode, key
 from headrace_worker.wire import Answer
 
 

@@ -17,9 +17,9 @@ from headrace.cli.rich_text import plain
 from headrace.cli.saying import say, say_json, say_marked
 from headrace.cli.status import table
 from headrace.core.escaping import header_bytes, header_value, loads_encodable, printable, printable_json
-from headrace.core.records import ACCESS
+from headrace.core.protocol.records import ACCESS
 from headrace.recorder.lines import LineWriter, access_line
-from headrace.supervisor.printable_json import PrintableJSON
+from headrace.supervisor.admin.printable_json import PrintableJSON
 from headrace.telemetry.logs import make_log
 from headrace.telemetry.metrics import exposition
 from tests.unit.recorder.records import record

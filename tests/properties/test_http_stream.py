@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from headrace.core.messages import Limits
+from headrace.core.protocol.messages import Limits
 from tests.unit.gateway.wiretap import Tap
 
 LIMITS = Limits(max_header_bytes=2000, max_body_bytes=300, max_pipelined=4)

@@ -5,8 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.core.lifecycle import IllegalTransition, Life, State
-from headrace.core.restart import RestartPolicy, Restarts
+from headrace.core.processes.restart import RestartPolicy, Restarts
+from headrace.core.rollout.lifecycle import IllegalTransition, Life, State
 
 
 @given(st.lists(st.sampled_from(list(State)), max_size=30))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.core.memory import LITTLE_BYTES, Account, MemoryBudget
+from headrace.core.serving.memory import LITTLE_BYTES, Account, MemoryBudget
 
 STEPS = st.lists(
     st.tuples(

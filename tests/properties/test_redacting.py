@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.core.redacting import REDACTED, redact
+from headrace.core.telemetry.redacting import REDACTED, redact
 
 NAMES = st.sampled_from(["name", "email", "text", "columns", "data"])
 SCALARS = st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["x", "y"])

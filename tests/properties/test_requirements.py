@@ -5,8 +5,8 @@ import contextlib
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.core.environments.requirements import parse, requirement_of
 from headrace.core.errors import RequirementRefused
-from headrace.core.requirements import parse, requirement_of
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9._-]{0,8}[A-Za-z0-9]", fullmatch=True)
 LINES = st.builds("{}{}{}".format, NAMES, st.sampled_from(["==", ">=", "~="]), st.sampled_from(["1.0", "2.3.4"]))

@@ -6,8 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from headrace.core.lifecycle import State
-from headrace.core.rollout import Action, CannotRollBack, Flip, Rollout, Start, Stop
+from headrace.core.rollout.lifecycle import State
+from headrace.core.rollout.rollout import Action, CannotRollBack, Flip, Rollout, Start, Stop
 
 UP = [State.FETCHED, State.ENVIRONMENT_READY, State.LOADING, State.WARMING, State.READY]
 VERSIONS = st.sampled_from(["v1", "v2", "v3"])

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
-from headrace.core.sampling import point
-from headrace.core.tracing import parse_traceparent, ratio_bound, usable_state
+from headrace.core.serving.sampling import point
+from headrace.core.serving.tracing import parse_traceparent, ratio_bound, usable_state
 
 IDS = st.binary(min_size=1, max_size=40)
 

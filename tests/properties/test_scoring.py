@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from headrace_worker import scoring, wire
-from headrace_worker.scoring.nearness import Judge
+from headrace_worker.scoring.compare import Judge
 from tests import scoring_corpus as corpus
 from tests.properties import scoring_requests as generate
 

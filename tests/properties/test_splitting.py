@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.core.shadowing import MOST_COPIES, Shadowing
-from headrace.core.splitting import point_of, share_at, stride_of
+from headrace.core.serving.shadowing import MOST_COPIES, Shadowing
+from headrace.core.serving.splitting import point_of, share_at, stride_of
 
 WEIGHTS = st.lists(st.integers(0, 200), min_size=1, max_size=5).filter(lambda w: sum(w) > 0)
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.core.totals import Totals
+from headrace.core.telemetry.totals import Totals
 
 NAME, LABELS = "headrace_requests_total", (("model", "a"),)
 

@@ -13,16 +13,16 @@ import click
 import msgspec
 
 from headrace.cli.commands import Suggesting
+from headrace.cli.fetching import fetch_models
 from headrace.cli.saying import say, say_json
 from headrace.config import environment
 from headrace.config.load import load_file
 from headrace.config.tree import Config, Model, Registry
+from headrace.core.environments.requirements import without_secrets
 from headrace.core.errors import HeadraceError, UsageError
 from headrace.core.identity import parse_model_uri
-from headrace.core.requirements import without_secrets
 from headrace.environments.preparing import Environments
 from headrace.environments.store import Environment, EnvironmentStore
-from headrace.supervisor.fetching import fetch_models
 from headrace.telemetry.logs import make_log
 
 T = TypeVar("T")

@@ -18,8 +18,8 @@ from headrace.cli.admin_port import admin_option, call
 from headrace.cli.commands import Suggesting
 from headrace.cli.rich_text import console, plain
 from headrace.cli.saying import say, say_json
-from headrace.core.drift import OTHER, Drift, distance, labels_of
 from headrace.core.errors import UsageError
+from headrace.core.telemetry.drift import OTHER, Drift, distance, labels_of
 from headrace.recorder.entries import Entry
 from headrace.recorder.reading import entries, tail
 

@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from headrace.cli.commands import Exampled
+from headrace.cli.packaging import write_package
 from headrace.cli.saying import say, say_json
 from headrace.config.load import load_file, parse, read_document
 from headrace.core.errors import UsageError
 from headrace.core.identity import parse_model_uri, served_name
-from headrace.supervisor.packaging import write_package
 from headrace.telemetry.logs import make_log
 
 _FIRST_PORT = 5001

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.text import Text
 
 from headrace.cli.rich_text import plain
-from headrace.core.requirements import without_secrets
-from headrace.supervisor.addresses import model_url, url
-from headrace.supervisor.examples import own_example
+from headrace.core.environments.requirements import without_secrets
+from headrace.supervisor.admin.addresses import model_url, url
+from headrace.supervisor.admin.examples import own_example
 
 if TYPE_CHECKING:
     from headrace.supervisor.app import Supervisor
-    from headrace.supervisor.models import ServedModel
+    from headrace.supervisor.served_model import ServedModel
 
 _MLFLOW_PORT = 5000
 _MOST_EXAMPLE_BYTES = 400

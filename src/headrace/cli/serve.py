@@ -21,7 +21,7 @@ from headrace.config.load import check, load_file, place
 from headrace.config.tree import Config, Gateway, Model
 from headrace.core.errors import ConfigError, UsageError
 from headrace.core.identity import parse_model_uri, served_name
-from headrace.supervisor.addresses import url
+from headrace.supervisor.admin.addresses import url
 from headrace.supervisor.app import Supervisor
 from headrace.telemetry.logs import make_log
 

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from headrace.client.options import Options
     from headrace.client.replies import Prediction
     from headrace.client.streams import AsyncStream, Stream
-    from headrace.core.balancing import BreakerPolicy
-    from headrace.core.hedging import HedgePolicy
-    from headrace.core.retrying import BudgetPolicy
+    from headrace.core.client.balancing import BreakerPolicy
+    from headrace.core.client.hedging import HedgePolicy
+    from headrace.core.client.retrying import BudgetPolicy
 
 __all__ = [
     "AsyncClient",
@@ -58,10 +58,10 @@ __all__ = [
 _HOMES = {
     "AsyncClient": "headrace.client.asynchronous",
     "AsyncStream": "headrace.client.streams",
-    "BreakerPolicy": "headrace.core.balancing",
-    "BudgetPolicy": "headrace.core.retrying",
+    "BreakerPolicy": "headrace.core.client.balancing",
+    "BudgetPolicy": "headrace.core.client.retrying",
     "Client": "headrace.client.blocking",
-    "HedgePolicy": "headrace.core.hedging",
+    "HedgePolicy": "headrace.core.client.hedging",
     "Options": "headrace.client.options",
     "Prediction": "headrace.client.replies",
     "Stream": "headrace.client.streams",

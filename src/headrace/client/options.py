@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
 from headrace.client.errors import BadRequest
-from headrace.core.balancing import BreakerPolicy
-from headrace.core.hedging import HedgePolicy
-from headrace.core.retrying import BudgetPolicy, RetryPolicy
+from headrace.core.client.balancing import BreakerPolicy
+from headrace.core.client.hedging import HedgePolicy
+from headrace.core.client.retrying import BudgetPolicy, RetryPolicy
 
 
 class Overrides(TypedDict, total=False):
@@ -74,7 +74,7 @@ class Options:
 
     @property
     def retry(self) -> RetryPolicy:
-        """What `core.retrying` is asked with."""
+        """What `core.client.retrying` is asked with."""
         return RetryPolicy(self.max_tries, self.back_off_s, self.back_off_most_s, self.idempotent)
 
     @property

@@ -1,8 +1,8 @@
 """Asking served models over HTTP: one call with its tries, within its deadline.
 
-A shell around the decisions of `core.retrying`, `core.hedging` and `core.balancing`. Everything here runs in one event
-loop, which makes it the one owner of its state; `AsyncClient` uses the caller's loop, `Client` one of its own
-(`looping`). httpx is imported when the first request is sent.
+A shell around the decisions of `core.client` (retrying, hedging, balancing). Everything here runs in one event loop,
+which makes it the one owner of its state; `AsyncClient` uses the caller's loop, `Client` one of its own (`looping`).
+httpx is imported when the first request is sent.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from headrace.client.errors import BadRequest, DeadlineExceeded, Unavailable
 from headrace.client.forms import Forms
 from headrace.client.options import Options
 from headrace.client.replies import Failure, Reply
-from headrace.core.balancing import Address, Fleet
-from headrace.core.hedging import HedgePolicy, Latencies
-from headrace.core.retrying import Budget, may_retry, wait_s
+from headrace.core.client.balancing import Address, Fleet
+from headrace.core.client.hedging import HedgePolicy, Latencies
+from headrace.core.client.retrying import Budget, may_retry, wait_s
 
 if TYPE_CHECKING:
     import httpx

@@ -16,7 +16,7 @@ from headrace.client.errors import (
     Overloaded,
     Unavailable,
 )
-from headrace.core.retrying import Kind, Trouble, parse_retry_after
+from headrace.core.client.retrying import Kind, Trouble, parse_retry_after
 
 MODEL_FAILED = "Encountered an unexpected error while evaluating the model"
 """MLflow answers 400 for whatever a model raises; the text is what tells it from a wrong request."""

@@ -9,8 +9,8 @@ import msgspec
 
 from headrace.config import tree
 from headrace.config.traffic import WILDCARD
+from headrace.core.environments.requirements import without_secrets
 from headrace.core.identity import parse_model_uri
-from headrace.core.requirements import without_secrets
 
 HIDDEN = "(hidden)"
 

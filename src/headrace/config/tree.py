@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from headrace.core.messages import BatchOptions, CacheOptions, QueueOptions
+from headrace.core.protocol.messages import BatchOptions, CacheOptions, QueueOptions
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[float, Meta(gt=0)]

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from headrace.core import errors, inheriting
+from headrace.core import errors
 from headrace.core.errors import EnvironmentBuildFailed, HeadraceError
+from headrace.core.processes import inheriting
 from headrace.environments.building import Order
 from headrace.environments.messages import Built, NotBuilt
 from headrace.telemetry.logs import Log

@@ -15,10 +15,10 @@ import msgspec
 import uv
 
 from headrace.config import tree
-from headrace.core.environment import Spec, digest
+from headrace.core.environments.environment import Spec, digest
+from headrace.core.environments.mismatch import Package
+from headrace.core.environments.requirements import requirement_of
 from headrace.core.errors import EnvironmentBuildFailed, InterpreterMissing
-from headrace.core.mismatch import Package
-from headrace.core.requirements import requirement_of
 from headrace.environments import survey
 from headrace.environments.indexes import uv_environ, uv_options
 from headrace.environments.interpreters import Interpreter, find_interpreter

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from headrace.core.environment import minor
+from headrace.core.environments.environment import minor
 from headrace.core.errors import InterpreterMissing
 
 _PROBE = (

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from headrace.config import tree
-from headrace.core.environment import Spec, digest, minor
+from headrace.core.environments.environment import Spec, digest, minor
+from headrace.core.environments.mismatch import Report, compare, lacks
 from headrace.core.errors import EnvironmentBuildFailed, EnvironmentMismatch, InterpreterMissing, RequirementRefused
-from headrace.core.mismatch import Report, compare, lacks
 from headrace.environments import running
 from headrace.environments.builder import order_build
 from headrace.environments.building import Order

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 import yaml
 
-from headrace.core.environment import Spec, minor
+from headrace.core.environments.environment import Spec, minor
+from headrace.core.environments.requirements import Requirements, parse, requirement_of
 from headrace.core.errors import RequirementRefused
-from headrace.core.requirements import Requirements, parse, requirement_of
 
 _MOST_BYTES = 1024 * 1024
 

@@ -6,7 +6,7 @@ import platform
 import sysconfig
 from importlib import metadata
 
-from headrace.core.mismatch import Installed, Package
+from headrace.core.environments.mismatch import Installed, Package
 from headrace.environments import survey
 
 

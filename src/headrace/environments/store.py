@@ -22,8 +22,8 @@ from pathlib import Path
 import msgspec
 
 from headrace.config.places import make_room
-from headrace.core.environment import Spec
-from headrace.core.mismatch import Installed, Package
+from headrace.core.environments.environment import Spec
+from headrace.core.environments.mismatch import Installed, Package
 from headrace.environments import survey
 
 _MARKER = "headrace.json"

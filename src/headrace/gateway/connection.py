@@ -19,8 +19,8 @@ from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from headrace.core.batching import DONE, NEVER_S
-from headrace.core.memory import LITTLE_BYTES, Account
+from headrace.core.serving.batching import DONE, NEVER_S
+from headrace.core.serving.memory import LITTLE_BYTES, Account
 from headrace.gateway import answers
 from headrace.gateway.exchange import Exchange
 from headrace.gateway.flow import LINGER_S, Flow

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from headrace.core import framing
-from headrace.core.messages import FromGateway, ToGateway
+from headrace.core.protocol import framing
+from headrace.core.protocol.messages import FromGateway, ToGateway
 
 
 class Control(asyncio.Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from headrace.core.messages import WorkerLost, WorkerRef
+from headrace.core.protocol.messages import WorkerLost, WorkerRef
 from headrace.gateway.channel import Channel
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from headrace.core.splitting import point_of, share_at, stride_of
+from headrace.core.serving.splitting import point_of, share_at, stride_of
 from headrace.gateway.shadows import Shadow, Watched
 
 if TYPE_CHECKING:
-    from headrace.core.messages import Split
-    from headrace.core.totals import Sample
+    from headrace.core.protocol.messages import Split
+    from headrace.core.telemetry.totals import Sample
     from headrace.gateway.exchange import Exchange
     from headrace.gateway.pool import Pool
     from headrace.gateway.server import Gateway

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from headrace.core.batching import NEVER_S, Work
+from headrace.core.serving.batching import NEVER_S, Work
 from headrace.gateway import answers
 from headrace_worker.wire import FLAG_MODEL_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from headrace.core.admission import Charge
+    from headrace.core.serving.admission import Charge
     from headrace.gateway.connection import Connection
     from headrace.gateway.flights import Flight
     from headrace.gateway.heads import RequestHead

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from headrace.core.messages import Failure, ModelFailed
+from headrace.core.protocol.messages import Failure, ModelFailed
 from headrace.gateway import answers
 from headrace_worker.wire import Answer
 
@@ -18,7 +18,7 @@ _MOST_KINDS = 50
 
 
 class Raised(msgspec.Struct):
-    """What a worker's notes say of one kind: see `headrace_worker.scoring.failures`."""
+    """What a worker's notes say of one kind: see `headrace_worker.scoring.errors.failures`."""
 
     type: str = ""
     where: str = ""

@@ -15,8 +15,8 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from headrace.core.batching import DONE
-from headrace.core.caching import Cache
+from headrace.core.serving.batching import DONE
+from headrace.core.serving.caching import Cache
 from headrace.gateway.exchange import Exchange, Job
 from headrace.gateway.shared import SharedCache
 from headrace_worker.wire import FLAG_MODEL_ERROR
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Coroutine
 
-    from headrace.core.messages import CacheOptions
+    from headrace.core.protocol.messages import CacheOptions
     from headrace.gateway.counters import PoolCounters
     from headrace.gateway.pool import Pool
     from headrace_worker.wire import Answer

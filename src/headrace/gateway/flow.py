@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from headrace.core.memory import Account
+    from headrace.core.serving.memory import Account
 
 LINGER_S = 2.0
 """How long a client that is told of an error while it sends may take to read that."""

@@ -23,7 +23,7 @@ from typing import Protocol
 
 import httptools
 
-from headrace.core.messages import Limits
+from headrace.core.protocol.messages import Limits
 from headrace.gateway.heads import RequestHead
 from headrace.gateway.routing import resolve
 from headrace_worker import wire

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from headrace.core import messages
-from headrace.core.admission import ClientShares
-from headrace.core.batching import DONE, NEVER_S, SENT
-from headrace.core.dispatching import Dispatcher, Frame
 from headrace.core.escaping import header_bytes, header_value
-from headrace.core.gathering import Gathering
+from headrace.core.protocol import messages
+from headrace.core.serving.admission import ClientShares
+from headrace.core.serving.batching import DONE, NEVER_S, SENT
+from headrace.core.serving.dispatching import Dispatcher, Frame
+from headrace.core.serving.gathering import Gathering
 from headrace.gateway import answers
 from headrace.gateway.crew import Crew
 from headrace.gateway.failures import FailureReports, Raised
@@ -29,7 +29,7 @@ from headrace.gateway.streams import Streams
 from headrace_worker.wire import FLAG_MODEL_ERROR
 
 if TYPE_CHECKING:
-    from headrace.core.totals import Sample
+    from headrace.core.telemetry.totals import Sample
     from headrace.gateway.channel import Channel
     from headrace.gateway.exchange import Exchange, Job
     from headrace.gateway.server import Gateway

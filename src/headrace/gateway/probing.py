@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from headrace.core.messages import Probe, Probed
+from headrace.core.protocol.messages import Probe, Probed
 from headrace.gateway import answers
 from headrace.gateway.exchange import Job
 from headrace_worker import wire
 
 if TYPE_CHECKING:
-    from headrace.core.messages import FromGateway
+    from headrace.core.protocol.messages import FromGateway
     from headrace.gateway.pool import Pool
     from headrace_worker.wire import Answer
 

@@ -20,8 +20,8 @@ from typing import Any
 
 import uvloop
 
-from headrace.core import messages
-from headrace.core.liveness import Ping, Pong
+from headrace.core.protocol import messages
+from headrace.core.protocol.liveness import Ping, Pong
 from headrace.gateway.connection import Connection
 from headrace.gateway.control import Control
 from headrace.gateway.port import Port

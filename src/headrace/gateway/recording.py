@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from headrace.core.records import ACCESS, CLIENT_CLOSED, LOGS, PREDICTION, SLOW, TRACE
-from headrace.core.sampling import point
-from headrace.core.tracing import parse_traceparent, ratio_bound, usable_state
+from headrace.core.protocol.records import ACCESS, CLIENT_CLOSED, LOGS, PREDICTION, SLOW, TRACE
+from headrace.core.serving.sampling import point
+from headrace.core.serving.tracing import parse_traceparent, ratio_bound, usable_state
 from headrace.gateway.routing import Want
 from headrace_worker.wire import FLAG_MODEL_ERROR, NO_TIMING
 
 if TYPE_CHECKING:
-    from headrace.core import messages
-    from headrace.core.dispatching import Frame
-    from headrace.core.totals import Sample
+    from headrace.core.protocol import messages
+    from headrace.core.serving.dispatching import Frame
+    from headrace.core.telemetry.totals import Sample
     from headrace.gateway.exchange import Exchange, Job
     from headrace.gateway.pool import Pool
     from headrace_worker.wire import Answer, Timing

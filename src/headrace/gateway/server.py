@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from headrace.core import messages
-from headrace.core.admission import ClientShares
-from headrace.core.crowd import EXPLAINED, Crowd
 from headrace.core.escaping import header_bytes, header_value
-from headrace.core.memory import MemoryBudget
-from headrace.core.totals import Sample
+from headrace.core.protocol import messages
+from headrace.core.serving.admission import ClientShares
+from headrace.core.serving.crowd import EXPLAINED, Crowd
+from headrace.core.serving.memory import MemoryBudget
+from headrace.core.telemetry.totals import Sample
 from headrace.gateway import answers
 from headrace.gateway.counters import GatewayCounters, PoolCounters
 from headrace.gateway.crossing import Crossing

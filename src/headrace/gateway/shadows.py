@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
-from headrace.core.shadowing import Outcome, Shadowing, compare
+from headrace.core.serving.shadowing import Outcome, Shadowing, compare
 from headrace.gateway import answers
 from headrace.gateway.exchange import Exchange, Job
 from headrace.gateway.flights import HIT
 
 if TYPE_CHECKING:
-    from headrace.core import messages
-    from headrace.core.totals import Sample
+    from headrace.core.protocol import messages
+    from headrace.core.telemetry.totals import Sample
     from headrace.gateway.pool import Pool
     from headrace.gateway.server import Gateway
     from headrace_worker.wire import Answer

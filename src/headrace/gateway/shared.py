@@ -16,8 +16,8 @@ from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from headrace.core import entries
-from headrace.core.breaker import Breaker
+from headrace.core.serving import cache_entries as entries
+from headrace.core.serving.breaker import Breaker
 
 if TYPE_CHECKING:
     from headrace.gateway.counters import PoolCounters

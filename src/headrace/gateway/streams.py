@@ -13,12 +13,12 @@ from itertools import takewhile
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from headrace.core.batching import DONE, NEVER_S, SENT
+from headrace.core.serving.batching import DONE, NEVER_S, SENT
 from headrace.gateway import answers
 from headrace_worker import wire
 
 if TYPE_CHECKING:
-    from headrace.core.dispatching import Frame
+    from headrace.core.serving.dispatching import Frame
     from headrace.gateway.channel import Channel
     from headrace.gateway.connection import Connection
     from headrace.gateway.exchange import Exchange, Job

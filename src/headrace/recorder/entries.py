@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from headrace.core.records import Record
-from headrace.core.redacting import redact
+from headrace.core.protocol.records import Record
+from headrace.core.telemetry.redacting import redact
 from headrace.recorder.lines import moment
 from headrace_worker import wire
 

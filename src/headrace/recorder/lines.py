@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from headrace.core.escaping import printable_json
-from headrace.core.records import ACCESS, SLOW, Record
+from headrace.core.protocol.records import ACCESS, SLOW, Record
 from headrace.telemetry.logs import ForPeople
 
 _PIPE_BUF_BYTES = 4096

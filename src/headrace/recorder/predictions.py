@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from headrace.core.records import PredictionLog, Record
+from headrace.core.protocol.records import PredictionLog, Record
 from headrace.recorder.entries import entry
 from headrace.recorder.files import bad_file, bad_files, closed_files, current_file, next_file
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import uvloop
 
-from headrace.core import framing
-from headrace.core.liveness import Ping, Pong
-from headrace.core.records import (
+from headrace.core.protocol import framing
+from headrace.core.protocol.liveness import Ping, Pong
+from headrace.core.protocol.records import (
     ACCESS,
     LOGS,
     PREDICTION,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from headrace.core.records import Record
+from headrace.core.protocol.records import Record
 
 _TICK_S = 0.5
 _RECORD_BYTES = 1024

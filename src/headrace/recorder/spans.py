@@ -28,7 +28,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from opentelemetry.util.types import AttributeValue
 
 from headrace import __version__
-from headrace.core.records import CLIENT_CLOSED, Record, Trace
+from headrace.core.protocol.records import CLIENT_CLOSED, Record, Trace
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _SCOPE = InstrumentationScope("headrace", __version__)

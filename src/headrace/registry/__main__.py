@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from headrace.config.secrecy import make_undumpable
-from headrace.core import framing
 from headrace.core.errors import HeadraceError, ModelNotFound, UsageError
 from headrace.core.identity import Resolved, parse_model_uri
-from headrace.core.liveness import Ping, Pong
+from headrace.core.protocol import framing
+from headrace.core.protocol.liveness import Ping, Pong
 from headrace.registry import directory
 from headrace.registry.messages import Done, Failed, Fetch, FromAgent, Kind, List, Resolve, ToAgent
 from headrace.registry.resolver import Resolver

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from headrace.core.identity import Resolved
-from headrace.core.liveness import Ping, Pong
+from headrace.core.protocol.liveness import Ping, Pong
 
 
 class Resolve(msgspec.Struct, frozen=True, tag=True):

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from headrace.core.counts import VersionCounts
-from headrace.core.failing import FailureWatch
-from headrace.core.messages import ModelFailed
+from headrace.core.protocol.messages import ModelFailed
+from headrace.core.rollout.failing import FailureWatch
+from headrace.core.telemetry.counts import VersionCounts
 from headrace.supervisor.rollout.version import Version
 from headrace.telemetry.logs import Log
 

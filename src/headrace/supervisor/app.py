@@ -17,36 +17,36 @@ from collections.abc import Callable, Mapping
 from headrace.config import environment
 from headrace.config.secrecy import make_undumpable
 from headrace.config.tree import Config, Model
-from headrace.core import inheriting
+from headrace.core.admin.webhooks import Verifier
 from headrace.core.errors import ConfigError, HeadraceError
 from headrace.core.identity import parse_model_uri
-from headrace.core.messages import (
+from headrace.core.processes import inheriting
+from headrace.core.protocol.messages import (
     Configure,
     Listener,
     Probed,
     Table,
 )
-from headrace.core.recent import Figures
-from headrace.core.totals import Sample
-from headrace.core.webhooks import Verifier
+from headrace.core.telemetry.recent import Figures
+from headrace.core.telemetry.totals import Sample
 from headrace.environments.preparing import Environments
 from headrace.registry.store import Store
 from headrace.supervisor import wire_config
-from headrace.supervisor.agent import RegistryAgent
-from headrace.supervisor.control import ControlRoom
+from headrace.supervisor.admin.sampler import Sampler
 from headrace.supervisor.gateway_news import GatewayNews
-from headrace.supervisor.gateways import Gateways
-from headrace.supervisor.models import ServedModel
-from headrace.supervisor.notify import Notifier
-from headrace.supervisor.pulse import Heartbeat
-from headrace.supervisor.recent import Sampler
-from headrace.supervisor.recorder import RecorderProcess
+from headrace.supervisor.processes.agent import RegistryAgent
+from headrace.supervisor.processes.gateways import Gateways
+from headrace.supervisor.processes.liveness import Heartbeat
+from headrace.supervisor.processes.recorder import RecorderProcess
+from headrace.supervisor.processes.sockets import listen
+from headrace.supervisor.processes.systemd import Notifier
+from headrace.supervisor.processes.worker_control import ControlRoom
+from headrace.supervisor.processes.worker_environ import worker_environ
+from headrace.supervisor.processes.workers import Workers
 from headrace.supervisor.rollout.dependencies import Dependencies
 from headrace.supervisor.rollout.history import History
-from headrace.supervisor.sockets import listen
+from headrace.supervisor.served_model import ServedModel
 from headrace.supervisor.wildcard import Wildcard
-from headrace.supervisor.worker_environ import worker_environ
-from headrace.supervisor.workers import Workers
 from headrace.telemetry.logs import Log
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -307,7 +307,7 @@ class Supervisor:
             model.answers.count(self.sampler.recent.counts)
 
     async def _administrate(self, listener: socket.socket) -> None:
-        from headrace.supervisor.admin import serve_admin  # noqa: PLC0415 - starlette comes after the first workers
+        from headrace.supervisor.admin.server import serve_admin  # noqa: PLC0415 - starlette comes after the first workers
 
         await serve_admin(self, listener)
 

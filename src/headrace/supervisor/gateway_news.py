@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from headrace.core.messages import Hazard, ModelFailed, News, WorkerBroke, WorkerHung
-from headrace.supervisor.models import ServedModel
+from headrace.core.protocol.messages import Hazard, ModelFailed, News, WorkerBroke, WorkerHung
+from headrace.supervisor.served_model import ServedModel
 from headrace.telemetry.logs import Log
 
 

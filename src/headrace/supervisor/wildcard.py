@@ -19,8 +19,8 @@ from headrace.core.errors import HeadraceError
 from headrace.core.identity import parse_model_uri, safe_name
 from headrace.registry.messages import Listed
 from headrace.registry.store import Store
-from headrace.supervisor.agent import RegistryAgent
-from headrace.supervisor.models import ServedModel
+from headrace.supervisor.processes.agent import RegistryAgent
+from headrace.supervisor.served_model import ServedModel
 from headrace.telemetry.logs import Log
 
 _NAME_IT = "give it an entry of its own under models:, with a name"

@@ -13,7 +13,7 @@ from typing import Any
 from headrace.config import environment
 from headrace.config.traffic import PIN_HEADER, WILDCARD, shadow_of
 from headrace.config.tree import Config, Model, Queue
-from headrace.core.messages import (
+from headrace.core.protocol.messages import (
     BatchOptions,
     CacheOptions,
     Limits,
@@ -25,8 +25,8 @@ from headrace.core.messages import (
     Share,
     Split,
 )
-from headrace.core.records import PredictionLog
-from headrace.supervisor.cores import request_memory_bytes
+from headrace.core.protocol.records import PredictionLog
+from headrace.supervisor.processes.cores import request_memory_bytes
 
 
 def limits(config: Config) -> Limits:

@@ -17,7 +17,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from headrace.core.escaping import printable
-from headrace.core.totals import Sample
+from headrace.core.telemetry.totals import Sample
 
 Kind = Literal["counter", "gauge", "histogram"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace_worker.scoring import elements, shapes
 from headrace_worker.scoring import plan as plans
-from headrace_worker.scoring.allowance import Allowance
+from headrace_worker.scoring.bodies.allowance import Allowance
 
 if TYPE_CHECKING:
     from headrace_worker.scoring.oracle import Oracle

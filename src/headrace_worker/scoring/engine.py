@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from headrace_worker import wire
 from headrace_worker.scoring import rows, shapes
-from headrace_worker.scoring.nearness import Judge
+from headrace_worker.scoring.compare import Judge
+from headrace_worker.scoring.errors.refusal import JSON
 from headrace_worker.scoring.predicting import guarded_predict
-from headrace_worker.scoring.refusal import JSON
 from headrace_worker.scoring.texts import scalar_texts
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from headrace_worker.scoring.allowance import Allowance
+from headrace_worker.scoring.bodies.allowance import Allowance
 
 ENOUGH = 64
 """Doubts about one type that were settled in its favour, after which no further ones are raised."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headrace_worker.scoring.nearness import AUTO
+from headrace_worker.scoring.compare import AUTO
 
 MLFLOW_ERRORS = "mlflow"
 STRICT_ERRORS = "strict"

@@ -11,9 +11,10 @@ import inspect
 import traceback
 from typing import Any
 
-from headrace_worker.scoring import flaskless, media
+from headrace_worker.scoring import flaskless
+from headrace_worker.scoring.bodies import media
 from headrace_worker.scoring.predicting import guarded_predict
-from headrace_worker.scoring.repair import NULLABLE
+from headrace_worker.scoring.repairing.repair import NULLABLE
 
 UNEXPECTED = (
     "Encountered an unexpected error while evaluating the model. Verify that the serialized input Dataframe is "

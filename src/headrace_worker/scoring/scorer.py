@@ -10,22 +10,25 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from headrace_worker import wire
-from headrace_worker.scoring import extent, extent_files, hints, jsonbody, locate, media, rows, telling
 from headrace_worker.scoring import plan as plans
+from headrace_worker.scoring import rows
+from headrace_worker.scoring.bodies import extent, extent_files, jsonbody, media
+from headrace_worker.scoring.bodies.inflate import inflate
+from headrace_worker.scoring.bodies.tables import Tables
 from headrace_worker.scoring.building import Builder
 from headrace_worker.scoring.engine import Clock, Engine
+from headrace_worker.scoring.errors import locate, telling
+from headrace_worker.scoring.errors import type_hints as hints
+from headrace_worker.scoring.errors.failures import Failures
+from headrace_worker.scoring.errors.refusal import JSON, Refusal
 from headrace_worker.scoring.evidence import Evidence
 from headrace_worker.scoring.example import read_example
-from headrace_worker.scoring.failures import Failures
-from headrace_worker.scoring.inflate import inflate
 from headrace_worker.scoring.oracle import Call, CallFailed, Oracle
 from headrace_worker.scoring.output import Encoder, Unsendable
 from headrace_worker.scoring.predicting import stream_chunks
-from headrace_worker.scoring.refusal import JSON, Refusal
-from headrace_worker.scoring.second_try import SecondTry
+from headrace_worker.scoring.repairing.second_try import SecondTry
 from headrace_worker.scoring.shapes import LLM_KEYS, Classifier, Share
 from headrace_worker.scoring.streaming import events, streams
-from headrace_worker.scoring.tables import Tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from headrace_worker.scoring import elements
 from headrace_worker.scoring import plan as plans
-from headrace_worker.scoring.allowance import Allowance
+from headrace_worker.scoring.bodies.allowance import Allowance
 
 INSTANCES = "instances"
 INPUTS = "inputs"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from headrace_worker.scoring.errors.telling import error_body
 from headrace_worker.scoring.output import Unsendable
-from headrace_worker.scoring.telling import error_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from headrace_worker import wire
 from headrace_worker.scoring import shapes
+from headrace_worker.scoring.compare import Judge
 from headrace_worker.scoring.example import read_example
-from headrace_worker.scoring.nearness import Judge
 
 if TYPE_CHECKING:
     from headrace_worker.scoring.scorer import Scorer

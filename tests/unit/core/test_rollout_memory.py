@@ -2,9 +2,9 @@
 
 import pytest
 
-from headrace.core.lifecycle import State
-from headrace.core.marks import Marks
-from headrace.core.rollout import Action, CannotRollBack, Flip, Rollout, Start, Stop
+from headrace.core.rollout.lifecycle import State
+from headrace.core.rollout.marks import Marks
+from headrace.core.rollout.rollout import Action, CannotRollBack, Flip, Rollout, Start, Stop
 
 UP = [State.FETCHED, State.ENVIRONMENT_READY, State.LOADING, State.WARMING, State.READY]
 

@@ -11,7 +11,7 @@ import yaml
 
 from headrace.config.load import parse
 from headrace.config.tree import Config
-from headrace.supervisor import health
+from headrace.supervisor.admin import health
 from headrace.telemetry import metrics
 
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from headrace.core.environment import Spec
-from headrace.core.mismatch import Package
-from headrace.core.requirements import Requirements
+from headrace.core.environments.environment import Spec
+from headrace.core.environments.mismatch import Package
+from headrace.core.environments.requirements import Requirements
 from headrace.environments.store import Environment, EnvironmentStore, installed_names
 
 # Another process that uses an environment until its input ends.

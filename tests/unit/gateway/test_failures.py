@@ -2,7 +2,7 @@
 
 import asyncio
 
-from headrace.core.messages import ModelFailed
+from headrace.core.protocol.messages import ModelFailed
 from headrace.gateway import failures as module
 from headrace.gateway.failures import FailureReports, Raised
 from headrace_worker.wire import Answer

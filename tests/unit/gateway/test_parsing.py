@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from headrace.core.messages import Limits
+from headrace.core.protocol.messages import Limits
 from headrace.gateway.heads import RequestHead
 from headrace.gateway.parsing import RequestReader
 

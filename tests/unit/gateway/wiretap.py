@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from headrace.core import messages
+from headrace.core.protocol import messages
 from headrace.gateway.connection import Connection
 from headrace.gateway.exchange import Exchange
 from headrace.gateway.port import Port

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.core.records import PREDICTION, Record
+from headrace.core.protocol.records import PREDICTION, Record
 from headrace_worker import wire
 
 

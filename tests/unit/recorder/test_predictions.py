@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from headrace.core.records import PredictionLog
+from headrace.core.protocol.records import PredictionLog
 from headrace.recorder import predictions
 from headrace.recorder.files import closed_files, current_file, next_file
 from headrace.recorder.predictions import PredictionWriter

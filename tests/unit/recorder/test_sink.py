@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from headrace.core.records import Record
+from headrace.core.protocol.records import Record
 from headrace.recorder.sink import Sink
 from tests.unit.recorder.records import record
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.resources import Resource
 
-from headrace.core.records import CLIENT_CLOSED, TRACE, Record, Trace
+from headrace.core.protocol.records import CLIENT_CLOSED, TRACE, Record, Trace
 from headrace.recorder.sink import Sink
 from headrace.recorder.spans import SpanWriter, spans
 from tests.integration.collector import Collector

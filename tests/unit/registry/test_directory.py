@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from headrace.core import framing
 from headrace.core.errors import ModelLoadError, ModelNotFound
 from headrace.core.identity import parse_model_uri
+from headrace.core.protocol import framing
 from headrace.registry import directory
 from headrace.registry.messages import Done, Fetch, FromAgent, Resolve
 

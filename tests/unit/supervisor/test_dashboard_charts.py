@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from headrace.supervisor.dashboard import charts, words
+from headrace.supervisor.admin.dashboard import charts, words
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import Any
 from starlette.types import Message
 
 from headrace.config.load import parse
-from headrace.supervisor.admin import make_app
+from headrace.supervisor.admin.dashboard.pages import MOST_LISTENERS
+from headrace.supervisor.admin.server import make_app
 from headrace.supervisor.app import Supervisor
-from headrace.supervisor.dashboard.pages import MOST_LISTENERS
 from headrace.telemetry.logs import make_log
 
 CONFIG = {"models": {"m": {"uri": "models:/m/1", "port": 0}}}

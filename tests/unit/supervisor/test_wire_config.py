@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from headrace.config.tree import Config, Model
-from headrace.core.messages import Limits, Share, Split
+from headrace.core.protocol.messages import Limits, Share, Split
 from headrace.supervisor import wire_config
 
 URI = "models:/topic@production"

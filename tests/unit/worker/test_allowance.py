@@ -3,7 +3,7 @@
 import gc
 import tracemalloc
 
-from headrace_worker.scoring.allowance import MAX_CHARACTERS, Allowance
+from headrace_worker.scoring.bodies.allowance import MAX_CHARACTERS, Allowance
 from tests.unit.worker.models import ask, load
 
 

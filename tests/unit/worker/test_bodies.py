@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from headrace_worker import wire
-from headrace_worker.scoring import jsonbody, media
-from headrace_worker.scoring.inflate import FIRST_PIECE, MAX_CODINGS, MAX_MEMBERS, inflate
-from headrace_worker.scoring.refusal import Refusal
+from headrace_worker.scoring.bodies import jsonbody, media
+from headrace_worker.scoring.bodies.inflate import FIRST_PIECE, MAX_CODINGS, MAX_MEMBERS, inflate
+from headrace_worker.scoring.errors.refusal import Refusal
 from tests.unit.worker.models import TEXT, ask, error, load, predictions, texts
 
 TYPES = ("text/csv", "application/json", "application/vnd.apache.parquet")

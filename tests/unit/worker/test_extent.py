@@ -12,10 +12,12 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from numpy import dtype
 
 from headrace_worker import wire
-from headrace_worker.scoring import extent, extent_files, jsonbody, locate, plan
-from headrace_worker.scoring.extent import MAX_COLUMNS, Bounds
-from headrace_worker.scoring.extent_files import MAX_INDEX, MAX_ODD_NAMES
-from headrace_worker.scoring.refusal import Refusal
+from headrace_worker.scoring import plan
+from headrace_worker.scoring.bodies import extent, extent_files, jsonbody
+from headrace_worker.scoring.bodies.extent import MAX_COLUMNS, Bounds
+from headrace_worker.scoring.bodies.extent_files import MAX_INDEX, MAX_ODD_NAMES
+from headrace_worker.scoring.errors import locate
+from headrace_worker.scoring.errors.refusal import Refusal
 from tests.unit.worker.forms import count, names
 from tests.unit.worker.models import NUMBER, TEXT, ask, error, load, predictions
 

@@ -1,6 +1,6 @@
 """What a worker tells of the exceptions that a model raises."""
 
-from headrace_worker.scoring.failures import MOST_KINDS, MOST_TEXT, MOST_TRACE, Failures
+from headrace_worker.scoring.errors.failures import MOST_KINDS, MOST_TEXT, MOST_TRACE, Failures
 
 
 def _raise(error: Exception) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from headrace_worker import wire
 from headrace_worker.scoring import ScoringOptions
-from headrace_worker.scoring.nearness import AUTO, Judge
+from headrace_worker.scoring.compare import AUTO, Judge
 
 
 def answer(rows: str, status: int = 200, count: int = 1) -> wire.Answer:

@@ -18,7 +18,7 @@ from mlflow.types.schema import Array, Map, Object, Property
 from pydantic import BaseModel
 
 from headrace_worker import scoring, wire
-from headrace_worker.scoring.moments import without_zone
+from headrace_worker.scoring.repairing.moments import without_zone
 from tests.unit.worker.models import ask, ask_for_notes, error, load, predictions
 
 pytestmark = pytest.mark.filterwarnings("ignore")

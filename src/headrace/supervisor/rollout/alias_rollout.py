@@ -13,9 +13,9 @@ from typing import Any
 from headrace.config.tree import Model
 from headrace.core.errors import HeadraceError, UsageError
 from headrace.core.identity import Resolved, parse_model_uri
-from headrace.core.marks import Marks
-from headrace.core.rollout import CannotRollBack, Rollout
-from headrace.supervisor import clock
+from headrace.core.rollout.marks import Marks
+from headrace.core.rollout.rollout import CannotRollBack, Rollout
+from headrace.supervisor.rollout import clock
 from headrace.supervisor.rollout.dependencies import Dependencies
 from headrace.supervisor.rollout.executor import Executor
 from headrace.supervisor.rollout.follower import RegistryFollower

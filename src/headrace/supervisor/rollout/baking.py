@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 from headrace.config.tree import Rollout
-from headrace.core.baking import BakeLimits, Conduct, baseline, verdict
-from headrace.core.counts import VersionCounts, read_counts
+from headrace.core.rollout.baking import BakeLimits, Conduct, baseline, verdict
+from headrace.core.telemetry.counts import VersionCounts, read_counts
 from headrace.supervisor.rollout.dependencies import Traffic
 from headrace.supervisor.rollout.version import Version
 

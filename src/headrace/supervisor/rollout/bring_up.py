@@ -9,7 +9,7 @@ from pathlib import Path
 
 from headrace.config.tree import Model
 from headrace.core.errors import ModelLoadError
-from headrace.core.lifecycle import State
+from headrace.core.rollout.lifecycle import State
 from headrace.environments.preparing import MismatchRefused
 from headrace.supervisor.rollout.checks import Checker, Former
 from headrace.supervisor.rollout.dependencies import Dependencies, Processes

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from headrace.config.tree import Rollout as RolloutConfig
 from headrace.core.identity import Resolved
-from headrace.core.rollout import Rollout
+from headrace.core.rollout.rollout import Rollout
 from headrace.supervisor.rollout.baking import bake
 from headrace.supervisor.rollout.dependencies import Traffic
 from headrace.supervisor.rollout.policy import AliasPolicy, Objection, SentBack

@@ -12,8 +12,8 @@ from typing import Any
 
 from headrace.config.tree import Checks
 from headrace.core.errors import ModelLoadError, UsageError
-from headrace.core.signatures import incompatibilities
-from headrace.supervisor import probe
+from headrace.core.rollout.signatures import incompatibilities
+from headrace.supervisor.processes import worker_client as probe
 from headrace.supervisor.rollout.dependencies import Processes
 
 _LATENCY_PROBES = 15

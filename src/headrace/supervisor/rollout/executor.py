@@ -11,16 +11,16 @@ from typing import Any, Literal, Protocol, get_args
 from headrace.config.tree import Model
 from headrace.core.errors import HeadraceError
 from headrace.core.identity import ModelUri, Resolved
-from headrace.core.lifecycle import State
-from headrace.core.rollout import Action, Flip, Rollout, Start, Stop
-from headrace.supervisor import clock
+from headrace.core.rollout.lifecycle import State
+from headrace.core.rollout.rollout import Action, Flip, Rollout, Start, Stop
+from headrace.supervisor.processes.worker_process import EndReason, WorkerSpec, none_ended
+from headrace.supervisor.rollout import clock
 from headrace.supervisor.rollout.bring_up import Surroundings, bring_up, fetch_again
 from headrace.supervisor.rollout.checks import Checker, Former, Refused
 from headrace.supervisor.rollout.dependencies import Dependencies, Processes
 from headrace.supervisor.rollout.policy import AliasPolicy
 from headrace.supervisor.rollout.record import AliasRecord
 from headrace.supervisor.rollout.version import Version
-from headrace.supervisor.worker_process import EndReason, WorkerSpec, none_ended
 from headrace.telemetry.logs import Log
 
 _AGAIN_S = 1.0

@@ -19,7 +19,7 @@ _SAME = ("event", "version", "reason", "alias")
 
 
 class Memory(msgspec.Struct, kw_only=True):
-    """What a model must know after a restart: what `core.rollout` knows by the same names, and `signature`.
+    """What a model must know after a restart: what `core.rollout.rollout` knows by the same names, and `signature`.
 
     That is the one of the version that took over last, as MLflow writes it.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from headrace.core.identity import Resolved
-from headrace.core.rollout import Rollout
+from headrace.core.rollout.rollout import Rollout
 from headrace.supervisor.rollout.history import History, Memory
 from headrace.supervisor.rollout.policy import Objection, SentBack
 from headrace.supervisor.rollout.status import FINE, Failure, Kind, Status

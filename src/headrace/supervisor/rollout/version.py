@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from headrace.core.failure_book import FailureBook
 from headrace.core.identity import Resolved, content_identity, safe_name
-from headrace.core.lifecycle import Life, State
-from headrace.core.messages import Pool
+from headrace.core.protocol.messages import Pool
+from headrace.core.rollout.lifecycle import Life, State
+from headrace.core.telemetry.failure_book import FailureBook
 from headrace.environments.preparing import Prepared
 from headrace.registry.messages import Stored
-from headrace.supervisor import clock
+from headrace.supervisor.rollout import clock
 from headrace.supervisor.rollout.dependencies import Processes
 
 _MOST_HAZARDS = 32

@@ -7,16 +7,16 @@ from typing import Any
 
 import structlog
 
+from headrace.core.environments.mismatch import Report
 from headrace.core.identity import Resolved
-from headrace.core.messages import Probed, WorkerRef
-from headrace.core.mismatch import Report
-from headrace.core.recent import Figures
-from headrace.core.restart import RestartPolicy, Restarts
-from headrace.core.totals import Sample
+from headrace.core.processes.restart import RestartPolicy, Restarts
+from headrace.core.protocol.messages import Probed, WorkerRef
+from headrace.core.telemetry.recent import Figures
+from headrace.core.telemetry.totals import Sample
 from headrace.environments.preparing import Prepared
 from headrace.registry.messages import Stored
+from headrace.supervisor.processes.worker_process import EndReason, WorkerSpec
 from headrace.supervisor.rollout.dependencies import Dependencies
-from headrace.supervisor.worker_process import EndReason, WorkerSpec
 from headrace.telemetry.logs import Log
 
 

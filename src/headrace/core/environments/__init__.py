@@ -1,0 +1,1 @@
+"""What a model requires, and how well an environment fits it."""

@@ -1,0 +1,311 @@
+"""What the supervisor and a gateway say to each other, as frozen data.
+
+The supervisor says what *should be* (`Table`, the whole of it each time); a gateway makes it so and says what *is*.
+Whole states instead of changes: a gateway that has just been restarted needs nothing but the newest table.
+The framing is a little-endian u32 length before each message, the encoding MessagePack.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from headrace.core.protocol.liveness import Ping, Pong
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds on what a client controls. None stands for no limit."""
+
+    max_connections: int = 10_000
+    max_connections_per_client: int | None = None
+    max_memory_bytes: int = 1024 * 1024 * 1024
+    max_header_bytes: int = 65_536
+    max_body_bytes: int = 64 * 1024 * 1024
+    header_timeout_s: float = 30.0
+    body_timeout_s: float = 60.0
+    keep_alive_s: float = 75.0
+    max_pipelined: int = 64
+    stream_idle_s: float = 60.0
+    max_stream_s: float | None = 3600.0
+    max_stream_bytes: int | None = 1024 * 1024 * 1024
+    max_streams_per_client: int | None = 1_000
+    watched_headers: tuple[str, ...] = ()
+    """Headers that a `Split` looks at, in lower case."""
+
+
+class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How requests of one model are put together. `max_rows=1` turns batching off."""
+
+    max_rows: int = 256
+    max_bytes: int = 4 * 1024 * 1024
+    max_delay_ms: float = 0.0
+
+
+class QueueOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How much may wait for a worker of one model before further requests are shed with 503.
+
+    `max_rows_per_client` (None: no limit) bounds what one client has waiting or in work: more is refused with 429. A
+    client is the value of `client_header` (lower case; it must be one of `Limits.watched_headers`), or, where that is
+    None or not sent, the address that the connection comes from.
+    """
+
+    max_rows: int = 20_000
+    max_bytes: int = 256 * 1024 * 1024
+    max_rows_per_client: int | None = None
+    client_header: str | None = None
+
+
+class CacheOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The prediction cache of one model; `ttl_s` None keeps an answer until it is displaced.
+
+    `url` is the Redis that is its second level, None: there is none. It may hold a password: it is never logged.
+    """
+
+    max_bytes: int = 64 * 1024 * 1024
+    ttl_s: float | None = 300.0
+    url: str | None = None
+
+
+class Listener(msgspec.Struct, frozen=True):
+    """An inherited listening socket: `model` None is the shared port."""
+
+    fd: int
+    model: str | None
+
+
+class WorkerRef(msgspec.Struct, frozen=True):
+    """A worker that has said it is ready; the gateway connects to its Unix socket."""
+
+    id: str
+    socket: str
+
+
+class Pool(msgspec.Struct, frozen=True, kw_only=True):
+    """The workers of one served version. `key` is unique for ever; `label` is what `Headrace-Model` says.
+
+    `identity` names what computes the answers (model, environment, options), alike on every machine, so that machines
+    can share a cache. Empty: not known.
+    """
+
+    key: str
+    model: str
+    label: str
+    mlflow_version: str
+    identity: str = ""
+    workers: tuple[WorkerRef, ...] = ()
+    mergeable: bool = True
+
+
+class Share(msgspec.Struct, frozen=True):
+    """A version's part of a model's traffic, relative to the sum of all weights."""
+
+    pool: str
+    weight: int
+
+
+class Shadow(msgspec.Struct, frozen=True):
+    """The version that is sent a copy of a share (0 to 1) of the requests that others answer."""
+
+    pool: str
+    share: float
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model's requests are divided. `Route.pool` is the main version: it takes what no other can.
+
+    `sticky_header` (lower case; None: x-request-id) names the header whose value decides. With `pin_header` a request
+    that carries it goes where `pins` says (a version or an alias -> pool), or is answered with 404.
+    """
+
+    shares: tuple[Share, ...] = ()
+    sticky_header: str | None = None
+    pin_header: str | None = None
+    pins: dict[str, str] = {}
+    shadow: Shadow | None = None
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True):
+    """Which requests of a model the recorder is sent with their bodies; of larger bodies it only hears."""
+
+    sample: float = 1.0
+    max_body_bytes: int = 64 * 1024
+
+
+class Recording(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the recorder listens, and what it wants to hear of. `trace_sample` None: no traces, not even callers'."""
+
+    socket: str
+    access: Literal["off", "sampled", "full"] = "off"
+    access_sample: float = 0.01
+    slow_s: float | None = None
+    trace_sample: float | None = None
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a model's requests go. `pool` None: no version of it serves yet, `reason` says why."""
+
+    model: str
+    pool: str | None = None
+    reason: str = ""
+    timeout_s: float = 60.0
+    batch: BatchOptions = BatchOptions()
+    queue: QueueOptions = QueueOptions()
+    cache: CacheOptions | None = None
+    errors: Literal["mlflow", "strict"] = "mlflow"
+    split: Split | None = None
+    prediction_log: Sampling | None = None
+    unwell: str = ""
+    """Why the model's probes fail, where they do: health says so, requests are answered as well as can be."""
+    failing: str = ""
+    """Why the model is of no use although it is ready: most of its answers are errors."""
+
+    @property
+    def pools(self) -> set[str]:
+        """Every pool that this route may send a request to."""
+        split = self.split
+        found = {self.pool} if self.pool is not None else set()
+        if split is not None:
+            found |= {share.pool for share in split.shares} | set(split.pins.values())
+            found |= {split.shadow.pool} if split.shadow is not None else set()
+        return found
+
+
+class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """The first message to a gateway: what never changes while it lives."""
+
+    index: int
+    listeners: tuple[Listener, ...]
+    limits: Limits = Limits()
+    drain_s: float = 30.0
+    recording: Recording | None = None
+
+
+class Table(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """All routes and pools as they should be from now on; answered with `Applied`.
+
+    A pool that is no longer in the table gets nothing new, finishes what it was given, and is then reported `Drained`.
+    """
+
+    generation: int
+    routes: tuple[Route, ...]
+    pools: tuple[Pool, ...]
+    ready: Literal["all", "any"] = "all"
+    """How many models must be ready for the shared port to be."""
+
+
+class Drain(msgspec.Struct, frozen=True, tag=True):
+    """Stop accepting, finish what is in flight for at most `Configure.drain_s`, then end with exit code 0."""
+
+
+class AskStats(msgspec.Struct, frozen=True, tag=True):
+    """Answer with `Stats` now."""
+
+    token: int
+
+
+class Probe(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Have a pool answer this JSON body as if a client had sent it, within `timeout_s`; answered with `Probed`."""
+
+    token: int
+    pool: str
+    body: bytes
+    timeout_s: float
+
+
+class Applied(msgspec.Struct, frozen=True, tag=True):
+    """The table of this generation is in force for every request from now on."""
+
+    generation: int
+
+
+class Drained(msgspec.Struct, frozen=True, tag=True):
+    """Nothing of this pool is queued or in flight here any more."""
+
+    pool: str
+
+
+class WorkerLost(msgspec.Struct, frozen=True, tag=True):
+    """The connection to this worker broke; `in_flight` requests were with it and go elsewhere once."""
+
+    worker: str
+    in_flight: int
+
+
+class WorkerHung(msgspec.Struct, frozen=True, tag=True):
+    """A batch has been with this worker longer than the model's `timeout_s`: the supervisor should kill it."""
+
+    worker: str
+    running_s: float
+
+
+class WorkerBroke(msgspec.Struct, frozen=True, tag=True):
+    """This worker has sent what it must not, and is not talked to any more: the supervisor should kill it."""
+
+    worker: str
+    reason: str
+
+
+class Hazard(msgspec.Struct, frozen=True, tag=True):
+    """Hazards of the protocol that a worker noticed (counts by name since the last such message)."""
+
+    pool: str
+    counts: dict[str, int]
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests on which a model failed in the same way: `type` was raised at `where` (file and line).
+
+    `text` is what it said the first time, `traceback` is there once for each kind and worker. Both may repeat what a
+    client has sent. Where no exception is known, `type` is empty. `status` and `error_code` are of the last answer,
+    `request_ids` of the last few requests.
+    """
+
+    type: str = ""
+    where: str = ""
+    text: str = ""
+    traceback: str = ""
+    count: int = 1
+    status: int = 500
+    error_code: str = ""
+    request_ids: tuple[str, ...] = ()
+
+
+class ModelFailed(msgspec.Struct, frozen=True, tag=True):
+    """How a model failed since the last such message, by kind."""
+
+    pool: str
+    failures: tuple[Failure, ...]
+
+
+class Crowded(msgspec.Struct, frozen=True, tag=True):
+    """Connections are turned away for this reason (see `core.serving.crowd`): told at most once a minute."""
+
+    reason: Literal["connections", "client", "descriptors"]
+
+
+class Stats(msgspec.Struct, frozen=True, tag=True):
+    """Counters of this gateway since its start: `values` maps a metric's name and labels to its value."""
+
+    token: int
+    values: list[tuple[str, tuple[tuple[str, str], ...], float]]
+
+
+class Probed(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """What came of a `Probe`: an HTTP status and, unless that is 200, why. `took_s` includes the wait for a worker.
+
+    `asked` False: no worker was free to take it in time, so that it says nothing of the model.
+    """
+
+    token: int
+    status: int
+    reason: str = ""
+    took_s: float = 0.0
+    asked: bool = True
+
+
+ToGateway = Configure | Table | Drain | AskStats | Ping | Probe
+News = WorkerLost | WorkerHung | WorkerBroke | Hazard | ModelFailed
+"""What a gateway says of workers and models without being asked."""
+
+FromGateway = Applied | Drained | News | Crowded | Stats | Pong | Probed

@@ -1,0 +1,366 @@
+"""Which version of a model serves: one pure object that is told what happened and says what to do.
+
+It knows at most four versions of a model at a time: the one that serves, a candidate that is being brought up, the one
+that served before and is kept warm for a rollback, and one that drains. It owns their `Life`; nothing else moves it.
+Of what has served before it remembers the names, to go back to; a version that was sent back is no longer one of them.
+
+What it promises (and the stateful tests hold it to): once a version serves, one always does (but for `rest` and
+`withdraw`, for what takes a share of another's traffic); only a READY version is ever made to serve; a version marked
+bad does not come back until the registry points elsewhere; beside the serving version there is never more than one
+other with processes, but for the moment in which one drains.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from headrace.core.rollout.lifecycle import Life, State
+from headrace.core.rollout.marks import Marks
+
+Identity = TypeVar("Identity", bound=Hashable)
+"""What identifies a version: two that mean the same one are equal."""
+
+_MOST_SERVED = 5
+
+
+@dataclass(frozen=True)
+class Start(Generic[Identity]):
+    """Bring a version up: fetch, build, load, warm, check; then say `progressed`, `ready` or `failed`."""
+
+    key: str
+    identity: Identity
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Move all traffic to this version, in one step."""
+
+    key: str
+    old: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End a version's processes, after what it has in flight where `drain`; then say `ended`."""
+
+    key: str
+    drain: bool
+    reason: str
+
+
+Action = Start[Identity] | Flip | Stop
+
+
+class CannotRollBack(Exception):
+    """There is no earlier version to go back to."""
+
+
+@dataclass
+class Slot(Generic[Identity]):
+    """One version: `confirmed` once the registry is known to point at it (a start may guess from the cache)."""
+
+    identity: Identity
+    life: Life
+    confirmed: bool
+
+
+@dataclass
+class Rollout(Generic[Identity]):
+    """See the module. Times are seconds on the caller's clock. `keep_old_s` 0 keeps no old version warm."""
+
+    keep_old_s: float = 600.0
+    marks: Marks[Identity] = field(default_factory=Marks)
+
+    slots: dict[str, Slot[Identity]] = field(default_factory=dict)
+    serving: str | None = None
+    candidate: str | None = None
+    warm: str | None = None
+    registry: Identity | None = None
+    held: Identity | None = None
+    served: list[Identity] = field(default_factory=list)
+    pointed_at: Identity | None = None
+    _asked: bool = False
+    _warm_until_s: float = 0.0
+    _serial: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    # What happens.
+
+    def restore(
+        self,
+        served: Sequence[Identity],
+        pointed_at: Identity | None,
+        held: Identity | None,
+        sent_back: Mapping[Identity, str],
+        refused: Mapping[Identity, str],
+    ) -> None:
+        """Take over what was known before a restart: see the names; `served` has the oldest first.
+
+        `pointed_at` is what the registry said last. What a check has refused is checked again, for the checks may have
+        changed, but not before something else serves that it can be compared with, where there is any.
+        """
+        self.served, self.pointed_at, self.held = list(served), pointed_at, held
+        self.marks.restore(sent_back, refused)
+
+    def likely(self, hint: Identity | None) -> Identity | None:
+        """What will most likely be wanted, before the registry has answered; `hint` is what it said last."""
+        if self.held is not None:
+            return self.held
+        return hint if hint is not None and hint not in self.marks else next(iter(self._earlier()), None)
+
+    def guess(self, identity: Identity, now_s: float) -> list[Action[Identity]]:
+        """Begin to bring up what is `likely`, before the registry has answered."""
+        if self.slots or self.registry is not None or identity in self.marks:
+            return []
+        return [self._start(identity, now_s, confirmed=identity == self.held)]
+
+    def pointed(self, identity: Identity, now_s: float) -> list[Action[Identity]]:
+        """The registry points at `identity` now."""
+        self._asked = True
+        if identity != self.pointed_at:
+            # The registry has changed: whatever was decided against its former answer is void.
+            self.held = None
+            self.marks.clear()
+        self.registry = self.pointed_at = identity
+        return self._settle(now_s)
+
+    def unreachable(self, now_s: float) -> list[Action[Identity]]:
+        """The registry cannot be asked: where nothing serves, the guess will have to do."""
+        self._asked = True
+        slot = self.slots.get(self.candidate or "")
+        if self.serving is None and slot is not None:
+            slot.confirmed = True
+        return self._settle(now_s)
+
+    def progressed(self, key: str, state: State, now_s: float) -> list[Action[Identity]]:
+        """A version on its way up has reached `state`."""
+        if key == self.candidate:
+            self.slots[key].life.to(state, now_s)
+        return self._settle(now_s)
+
+    def failed(self, key: str, reason: str, now_s: float, *, for_good: bool = False) -> list[Action[Identity]]:
+        """A version could not be brought up, or (`for_good`) was refused by a check."""
+        if not self.can_fail(key):
+            return []
+        slot = self.slots[key]
+        slot.life.to(State.FAILED, now_s, reason)
+        if key == self.candidate:
+            self.candidate = None
+            self.marks.failed(slot.identity, reason, now_s, refused=for_good)
+        elif key == self.warm:
+            self.warm = None
+        return [Stop(key, drain=False, reason=reason), *self._settle(now_s)]
+
+    def ended(self, key: str, now_s: float) -> list[Action[Identity]]:
+        """A version's last process is gone."""
+        slot = self.slots.pop(key, None)
+        if slot is not None and slot.life.state is not State.STOPPED:
+            slot.life.to(State.STOPPED, now_s, slot.life.reason)
+        if key == self.candidate:
+            self.candidate = None
+        if key == self.warm:
+            self.warm = None
+        return self._settle(now_s)
+
+    def roll_back(self, reason: str, now_s: float) -> list[Action[Identity]]:
+        """Go back to the version that served before, and hold it until the registry changes.
+
+        At once where that is still warm, else as soon as it is up again. What served is marked bad; a second rollback
+        goes further back. Raises CannotRollBack where there is nothing to go back to.
+        """
+        serving, target = self.slots.get(self.serving or ""), self.before
+        if serving is None or target is None:
+            raise CannotRollBack("no other version is known that served before this one and was not sent back itself")
+        self._send_back(serving.identity, reason)
+        self.marks.remove(target)
+        self.held = target
+        return self._settle(now_s)
+
+    def send_back(self, reason: str, now_s: float) -> list[Action[Identity]]:
+        """The version that serves does badly: `roll_back`, unless the registry points elsewhere already.
+
+        Then that one takes over when it is ready, and what served before only if it cannot. Raises CannotRollBack.
+        """
+        serving = self.slots.get(self.serving or "")
+        if serving is None or self.wanted in {None, serving.identity}:
+            return self.roll_back(reason, now_s)
+        self._send_back(serving.identity, reason)
+        return self._settle(now_s)
+
+    def withdraw(self, reason: str, now_s: float) -> list[Action[Identity]]:
+        """The version that serves does badly, and another can have its share: serve nothing until the registry changes.
+
+        Where the registry points elsewhere already, that version is brought up.
+        """
+        if self.serving is None:
+            return []
+        self._send_back(self.slots[self.serving].identity, reason)
+        self.held = None
+        self.served.clear()
+        actions = self._stop_serving(now_s, reason)
+        if self.candidate is not None and self._identity(self.candidate) != self.registry:
+            actions.append(self._abandon(now_s, reason))
+        return [*actions, *self._settle(now_s)]
+
+    def retry(self, now_s: float, *, anew: bool = False) -> list[Action[Identity]]:
+        """Try again now what failed for a reason that may have passed; `anew`: as if the registry had just changed."""
+        if anew:
+            self.held = None
+            self.marks.clear()
+        self.marks.retry(now_s)
+        return self._settle(now_s)
+
+    def rest(self, now_s: float, reason: str) -> list[Action[Identity]]:
+        """Nothing is wanted here any more: end everything, what serves after it has drained. `pointed` begins anew."""
+        actions: list[Action[Identity]] = [self._abandon(now_s, reason)] if self.candidate is not None else []
+        actions += self._stop_serving(now_s, reason)
+        self.registry = self.held = self.pointed_at = None
+        self.served.clear()
+        self.marks.clear()
+        return actions
+
+    def tick(self, now_s: float) -> list[Action[Identity]]:
+        """Time has passed: a warm version may have been kept long enough, a failed one may be tried again."""
+        if self.warm is not None and now_s >= self._warm_until_s:
+            return [self._retire(self.warm, now_s, "kept long enough"), *self._settle(now_s)]
+        return self._settle(now_s)
+
+    # What there is.
+
+    @property
+    def wanted(self) -> Identity | None:
+        """What should serve: what is held after a rollback, else what the registry points at."""
+        return self.held if self.held is not None else self.registry
+
+    @property
+    def before(self) -> Identity | None:
+        """What a rollback would go back to; None where there is nothing to go back from, or to."""
+        return None if self.serving is None else next(iter(self._earlier()), None)
+
+    def goes_back(self, key: str) -> bool:
+        """Whether a version is brought up although the registry points elsewhere: it has served, and is needed."""
+        slot = self.slots.get(key)
+        return slot is not None and self.registry is not None and slot.identity != self.registry
+
+    def can_fail(self, key: str) -> bool:
+        """Whether anything is lost with a version: what serves is never given up, and what drains is on its way out."""
+        slot = self.slots.get(key)
+        return slot is not None and key != self.serving and not slot.life.over and slot.life.state is not State.DRAINING
+
+    def replaces_last(self, key: str) -> bool:
+        """Whether a version takes the place of another that served last and, for all that is known, still can."""
+        slot, last = self.slots.get(key), self.served[-1] if self.served else None
+        return slot is not None and last is not None and last != slot.identity and last not in self.marks
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether refusing the candidate leaves something that can serve."""
+        candidate = self.slots.get(self.candidate or "")
+        return self.serving is not None or (
+            candidate is not None and any(identity != candidate.identity for identity in self._earlier())
+        )
+
+    # Inside.
+
+    def _settle(self, now_s: float) -> list[Action[Identity]]:
+        actions: list[Action[Identity]] = []
+        target = self._target(now_s)
+        candidate = self.slots.get(self.candidate or "")
+        if candidate is not None and target is not None:
+            if candidate.identity == target:
+                candidate.confirmed = True
+            elif self.registry is not None or self.held is not None:
+                actions.append(self._abandon(now_s, "another version is wanted now"))
+                candidate = None
+        if candidate is not None and candidate.confirmed and candidate.life.state is State.READY:
+            actions.append(self._flip(self.candidate or "", now_s))
+            return [*actions, *self._settle(now_s)]
+        if target is None or self._identity(self.serving) == target or candidate is not None:
+            return actions
+        if self._identity(self.warm) == target:
+            actions.append(self._flip(self.warm or "", now_s))
+        elif self.warm is not None:
+            actions.append(self._retire(self.warm, now_s, "to make room for the next version"))
+        elif all(key == self.serving for key in self.slots):
+            actions.append(self._start(target, now_s, confirmed=True))
+        return actions
+
+    def _target(self, now_s: float) -> Identity | None:
+        """What to bring up or keep: the wanted version if nothing speaks against it, else what is better than none."""
+        current = self._identity(self.serving)
+        needed = self._asked if current is None else self.marks.was_sent_back(current)
+        choices: list[Identity] = [i for i in (self.wanted, *(self._earlier() if needed else ())) if i is not None]
+        for identity in choices:
+            if identity not in self.marks:
+                return identity
+        for identity in choices:
+            if self.marks.is_due(identity, now_s):
+                return identity
+        return current
+
+    def _earlier(self) -> list[Identity]:
+        """What has served before, the newest first, without what serves now and what was refused since."""
+        current, bad = self._identity(self.serving), self.marks.bad
+        return [identity for identity in reversed(self.served) if identity != current and identity not in bad]
+
+    def _send_back(self, identity: Identity, reason: str) -> None:
+        self.marks.send_back(identity, reason)
+        self.served = [i for i in self.served if i != identity]
+
+    def _start(self, identity: Identity, now_s: float, *, confirmed: bool) -> Start[Identity]:
+        key = str(next(self._serial))
+        self.slots[key] = Slot(identity, Life(since_s=now_s), confirmed)
+        self.candidate = key
+        return Start(key, identity)
+
+    def _flip(self, key: str, now_s: float) -> Flip:
+        old, identity = self.serving, self.slots[key].identity
+        reason = _why(self, identity, again=key == self.warm)
+        if key == self.candidate:
+            self.candidate = None
+        if key == self.warm:
+            self.warm = None
+        self.slots[key].life.to(State.SERVING, now_s, reason)
+        self.serving = key
+        self.marks.remove(identity)
+        self.served = [*(i for i in self.served if i != identity), identity][-_MOST_SERVED:]
+        if old is not None:
+            self.slots[old].life.to(State.READY, now_s, "kept warm")
+            self.warm, self._warm_until_s = old, now_s + self.keep_old_s
+        return Flip(key, old, reason)
+
+    def _abandon(self, now_s: float, reason: str) -> Stop:
+        key, self.candidate = self.candidate or "", None
+        self.slots[key].life.to(State.STOPPED, now_s, reason)
+        return Stop(key, drain=False, reason=reason)
+
+    def _retire(self, key: str, now_s: float, reason: str) -> Stop:
+        self.warm = None
+        self.slots[key].life.to(State.DRAINING, now_s, reason)
+        return Stop(key, drain=True, reason=reason)
+
+    def _stop_serving(self, now_s: float, reason: str) -> list[Action[Identity]]:
+        """End what serves, after it has drained, and what is kept warm for it."""
+        actions: list[Action[Identity]] = [self._retire(self.warm, now_s, reason)] if self.warm is not None else []
+        if self.serving is not None:
+            key, self.serving = self.serving, None
+            self.slots[key].life.to(State.DRAINING, now_s, reason)
+            actions.append(Stop(key, drain=True, reason=reason))
+        return actions
+
+    def _identity(self, key: str | None) -> Identity | None:
+        return self.slots[key].identity if key is not None else None
+
+
+def _why(rollout: Rollout[Identity], identity: Identity, *, again: bool) -> str:
+    """Why a version takes over, for the history."""
+    if identity == rollout.held:
+        return "rolled back"
+    if identity == rollout.registry:
+        return "the registry points at it again" if again else "the registry points at it"
+    if rollout.registry is None:
+        return "the registry cannot be asked, and pointed at it before"
+    return "it served before, and what the registry points at cannot"

@@ -1,0 +1,1 @@
+"""What a gateway decides of a request: admission, batches, caching, splitting, shadows."""

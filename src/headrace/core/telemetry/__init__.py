@@ -1,0 +1,1 @@
+"""What is counted and recorded, and what is read from that."""

@@ -1,0 +1,77 @@
+"""Everything that serves as data: what `GET /api/models` and the dashboard tell."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from headrace import __version__
+from headrace.core.telemetry.recent import Figures
+from headrace.supervisor.admin.addresses import model_url
+from headrace.supervisor.admin.state import ServerState
+from headrace.supervisor.served_model import ServedModel
+
+
+def describe_all(server: ServerState) -> dict[str, Any]:
+    """The whole; times are Unix seconds."""
+    return {
+        "headrace": __version__,
+        "started": server.started_s,
+        "draining": server.draining,
+        "gateways": {
+            "pids": server.gateways.pids,
+            "restarts": server.gateways.restarts,
+            "in_force": server.gateways.in_force,  # every gateway routes as the models below say
+        },
+        "registry": {"reached": server.agent.reached_s, "agent_pid": server.agent.pid},
+        "wildcard": server.wildcard.describe() if server.wildcard else None,
+        "models": [describe_model(server, model) for model in server.models.values()],
+    }
+
+
+def describe_model(server: ServerState, model: ServedModel) -> dict[str, Any]:
+    """One model: what it is, where it is, and what happened in the last seconds, in all and by version."""
+    recent = server.sampler.recent
+    address = server.address(model.name)
+    return {
+        **model.describe(),
+        "port": address[1] if address else None,
+        "url": model_url(server, model.name),
+        "now": tell(recent.figures(model.name)),
+        "now_by_version": {v: tell(recent.figures(model.name, v)) for v in recent.versions(model.name)},
+    }
+
+
+def describe_recent(server: ServerState, name: str) -> dict[str, Any]:
+    """The last 15 minutes of a model, for charts: parallel lists, in all and by version."""
+    recent = server.sampler.recent
+    offset_s = time.time() - time.monotonic()
+
+    def series(version: str | None) -> dict[str, Any]:
+        points = [(round(p.at_s + offset_s, 1), tell(p.figures)) for p in recent.points(name, version)]
+        kept = ("requests_per_s", "p50_ms", "p99_ms", "error_rate", "rejected_rate", "cache_hit_rate")
+        return {"at": [at for at, _ in points], **{key: [told[key] for _, told in points] for key in kept}}
+
+    return {"model": name, **series(None), "versions": {v: series(v) for v in recent.versions(name)}}
+
+
+def tell(figures: Figures) -> dict[str, Any]:
+    """Figures as the API has them: rounded, latencies in milliseconds."""
+
+    def ms(seconds: float | None) -> float | None:
+        return None if seconds is None else round(seconds * 1000, 3)
+
+    def share(value: float | None) -> float | None:
+        return None if value is None else round(value, 5)
+
+    return {
+        "over_s": round(figures.over_s, 1),
+        "requests_per_s": round(figures.requests_per_s, 2),
+        "p50_ms": ms(figures.p50_s),
+        "p99_ms": ms(figures.p99_s),
+        "error_rate": share(figures.error_rate),
+        "rejected_rate": share(figures.rejected_rate),
+        "cache_hit_rate": share(figures.cache_hit_rate),
+        "queued": figures.queued,
+        "in_flight": figures.in_flight,
+    }

@@ -1,0 +1,141 @@
+"""The admin port: health for orchestrators, and the state of every model. Never on a data port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Generator
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from headrace.config.tree import Admin
+from headrace.core.admin.webhooks import MAX_BODY_BYTES, Rejected
+from headrace.core.errors import HeadraceError, UsageError
+from headrace.supervisor.admin.collector import Readings
+from headrace.supervisor.admin.dashboard.pages import Dashboard
+from headrace.supervisor.admin.error_answers import Refused, answer_refused, asked_model
+from headrace.supervisor.admin.health import health_routes
+from headrace.supervisor.admin.origin_check import Guard
+from headrace.supervisor.admin.overview import describe_all, describe_model, describe_recent
+from headrace.supervisor.admin.printable_json import PrintableJSON
+from headrace.supervisor.admin.state import ServerState
+from headrace.telemetry.metrics import exposition
+
+
+def make_app(server: ServerState) -> Starlette:
+    """The admin application: health, metrics, and the state of every model."""
+    readings = Readings(server)
+
+    async def metrics(_: Request) -> Response:
+        samples = await readings.samples()
+        # In a thread: with a hundred models it takes a tenth of a second, and the probes are answered here, too.
+        text = await asyncio.to_thread(exposition, samples)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def models(_: Request) -> Response:
+        return PrintableJSON(describe_all(server))
+
+    async def one_model(request: Request) -> Response:
+        return PrintableJSON(describe_model(server, asked_model(server, request)))
+
+    async def refresh(request: Request) -> Response:
+        model = asked_model(server, request)
+        model.refresh(anew=request.query_params.get("anew") == "true")
+        return PrintableJSON({"refreshing": model.name}, 202)
+
+    async def rollback(request: Request) -> Response:
+        model = asked_model(server, request)
+        reason = request.query_params.get("reason", "asked for by an operator")
+        seen = request.query_params.get("from")
+        if seen is not None and seen != (model.current.label if model.current else ""):
+            serves = model.current.label if model.current else "nothing"
+            raise Refused("CONFLICT", f"{serves} serves now, not {seen}")
+        try:
+            return PrintableJSON({"model": model.name, "message": model.roll_back(reason)})
+        except UsageError as error:
+            raise Refused("CONFLICT", str(error)) from None
+
+    async def history(request: Request) -> Response:
+        model = asked_model(server, request)
+        return PrintableJSON(await asyncio.to_thread(model.history.last))
+
+    async def errors(request: Request) -> Response:
+        return PrintableJSON(asked_model(server, request).errors())
+
+    async def recent(request: Request) -> Response:
+        return PrintableJSON(describe_recent(server, asked_model(server, request).name))
+
+    async def mlflow_hook(request: Request) -> Response:
+        if server.webhooks is None:
+            raise Refused("NOT_FOUND", "set registry.webhook_secret first")
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise Refused("BODY_TOO_LARGE", "no webhook is so large")
+        try:
+            server.webhooks.verify(request.headers, body, time.time())
+            said = json.loads(body)["data"]["name"]
+            name = said if isinstance(said, str) else None
+        except Rejected as error:
+            raise Refused("UNAUTHENTICATED", str(error)) from None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            name = None  # signed, and about no model that we know of: about all of them, then
+        told = [m.name for m in server.models.values() if name is None or m.registered_name in {None, name}]
+        for model in told:
+            server.models[model].refresh()
+        if server.wildcard is not None:
+            server.wildcard.refresh()
+        return PrintableJSON({"refreshing": told}, 202)
+
+    admin = server.config.admin or Admin()
+    return Starlette(
+        routes=[
+            *health_routes(server),
+            Route("/metrics", metrics),
+            Route("/api/models", models),
+            Route("/api/models/{name}", one_model),
+            Route("/api/models/{name}/refresh", refresh, methods=["POST"]),
+            Route("/api/models/{name}/rollback", rollback, methods=["POST"]),
+            Route("/api/models/{name}/history", history),
+            Route("/api/models/{name}/errors", errors),
+            Route("/api/models/{name}/recent", recent),
+            Route("/hooks/mlflow", mlflow_hook, methods=["POST"]),
+            *Dashboard(server).routes,
+        ],
+        middleware=[Middleware(Guard, host=admin.host, names=admin.hosts)],
+        exception_handlers={HeadraceError: answer_refused},
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn would take the signals for itself; they are the supervisor's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+async def serve_admin(server: ServerState, listener: socket.socket) -> None:
+    """Serve the admin application on a bound socket until cancelled; what it answers then has three seconds."""
+    config = uvicorn.Config(
+        make_app(server), log_config=None, access_log=False, lifespan="off", http="h11", ws="none",
+        timeout_graceful_shutdown=3,
+    )  # fmt: skip
+    uvicorn_server = _Server(config)
+    # What is being answered ends when headrace drains. Cancelled in the middle it would be told as an error of ours.
+    serving = asyncio.create_task(uvicorn_server.serve(sockets=[listener]))
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        uvicorn_server.should_exit = True
+        await serving
+        raise

@@ -1,0 +1,70 @@
+"""What the admin side may see of a running headrace: everything, and change nothing but by what operators ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from headrace.config.tree import Config
+from headrace.core.admin.webhooks import Verifier
+from headrace.core.telemetry.totals import Sample
+from headrace.supervisor.admin.sampler import Sampler
+from headrace.supervisor.processes.agent import RegistryAgent
+from headrace.supervisor.processes.gateways import Gateways
+from headrace.supervisor.processes.recorder import RecorderProcess
+from headrace.supervisor.served_model import ServedModel
+from headrace.supervisor.wildcard import Wildcard
+
+
+class ServerState(Protocol):
+    """See `app.Supervisor`, which is one. Times are Unix seconds."""
+
+    @property
+    def config(self) -> Config:
+        """The configuration that it was started with."""
+
+    @property
+    def started_s(self) -> float:
+        """When it was started."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no more requests, and is about to end."""
+
+    @property
+    def listed(self) -> bool:
+        """Whether it is known which models there are."""
+
+    @property
+    def models(self) -> Mapping[str, ServedModel]:
+        """The models, by the names that they are served by."""
+
+    @property
+    def wildcard(self) -> Wildcard | None:
+        """Who adds models that the registry has; None where none does."""
+
+    @property
+    def gateways(self) -> Gateways:
+        """The processes that answer clients."""
+
+    @property
+    def recorder(self) -> RecorderProcess | None:
+        """The process that records requests; None where nothing is recorded."""
+
+    @property
+    def agent(self) -> RegistryAgent:
+        """The process that asks the registry."""
+
+    @property
+    def sampler(self) -> Sampler:
+        """The last minutes of what was counted."""
+
+    @property
+    def webhooks(self) -> Verifier | None:
+        """Who checks the registry's webhooks; None where none are taken."""
+
+    def address(self, name: str | None) -> tuple[str, int] | None:
+        """Where a model (None: the shared port) is served; None if it has no port of its own."""
+
+    async def samples(self) -> list[Sample]:
+        """What the gateways have counted, added up."""

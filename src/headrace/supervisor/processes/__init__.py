@@ -1,0 +1,1 @@
+"""The child processes: started, heard, watched, replaced."""

@@ -1,0 +1,232 @@
+"""Starts the gateways, tells them what should be, and starts a new one when one dies: workers stay as they are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from headrace.core.processes import inheriting
+from headrace.core.processes.restart import RestartPolicy
+from headrace.core.protocol.messages import (
+    Applied,
+    AskStats,
+    Configure,
+    Crowded,
+    Drain,
+    Drained,
+    FromGateway,
+    News,
+    Probe,
+    Probed,
+    Stats,
+    Table,
+)
+from headrace.core.telemetry.totals import Sample, Totals
+from headrace.supervisor.processes.controlled import ControlledProcess
+from headrace.telemetry.logs import Log
+
+_GATEWAY_GRACE_S = 1.0
+_CROWDED = {
+    "connections": "gateway.max_connections",
+    "client": "gateway.max_connections_per_client",
+    "descriptors": "ulimit -n",
+}
+"""The limit that was met where connections are turned away."""
+
+
+class _Slot:
+    """One gateway's place: its sockets are ours and outlive it. `applied` is the generation of its newest table."""
+
+    def __init__(self, configure: Configure, process: ControlledProcess[FromGateway]) -> None:
+        self.configure = configure
+        self.process = process
+        self.task: asyncio.Task[None] | None = None
+        self.applied = -1
+        self.told: set[str] = set()
+        self.stats: dict[int, asyncio.Future[Stats]] = {}
+        self.probes: dict[int, asyncio.Future[Probed]] = {}
+
+
+class Gateways:
+    """All gateways as one: `publish` a table, wait until it is in force everywhere.
+
+    `on_news` is told what gateways say of workers and models without being asked.
+    """
+
+    def __init__(
+        self,
+        configurations: list[Configure],
+        environ: Mapping[str, str],
+        log: Log,
+        *,
+        hung_after_s: float | None,
+        on_news: Callable[[News], None],
+    ) -> None:
+        self._environ = inheriting.for_gateway(environ)
+        self._log = log
+        self._hung_after_s = hung_after_s
+        self._on_news = on_news
+        self._slots = [self._slot(c) for c in configurations]
+        self._table = Table(generation=0, routes=(), pools=())
+        self._changed = asyncio.Event()
+        self._draining = False
+        self.opened = False
+        self._token = 0
+        self._turn = 0
+        self._totals = Totals()
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the gateways that run."""
+        return [pid for _, pid in self.running]
+
+    @property
+    def running(self) -> list[tuple[int, int]]:
+        """(index, process id) of the gateways that run."""
+        return [(s.configure.index, s.process.pid) for s in self._slots if s.process.pid is not None]
+
+    @property
+    def restarts(self) -> int:
+        """How many gateways have been replaced so far."""
+        return sum(s.process.restarts.total for s in self._slots)
+
+    @property
+    def in_force(self) -> bool:
+        """Whether every gateway runs and has applied the newest table."""
+        return all(s.applied >= self._table.generation for s in self._slots)
+
+    async def run(self) -> None:
+        """Keep every gateway running; returns when all have drained. Cancelling kills them."""
+        async with asyncio.TaskGroup() as tasks:
+            for slot in self._slots if not self._draining else ():
+                slot.task = tasks.create_task(slot.process.run())
+
+    def publish(self, table: Table) -> None:
+        """Make this the table that should be in force."""
+        self._table = table
+        for slot in self._slots:
+            slot.told |= {p.key for p in table.pools}
+            slot.process.say(table)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until `condition` holds; it is looked at whenever a gateway says something."""
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def drained(self, pool: str) -> None:
+        """Wait until no gateway has anything of a pool that was taken out of the table."""
+        await self.until(lambda: all(pool not in s.told for s in self._slots))
+
+    async def stats(self, within_s: float = 1.0) -> list[Stats]:
+        """Ask every gateway for its counters; one that does not answer in time is left out."""
+        self._token += 1
+        token = self._token
+        waiting = []
+        for slot in self._slots:
+            if slot.process.connected:
+                future: asyncio.Future[Stats] = asyncio.get_running_loop().create_future()
+                slot.stats[token] = future
+                slot.process.say(AskStats(token))
+                waiting.append(future)
+        if not waiting:
+            return []
+        done, _ = await asyncio.wait(waiting, timeout=within_s)
+        for slot in self._slots:
+            slot.stats.pop(token, None)
+        return [f.result() for f in done if not f.cancelled()]
+
+    async def samples(self) -> list[Sample]:
+        """What all gateways have counted since headrace started; sums never go back."""
+        await self.stats()
+        return self._totals.samples()
+
+    async def probe(self, pool: str, body: bytes, within_s: float) -> Probed:
+        """Ask a pool for a prediction by the way that a client's request goes; the gateways take turns.
+
+        Raises nothing: what does not come within `within_s` is an answer 504 with its reason.
+        """
+        self._token += 1
+        token = self._token
+        able = [s for s in self._slots if s.process.connected and s.applied >= 0]
+        if not able:
+            return Probed(token=token, status=503, reason="no gateway is up")
+        self._turn += 1  # the token counts other questions, too: with two gateways it could be odd at every probe
+        slot = able[self._turn % len(able)]
+        future: asyncio.Future[Probed] = asyncio.get_running_loop().create_future()
+        slot.probes[token] = future
+        slot.process.say(Probe(token=token, pool=pool, body=body, timeout_s=within_s))
+        try:
+            # The gateway itself says when the time is over; should it not, it is the gateway that hangs.
+            return await asyncio.wait_for(future, within_s + _GATEWAY_GRACE_S)
+        except TimeoutError:
+            return Probed(token=token, status=504, reason=f"gateway {slot.configure.index} did not answer")
+        finally:
+            slot.probes.pop(token, None)
+
+    def drain(self) -> None:
+        """Let every gateway finish what it has and end; one that is still on its way up has nothing."""
+        self._draining = True
+        for slot in self._slots:
+            if slot.applied >= 0:
+                slot.process.end_after(Drain())
+            elif slot.task is not None:
+                slot.task.cancel()
+
+    def kill(self, why: str) -> None:
+        """End every gateway at once."""
+        for slot in self._slots:
+            slot.process.kill(why)
+
+    def _slot(self, configure: Configure) -> _Slot:
+        process: ControlledProcess[FromGateway] = ControlledProcess(
+            "gateway",
+            "headrace.gateway",
+            FromGateway,
+            arguments=["--index", str(configure.index)],
+            pass_fds=[one.fd for one in configure.listeners],
+            environ=self._environ,
+            log=self._log.bind(gateway=configure.index),
+            kept="all workers",
+            policy=RestartPolicy(first_s=0.1, healthy_s=10.0),
+            hung_after_s=self._hung_after_s,
+            on_up=lambda: self._up(slot),
+            on_message=lambda message: self._heard(slot, message),
+            on_down=lambda: self._down(slot),
+        )
+        slot = _Slot(configure, process)
+        return slot
+
+    def _up(self, slot: _Slot) -> None:
+        slot.told = {p.key for p in self._table.pools}
+        slot.process.say(slot.configure)
+        slot.process.say(self._table)
+
+    def _down(self, slot: _Slot) -> None:
+        """A gateway has ended, and has nothing of any pool any more. Who connects meanwhile waits for the next one."""
+        slot.applied = -1
+        slot.told = set()
+        self._totals.forget(slot.configure.index)
+        self._changed.set()
+
+    def _heard(self, slot: _Slot, message: FromGateway) -> None:
+        if isinstance(message, Applied):
+            slot.applied = message.generation
+            self.opened = True
+        elif isinstance(message, Drained):
+            slot.told.discard(message.pool)
+        elif isinstance(message, Stats):
+            self._totals.feed(slot.configure.index, message.values)
+            future = slot.stats.pop(message.token, None)
+            if future and not future.done():
+                future.set_result(message)
+        elif isinstance(message, Probed):
+            waiting = slot.probes.get(message.token)
+            if waiting and not waiting.done():
+                waiting.set_result(message)
+        elif isinstance(message, News):
+            self._on_news(message)
+        elif isinstance(message, Crowded):
+            log = self._log.bind(gateway=slot.configure.index)
+            log.warning("connections turned away", status=503, limit=_CROWDED[message.reason])
+        self._changed.set()

@@ -1,0 +1,130 @@
+"""The processes of one version, as `workers` knows each of them, and how a host is started."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from headrace.environments.preparing import Prepared
+from headrace.supervisor.processes.children import Child
+from headrace.supervisor.processes.endings import Ending
+from headrace.supervisor.processes.liveness import Pulse
+from headrace.supervisor.processes.worker_control import ControlRoom, Greet, Reporter
+from headrace.telemetry.logs import Log
+
+_WORKER = Path(__file__).resolve().parents[3] / "headrace_worker" / "__main__.py"
+_ROLE = "role=host".ljust(32)  # room for a forked replica's own title
+
+EndReason = Literal["died", "hung", "protocol", "host", "load"]
+"""Why a process ended that should not have: by itself, killed for silence, killed for what it said or closed, as a host
+(loaded), while it loaded."""
+
+
+def none_ended() -> dict[EndReason, int]:
+    """Counts to begin with."""
+    return dict.fromkeys(get_args(EndReason), 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSpec:
+    """What to run: `key` is the pool's. Which interpreter and which model directory, `Workers.load` is told.
+
+    A process that is silent for `hung_after_s` (None: for ever) is replaced; one that may be at work for a request is
+    given `timeout_s` beside that.
+    """
+
+    key: str
+    model: str
+    label: str
+    replicas: int
+    environ: Mapping[str, str]
+    kept_back: frozenset[str]
+    options: Mapping[str, Any]
+    timeout_s: float
+    hung_after_s: float | None
+
+
+@dataclass
+class Replica:
+    """One process that serves. `ready` once it has said so; `index` is the lowest number that no other one has."""
+
+    id: str
+    socket: str
+    index: int
+    token: str = ""
+    reporter: Reporter | None = None
+    ready: bool = False
+    end: EndReason = "died"
+    ending: Ending = field(default_factory=Ending)
+    started_s: float = field(default_factory=time.monotonic)
+    rss_bytes: int = 0
+    pulse: Pulse = field(default_factory=Pulse)
+
+    def kill(self, why: str, end: EndReason = "died") -> None:
+        """Kill its process for that reason; it counts as `end`."""
+        self.end = end if self.end == "died" else self.end
+        self.ending.blame(why)
+        if self.reporter is not None:
+            self.reporter.kill()
+
+
+@dataclass
+class Host:
+    """One process that loads the model, and then is forked, or serves itself (`serving`)."""
+
+    child: Child
+    token: str
+    reporter: Reporter | None = None
+    loaded: bool = False
+    forkable: bool = False
+    serving: Replica | None = None
+    forked: dict[str, Replica] = field(default_factory=dict)
+    pulse: Pulse = field(default_factory=Pulse)
+    reason: str = ""
+    detail: str = ""
+
+    def kill(self, why: str, end: EndReason) -> None:  # noqa: ARG002 - a host's end is a host's, or its load's
+        """Kill it for that reason."""
+        self.child.kill(why)
+
+
+async def start_host(spec: WorkerSpec, room: ControlRoom, prepared: Prepared, greet: Greet, log: Log) -> Host:
+    """Start a process that is invited: `greet` has it once it has connected. Raises OSError.
+
+    Its token goes through a pipe: the command line and the environment are there for all of the same user to read.
+    """
+    token = room.invite("host", greet)
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, token.encode())
+        child = await Child.start(
+            [prepared.python, str(_WORKER), _arguments(room, spec, reading), _ROLE],
+            log=log,
+            pass_fds=(room.lifeline_fd, reading),
+            environ=prepared.environ(spec.environ),
+            directory=room.workplace,
+        )
+    except BaseException:
+        room.uninvite(token)
+        raise
+    finally:
+        os.close(reading)
+        os.close(writing)
+    return Host(child, token)
+
+
+def _arguments(room: ControlRoom, spec: WorkerSpec, token_fd: int) -> str:
+    """The worker's command-line argument: where to report, and who it is (which ``ps`` then shows)."""
+    return json.dumps(
+        {
+            "headrace_worker": spec.label,
+            "control": room.path,
+            "lifeline_fd": room.lifeline_fd,
+            "token_fd": token_fd,
+        }
+    )

@@ -1,0 +1,260 @@
+"""One served model: its aliases (what serves, and what takes a share of the traffic beside it) and its route."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from headrace.config.traffic import other_aliases, shadow_of
+from headrace.config.tree import Model
+from headrace.core.errors import ConfigError, HeadraceError, ModelNotFound
+from headrace.core.protocol.messages import Pool, Route, Split
+from headrace.core.telemetry.counts import VersionCounts
+from headrace.core.telemetry.tallies import Tallies
+from headrace.supervisor import wire_config
+from headrace.supervisor.answer_health import AnswerHealth
+from headrace.supervisor.health_probe import Prober
+from headrace.supervisor.rollout.alias_rollout import AliasRollout
+from headrace.supervisor.rollout.canary import CanaryPolicy, Neighbours
+from headrace.supervisor.rollout.dependencies import Dependencies
+from headrace.supervisor.rollout.history import History
+from headrace.supervisor.rollout.version import Version
+from headrace.telemetry.logs import Log
+
+
+class ServedModel:
+    """The owner of one configured model.
+
+    `main` follows the configured URI; `canaries` follow the other aliases that take a share of the traffic or a copy of
+    it, and whatever happens to them, `main` does not notice. They are asked for every `canary_poll_s`. `failing` is
+    `health.failing`, `tells_texts` whether texts of exceptions may be shown; `counts` gives what the gateways have
+    counted. `lenient`: see `AliasRollout`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: Model,
+        dependencies: Dependencies,
+        history: History,
+        errors_mode: str,
+        log: Log,
+        *,
+        canary_poll_s: float,
+        failing: str = "warn",
+        tells_texts: bool = True,
+        counts: Callable[[], Mapping[tuple[str, str], VersionCounts]] = dict,
+        lenient: bool = False,
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.history = history
+        self.leaving = False
+        self.hazards = Tallies()
+        self._main_up = asyncio.Event()
+        self._dependencies = dependencies
+        self._errors_mode = errors_mode
+        self._log = log.bind(model=name)
+        self._failing = failing
+        self._tells_texts = tells_texts
+        self._counts = counts
+        self.answers = AnswerHealth(name, self._log, dependencies.traffic.publish, tells_texts=tells_texts)
+        self.prober = (
+            Prober(config.probe, dependencies.traffic, self._log, dependencies.traffic.publish)
+            if config.probe is not None
+            else None
+        )
+        self.main = AliasRollout(
+            name, config.uri, config, dependencies, history, self._log, lenient=lenient, on_change=self._main_changed
+        )
+        self.canaries: dict[str, AliasRollout] = {}
+        for alias in other_aliases(config):
+            self.canaries[alias] = AliasRollout(
+                name,
+                f"{config.uri.rpartition('@')[0]}@{alias}",
+                config,
+                replace(dependencies, poll_s=canary_poll_s),
+                history.of_alias(alias),
+                self._log.bind(alias=alias),
+                lenient=True,
+                policy=CanaryPolicy(Neighbours([self.main, *self.canaries.values()])),
+                on_change=self._canary_changed,
+            )
+
+        self._together = Neighbours(self.aliases)
+
+    @property
+    def aliases(self) -> list[AliasRollout]:
+        """All of them, the main one first."""
+        return [self.main, *self.canaries.values()]
+
+    @property
+    def versions(self) -> list[Version]:
+        """Every version that has or may have processes."""
+        return [version for alias in self.aliases for version in alias.executor.versions.values()]
+
+    @property
+    def current(self) -> Version | None:
+        """The version that serves."""
+        return self.main.serving
+
+    @property
+    def registered_name(self) -> str | None:
+        """The name that the registry knows the model by; None where the URI has none."""
+        return self.main.uri.name
+
+    @property
+    def settled(self) -> bool:
+        """Whether the first bring-up is over: it serves, or it has failed."""
+        return self.main.settled
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker can take a request now, and probes (where there are any) show that it can predict."""
+        return self.current is not None and self.current.ready > 0 and not self.unwell
+
+    @property
+    def started(self) -> bool:
+        """Whether the first bring-up is over, as far as it can be."""
+        return self.main.started
+
+    @property
+    def unwell(self) -> str:
+        """Why it cannot predict: probes fail, or most answers are errors and that is to count; empty while it can."""
+        unwell = self.prober.unwell if self.prober is not None else ""
+        return unwell or (self.answers.failing if self._failing == "unready" else "")
+
+    def why_not(self) -> str:
+        """Why the model does not serve, in one line."""
+        return self.unwell or self.main.why_not()
+
+    def refresh(self, *, anew: bool = False) -> None:
+        """Ask the registry now; see `AliasRollout.refresh`."""
+        for alias in self.aliases:
+            alias.refresh(anew=anew)
+
+    def roll_back(self, reason: str) -> str:
+        """Go back to the version before; returns what happens now. Raises UsageError where there is none."""
+        return self.main.roll_back(reason)
+
+    async def run(self) -> None:
+        """Follow the registry until cancelled; raises ConfigError with the path of a URI that leads nowhere."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.main.run())
+                if self.prober is not None:
+                    tasks.create_task(self.prober.run(lambda: self.current))
+                for alias, canary in self.canaries.items():
+                    tasks.create_task(self._follow_canary(alias, canary))
+        except* ModelNotFound as group:
+            raise ConfigError(f"models.{self.name}.uri", str(group.exceptions[0])) from None
+        except* HeadraceError as group:
+            raise group.exceptions[0] from None
+
+    async def leave(self) -> None:
+        """Take nothing more, and wait until every gateway has finished what it was given; then `run` may be ended."""
+        self.leaving = True
+        self._dependencies.traffic.publish()
+        for version in self.versions:
+            await self._dependencies.traffic.drained(version.key)
+
+    async def _follow_canary(self, alias: str, canary: AliasRollout) -> None:
+        # Which version a canary shares with the main alias is known when that serves; before, nothing is to share.
+        await self._main_up.wait()
+        try:
+            await canary.run()
+        except Exception as error:  # noqa: BLE001 - a share of the traffic is not worth the whole of it
+            canary.record.stopped(error)
+            self._log.exception("a canary broke", alias=alias, exc_info=error)
+            self._dependencies.traffic.publish()
+
+    def _canary_changed(self) -> None:
+        """A canary that serves nothing because another alias serves the same version asks the registry again."""
+        for canary in self.canaries.values():
+            canary.follower.ask_now()
+
+    def _main_changed(self) -> None:
+        """What the main alias serves now, no canary needs to: let them ask again."""
+        self._main_up.set()
+        self.answers.flipped(self.current, self._counts())
+        if self.prober is not None:
+            self.prober.flipped()
+        for canary in self.canaries.values():
+            canary.refresh()
+
+    def pools(self) -> list[Pool]:
+        """Every version that a gateway should be connected to."""
+        if self.leaving:
+            return []
+        return [pool for version in self.versions if (pool := version.pool()) is not None]
+
+    def route(self) -> Route:
+        """Where the model's requests go now."""
+        current = self.current
+        return wire_config.route(
+            self.name,
+            self.config,
+            self._errors_mode,
+            pool=current.key if current else None,
+            reason="" if self.ready else self.why_not(),
+            unwell=self.unwell,
+            failing=self.answers.failing,
+            split=self._split(current) if current else None,
+        )
+
+    def _split(self, current: Version) -> Split | None:
+        """How the traffic is divided; None where all of it goes to the main version."""
+        if not (self.canaries or self.config.pin_header):
+            return None
+        behind = {self.main.uri.selector: current}
+        for alias, canary in self.canaries.items():
+            shared = canary.status.shared
+            version = canary.serving or (shared and self._together.serving(shared))
+            if version:
+                behind[alias] = version
+        pools = {alias: version.key for alias, version in behind.items()}
+        by_version = {v.resolved.version: v.key for v in behind.values() if v.resolved.version}
+        pins = {**by_version, **(pools if self.main.uri.kind == "alias" else {})}
+        return wire_config.split(self.config, self.main.uri.selector, pools, pins)
+
+    def _state(self) -> str:
+        if self.current is not None:
+            if self.answers.failing:
+                return "FAILING"
+            return self.current.life.state if self.ready else "UNREADY"
+        return "FAILED" if self.main.status.problem else "STARTING"
+
+    def errors(self) -> list[dict[str, Any]]:
+        """What its versions failed with, as data: the newest first of each; texts only where they may be told."""
+        return [
+            {"version": version.label, **entry}
+            for version in self.versions
+            for entry in version.failures.describe(texts=self._tells_texts)
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        """The model as data, for `GET /api/models`."""
+        kept = self.config.prediction_log
+        return {
+            "name": self.name,
+            "port": self.config.port,
+            "ready": self.ready,
+            "state": self._state(),
+            "failing": self.answers.describe(),
+            "reason": None if self.ready else self.why_not(),
+            "replicas": {"wanted": self.config.replicas, "ready": self.current.ready if self.current else 0},
+            "probe": self.prober.describe() if self.prober is not None else None,
+            "prediction_log": {"path": str(kept.path.absolute()), "format": kept.format} if kept else None,
+            **self.main.describe(),
+            "sides": {alias: self._describe_canary(alias, canary) for alias, canary in self.canaries.items()},
+        }
+
+    def _describe_canary(self, alias: str, canary: AliasRollout) -> dict[str, Any]:
+        shadow = self.config.shadow is not None and shadow_of(self.config).alias == alias
+        told = {"weight": (self.config.traffic or {}).get(alias, 0), "shadow": shadow, **canary.describe()}
+        shared = canary.status.shared
+        if shared is not None and self._together.serving(shared) is None:
+            told["resting"] = None  # what it shared is gone, and the registry has not been asked since
+        return told

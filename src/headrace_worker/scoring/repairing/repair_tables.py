@@ -1,0 +1,96 @@
+"""CSV and Parquet that MLflow has refused, in the form in which it takes the same table (repair.py, for tables)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from headrace_worker.scoring.bodies import extent_files, media
+from headrace_worker.scoring.bodies.extent import Bounds
+from headrace_worker.scoring.repairing.moments import without_zone
+from headrace_worker.scoring.repairing.repair import NULLABLE
+
+if TYPE_CHECKING:
+    from headrace_worker.scoring.oracle import Oracle
+
+_MAX_INTEGER = {"integer": 2**31 - 1, "long": 2**63 - 1}
+
+
+class RepairedTable(NamedTuple):
+    """`frame` is what MLflow is to be asked; `nulls` are the rows of each column whose value stands for a null."""
+
+    frame: Any
+    nulls: dict[str, list[int]]
+
+
+def repaired(oracle: Oracle, kind: str, body: bytes) -> RepairedTable | None:
+    """The table of `body`, None where there is nothing to repair. Raises what the parsers raise."""
+    schema = oracle.input_schema
+    if schema is None or schema.is_tensor_spec() or not schema.has_input_names():
+        return None
+    specs = {spec.name: spec for spec in schema.inputs}
+    if kind == media.PARQUET:
+        return _mended(oracle.server.parse_parquet_input(io.BytesIO(body)), specs, is_changed=False)
+    text = body.decode("utf-8-sig")
+    separator = _separator(text, [spec.name for spec in schema.inputs if getattr(spec, "required", True)])
+    if separator == ";":
+        extent_files.check_csv(body, Bounds(schema), b";")
+    return _mended(_read_csv(text, separator, schema, specs), specs, is_changed=separator == ";")
+
+
+def _separator(text: str, required: list[str]) -> str:
+    """`;` only where the header cut at commas lacks a column that is required, and cut at semicolons lacks none."""
+    header = text[: text.find("\n") + 1] or text
+    by_comma, by_semicolon = (set(next(csv.reader([header], delimiter=d), [])) for d in ",;")
+    return ";" if required and not by_comma.issuperset(required) and by_semicolon.issuperset(required) else ","
+
+
+def _read_csv(text: str, separator: str, schema: Any, specs: dict[str, Any]) -> Any:
+    import pandas as pd
+
+    dtypes: dict[str, Any] = dict(zip(schema.input_names(), schema.pandas_types()))
+    for name, spec in specs.items():
+        kind = _nullable(spec)
+        if kind is not None:
+            dtypes[name] = "boolean" if kind == "boolean" else "Int64"
+        elif getattr(spec.type, "name", "") == "datetime":
+            dtypes[name] = object
+    return pd.read_csv(io.StringIO(text), dtype=dtypes, sep=separator)
+
+
+def _nullable(spec: Any) -> str | None:
+    kind = getattr(spec.type, "name", None)
+    return kind if kind in NULLABLE and not getattr(spec, "required", True) else None
+
+
+def _mended(frame: Any, specs: dict[str, Any], *, is_changed: bool) -> RepairedTable | None:
+    """Dates in UTC without a zone, and values in the place of nulls; None where that and the rest change nothing."""
+    import pandas as pd
+
+    nulls: dict[str, list[int]] = {}
+    for name, spec in specs.items():
+        if name not in frame.columns or getattr(frame[name], "ndim", 0) != 1:
+            continue
+        column, kind = frame[name], _nullable(spec)
+        if getattr(spec.type, "name", "") == "datetime":
+            if getattr(column.dtype, "tz", None) is not None:
+                frame[name], is_changed = column.dt.tz_convert("UTC").dt.tz_localize(None), True
+            elif getattr(column.dtype, "kind", "O") not in "Mm":
+                texts = [without_zone(value) if isinstance(value, str) else value for value in column]
+                if not any(text is None and isinstance(value, str) for text, value in zip(texts, column)):
+                    frame[name], is_changed = pd.to_datetime(pd.Series(texts, index=column.index)), True
+        elif kind is not None and bool(column.isna().any()):
+            frame[name] = _filled(column, kind)
+            nulls[name], is_changed = column.isna().to_numpy().nonzero()[0].tolist(), True
+    return RepairedTable(frame, nulls) if is_changed else None
+
+
+def _filled(column: Any, kind: str) -> Any:
+    """A column with nulls as NumPy's type; raises TypeError or ValueError for a value that is not of the kind."""
+    if kind == "boolean":
+        return column.astype("boolean").fillna(value=False).astype(bool)
+    whole = column.astype("Int64").fillna(0)
+    if len(whole) and int(whole.abs().max()) > _MAX_INTEGER[kind]:
+        raise ValueError(f"a value of {column.name} does not fit the type {kind}")
+    return whole.astype("int32" if kind == "integer" else "int64")
