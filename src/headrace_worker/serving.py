@@ -1,7 +1,8 @@
 """The worker's side of the wire: one thread, one `select` loop, any number of gateways.
 
 Frames are answered one at a time, taking turns over the connections; streams take turns with them, one chunk a
-turn, and wait without holding anything up while their reader has given them no credit (see `wire`). A peer that sends
+turn, and wait without holding anything up while their reader has given them no credit (see `wire`). What a peer sends
+as a call is answered by a thread beside all that (`calling`). A peer that sends
 without reading is read on (up to a bound), so that the two never wait for each other, and gets its next answer only
 when it has taken the last one.
 """
@@ -12,9 +13,14 @@ import contextlib
 import selectors
 import socket
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Protocol
 
 from headrace_worker import wire
+from headrace_worker.calling import Calls
+from headrace_worker.pieces import Pieces, PiecesApart
+from headrace_worker.scoring.turns import TURNS
+from headrace_worker.spending import Meter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -81,7 +87,7 @@ def _ignoring_arguments(call: Callable[[], object]) -> Callable[[Any, int], obje
 class _Connection:
     """One gateway: what it sent and is not answered, what it has not yet taken, its streams."""
 
-    __slots__ = ("frames", "out", "reader", "socket", "streams", "unread_bytes", "watching")
+    __slots__ = ("calls", "frames", "out", "reader", "socket", "streams", "unread_bytes", "watching")
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
@@ -89,7 +95,8 @@ class _Connection:
         self.frames: deque[wire.Frame] = deque()
         self.unread_bytes = 0
         self.out = bytearray()
-        self.streams: dict[int, _Stream] = {}
+        self.streams: dict[int, Pieces] = {}
+        self.calls: set[int] = set()
         self.watching = selectors.EVENT_READ
 
     @property
@@ -97,36 +104,17 @@ class _Connection:
         """Whether there is something to do for it without anything new arriving."""
         if self.frames and not self.out:
             return True
-        return len(self.out) < STREAM_BUFFER_BYTES and any(s.credit_bytes > 0 for s in self.streams.values())
+        return len(self.out) < STREAM_BUFFER_BYTES and any(s.may_go_on for s in self.streams.values())
 
 
-class _Stream:
-    """One streamed answer: where its pieces come from, and how much its reader lets us send."""
+class _Post(NamedTuple):
+    """What a call has to say: a frame for its gateway, and the stream that begins with it. `is_last`: it is over."""
 
-    __slots__ = ("_pieces", "_rest", "credit_bytes")
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = memoryview(b"")
-        self.credit_bytes = wire.STREAM_WINDOW_BYTES
-
-    def chunk(self) -> bytes | memoryview | None:
-        """The next chunk, counted as sent; None at the end. Raises what the model's code raises."""
-        if not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return None
-            self._rest = memoryview(piece)
-        chunk = self._rest[: wire.STREAM_CHUNK_BYTES]
-        self._rest = self._rest[wire.STREAM_CHUNK_BYTES :]
-        self.credit_bytes -= len(chunk)
-        return chunk
-
-    def close(self) -> None:
-        """End the model's work. Raises what the model's code raises."""
-        close = getattr(self._pieces, "close", None)
-        if close is not None:
-            close()
+    connection: _Connection
+    batch_id: int
+    data: bytes
+    stream: Optional[Pieces] = None  # noqa: UP045 - runs on Python 3.8
+    is_last: bool = False
 
 
 class _Loop:
@@ -137,6 +125,8 @@ class _Loop:
         self._scorer = scorer
         self._on_error = on_error
         self._connections: dict[_Connection, None] = {}
+        self._calls: Calls[_Post] | None = None
+        self._meter = Meter(alone=True)
 
     def run(self, stop: Callable[[], bool]) -> None:
         while True:
@@ -150,6 +140,9 @@ class _Loop:
     def close(self) -> None:
         for connection in list(self._connections):
             self._drop(connection)
+        if self._calls is not None:
+            self._selector.unregister(self._calls)
+            self._calls.close()
 
     def accept(self, listener: Any, _events: int) -> None:
         """A gateway connects."""
@@ -163,7 +156,7 @@ class _Loop:
         self._selector.register(sock, connection.watching, lambda _sock, events: self._on_event(connection, events))
 
     def _has_work(self) -> bool:
-        return any(c.frames or c.out or c.streams for c in self._connections)
+        return any(c.frames or c.out or c.streams or c.calls for c in self._connections)
 
     def _is_ready(self) -> bool:
         """Whether some connection can take a turn without anything new arriving."""
@@ -201,7 +194,7 @@ class _Loop:
             size_bytes = wire.decode_credit(frame.payload)
             stream = connection.streams.get(frame.batch_id)
             if stream is not None:  # else it has ended meanwhile
-                stream.credit_bytes += size_bytes
+                stream.allow(size_bytes)
         else:
             connection.frames.append(frame)
             connection.unread_bytes += len(frame.payload)
@@ -216,12 +209,12 @@ class _Loop:
                 return
         for batch_id, stream in list(connection.streams.items()):
             is_open = connection in self._connections and len(connection.out) < STREAM_BUFFER_BYTES
-            if is_open and stream.credit_bytes > 0:
+            if is_open and stream.may_go_on:
                 self._pull(connection, batch_id, stream)
 
     def _answer_frame(self, connection: _Connection, frame: wire.Frame) -> bool:
         """Answer one frame; False if the connection had to be given up because of it."""
-        if frame.kind != wire.BATCH:
+        if frame.kind not in (wire.BATCH, wire.CALL):
             self._refuse(connection, wire.WireError(f"a worker does not take frames of kind {frame.kind}"))
             return False
         try:
@@ -229,25 +222,78 @@ class _Loop:
         except wire.WireError as error:
             self._refuse(connection, error)
             return False
-        self._answer(connection, frame.batch_id, batch)
+        if frame.kind == wire.CALL:
+            self._call(connection, frame.batch_id, batch)
+        else:
+            encoded, made = self._answer(frame.batch_id, batch, self._meter)
+            if made is not None:
+                connection.streams[frame.batch_id] = Pieces(made)
+            self._send(connection, encoded)
         return True
 
-    def _answer(self, connection: _Connection, batch_id: int, batch: wire.Batch) -> None:
+    def _answer(self, batch_id: int, batch: wire.Batch, meter: Meter) -> tuple[bytes, Iterator[bytes] | None]:
+        """(the answer's frame, or a stream's head, and what it consists of)."""
+        meter.begin()
         try:
-            stream = self._open_stream(batch)
-            if stream is None:
-                answers, timing, notes = self._scorer.score(batch.heads, batch.head_index, batch.bodies)
-                encoded = wire.encode_answers(batch_id, answers, timing, notes)
-            elif isinstance(stream, wire.Answer):
-                encoded = wire.encode_answers(batch_id, [stream])
-            else:
-                connection.streams[batch_id] = _Stream(stream)
-                encoded = wire.encode_stream_head(batch_id, 200, EVENT_STREAM)
+            with TURNS.mine():
+                stream = self._open_stream(batch)
+                if stream is None:
+                    answers, timing, notes = self._scorer.score(batch.heads, batch.head_index, batch.bodies)
+                    timing = timing._replace(cpu_us=meter.end())
+                    return wire.encode_answers(batch_id, answers, timing, notes), None
+            if isinstance(stream, wire.Answer):
+                return wire.encode_answers(batch_id, [stream]), None
+            return wire.encode_stream_head(batch_id, 200, EVENT_STREAM), stream
         except Exception as error:  # noqa: BLE001 - a defect of ours must not cost the other requests their worker
             self._on_error(error)
             failed = wire.Answer(500, b"application/json", INTERNAL_ERROR, 0, wire.FLAG_ERROR_OBJECT)
-            encoded = wire.encode_answers(batch_id, [failed] * len(batch.bodies))
-        self._send(connection, encoded)
+            return wire.encode_answers(batch_id, [failed] * len(batch.bodies)), None
+
+    def _call(self, connection: _Connection, batch_id: int, batch: wire.Batch) -> None:
+        """Have a thread answer a frame."""
+        calls = self._calls
+        if calls is None:
+            calls = self._calls = Calls()
+            self._selector.register(calls, selectors.EVENT_READ, _ignoring_arguments(self._take_posts))
+        connection.calls.add(batch_id)
+        calls.run(partial(self._run_call, calls, connection, batch_id, batch))
+
+    def _run_call(self, calls: Calls[_Post], connection: _Connection, batch_id: int, batch: wire.Batch) -> None:
+        """Answer a frame. In a thread of its own."""
+        encoded, made = self._answer(batch_id, batch, calls.meter())
+        if made is None:
+            calls.post(_Post(connection, batch_id, encoded, is_last=True))
+            return
+        stream = PiecesApart(made)
+        calls.post(_Post(connection, batch_id, encoded, stream=stream))
+        status = 0
+        try:
+            while stream.wait():
+                with TURNS.mine():
+                    chunk = stream.chunk()
+                if chunk is None:
+                    break
+                calls.post(_Post(connection, batch_id, wire.encode_stream_chunk(batch_id, chunk)))
+            with TURNS.mine():
+                stream.end()
+        except Exception as error:  # noqa: BLE001 - as in _answer
+            self._on_error(error)
+            status = 500
+        calls.post(_Post(connection, batch_id, wire.encode_stream_end(batch_id, status), is_last=True))
+
+    def _take_posts(self) -> None:
+        for post in self._calls.take() if self._calls is not None else ():
+            connection, batch_id = post.connection, post.batch_id
+            if connection not in self._connections:
+                if post.stream is not None:
+                    post.stream.close()
+                continue
+            if post.stream is not None:
+                connection.streams[batch_id] = post.stream
+            if post.is_last:
+                connection.calls.discard(batch_id)
+                connection.streams.pop(batch_id, None)
+            self._send(connection, post.data)
 
     def _open_stream(self, batch: wire.Batch) -> Iterator[bytes] | wire.Answer | None:
         if len(batch.bodies) != 1:  # a gateway sends what may be a stream by itself
@@ -255,10 +301,11 @@ class _Loop:
         head = batch.heads[batch.head_index[0]]
         return self._scorer.stream(head, batch.bodies[0]) if self._scorer.wants_stream(head, batch.bodies[0]) else None
 
-    def _pull(self, connection: _Connection, batch_id: int, stream: _Stream) -> None:
+    def _pull(self, connection: _Connection, batch_id: int, stream: Pieces) -> None:
         """Send one more chunk of a stream."""
         try:
-            chunk = stream.chunk()
+            with TURNS.mine():
+                chunk = stream.chunk()
         except Exception as error:  # noqa: BLE001 - as in _answer
             self._on_error(error)
             del connection.streams[batch_id]
@@ -275,9 +322,10 @@ class _Loop:
         if stream is not None:
             self._close_stream(stream)
 
-    def _close_stream(self, stream: _Stream) -> None:
+    def _close_stream(self, stream: Pieces) -> None:
         try:
-            stream.close()
+            with TURNS.mine():
+                stream.close()
         except Exception as error:  # noqa: BLE001 - a model's `finally` may raise
             self._on_error(error)
 

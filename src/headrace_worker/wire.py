@@ -9,7 +9,7 @@ Layout (little endian), struct of arrays, so that a frame of 256 requests costs 
 
     frame    length:u32 kind:u8 batch_id:u32 payload            length counts what follows it
     BATCH    n:u32 n_heads:u8 (head_length:u16 head)*  head_index:u8[n]  body_length:u32[n]  bodies
-    ANSWERS  n:u32 parse_us:u32 predict_us:u32 serialise_us:u32 predicts:u32 notes_length:u32 notes
+    ANSWERS  n:u32 parse_us:u32 predict_us:u32 serialise_us:u32 predicts:u32 cpu_us:u32 notes_length:u32 notes
              n_types:u8 (type_length:u16 type)*  type_index:u8[n]  flags:u8[n]  status:u16[n]  rows:u32[n]
              body_length:u32[n]  bodies
     STREAM_HEAD   status:u16 content_type
@@ -17,6 +17,7 @@ Layout (little endian), struct of arrays, so that a frame of 256 requests costs 
     STREAM_END    status:u16            0: ended well; otherwise the stream broke off
     CANCEL        (nothing)             gateway to worker: nobody reads this stream any more
     CREDIT        bytes:u32             gateway to worker: so much more of this stream may be sent
+    CALL          as BATCH              gateway to worker: to be answered beside others, when it is done
 
 A stream is sent as fast as it is read, and no faster: a worker may send `STREAM_WINDOW_BYTES` of one, and then what
 ``CREDIT`` frames allow. While any of it is left the worker may send a whole chunk, of at most `STREAM_CHUNK_BYTES`;
@@ -42,6 +43,7 @@ STREAM_CHUNK = 4
 STREAM_END = 5
 CANCEL = 6
 CREDIT = 7
+CALL = 8
 
 MISSING = b"\0"
 
@@ -68,7 +70,7 @@ FLAG_MODEL_ERROR = 4
 _PREFIX = struct.Struct("<IBI")
 _LENGTH = struct.Struct("<I")
 _BATCH = struct.Struct("<IB")
-_ANSWERS = struct.Struct("<IIIIII")
+_ANSWERS = struct.Struct("<IIIIIII")
 _SHORT = struct.Struct("<H")
 
 PREFIX_BYTES = _PREFIX.size
@@ -105,12 +107,16 @@ class Answer(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """Where a batch's time went, in microseconds, and how many predict calls it took."""
+    """Where a batch's time went, in microseconds, and how many predict calls it took.
+
+    `cpu_us` is the processor's time that it took or could not get (`spending`).
+    """
 
     parse_us: int = 0
     predict_us: int = 0
     serialise_us: int = 0
     predicts: int = 0
+    cpu_us: int = 0
 
 
 NO_TIMING = Timing()
@@ -137,21 +143,23 @@ def split_head(value: bytes) -> Tuple[Optional[bytes], bytes, bytes]:  # noqa: U
     return (None if parts[0] == MISSING else parts[0]), parts[1], parts[2]
 
 
-def encode_batch(batch_id: int, heads: Sequence[bytes], head_index: bytes, bodies: Sequence[bytes]) -> bytes:
-    """Encode a ``BATCH`` frame. At most `MAX_HEADS` different heads; `head_index` has one byte a body."""
-    return b"".join((*batch_prefix(batch_id, heads, head_index, bodies), *bodies))
+def encode_batch(
+    batch_id: int, heads: Sequence[bytes], head_index: bytes, bodies: Sequence[bytes], kind: int = BATCH
+) -> bytes:
+    """Encode a ``BATCH`` or ``CALL`` frame. At most `MAX_HEADS` different heads; `head_index` has one byte a body."""
+    return b"".join((*batch_prefix(batch_id, heads, head_index, bodies, kind), *bodies))
 
 
 def batch_prefix(
-    batch_id: int, heads: Sequence[bytes], head_index: bytes, bodies: Sequence[bytes]
+    batch_id: int, heads: Sequence[bytes], head_index: bytes, bodies: Sequence[bytes], kind: int = BATCH
 ) -> Tuple[bytes, ...]:  # noqa: UP006
-    """What comes before the bodies in a ``BATCH`` frame, for who writes large ones without copying them."""
+    """What comes before the bodies in such a frame, for who writes large ones without copying them."""
     n = len(bodies)
     table = b"".join([_SHORT.pack(len(h)) + h for h in heads])
     lengths = list(map(len, bodies))
     size = 5 + _BATCH.size + len(table) + 5 * n + sum(lengths)
     return (
-        _PREFIX.pack(size, BATCH, batch_id),
+        _PREFIX.pack(size, kind, batch_id),
         _BATCH.pack(n, len(heads)),
         table,
         head_index,
@@ -209,7 +217,7 @@ def encode_answers(
 def decode_answers(payload: memoryview) -> Answers:
     """Decode the payload of an ``ANSWERS`` frame; raises WireError if its lengths do not add up."""
     try:
-        n, parse_us, predict_us, serialise_us, predicts, notes_length = _ANSWERS.unpack_from(payload)
+        n, *timing, notes_length = _ANSWERS.unpack_from(payload)
         at = _ANSWERS.size
         notes = bytes(payload[at : at + notes_length])
         at += notes_length
@@ -229,7 +237,7 @@ def decode_answers(payload: memoryview) -> Answers:
         raise WireError(f"an answer with status {min(statuses)} or {max(statuses)}: neither may be")
     bodies = [bytes(b) for b in _slice(payload, at, lengths)]
     answers = list(map(Answer, statuses, [types[i] for i in index], bodies, rows, flags))
-    return Answers(answers, Timing(parse_us, predict_us, serialise_us, predicts), notes)
+    return Answers(answers, Timing(*timing), notes)
 
 
 def encode_stream_head(batch_id: int, status: int, content_type: bytes) -> bytes:

@@ -4,17 +4,20 @@
 
 A stream is asked for with the text ``COUNT SIZE``: so many pieces, of so many characters; ``COUNT SIZE PATH`` waits
 before each piece but the first until the file is there. When a generator ends, however it does, ``--log`` gets a line
-with the number of the pieces that it made and how it ended. Any other request is answered with its texts.
+with the number of the pieces that it made and how it ended. Any other request is answered with its texts, after its
+orders: ``wait PATH`` (until that file exists), ``sleep S``, ``burn S`` (of the processor's time), ``die``; ``--log``
+gets the text before that.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,27 @@ from headrace_worker import scoring, serving  # noqa: E402
 from tests.unit.worker.models import TEXT  # noqa: E402
 
 
+def wait(path: str) -> None:
+    """Wait for a file."""
+    while not Path(path).exists():
+        time.sleep(0.005)
+
+
+def burn(seconds: str) -> None:
+    """Compute."""
+    until_s = time.thread_time() + float(seconds)
+    while time.thread_time() < until_s:
+        pass
+
+
+ORDERS: dict[str, Callable[[str], None]] = {
+    "wait": wait,
+    "sleep": lambda seconds: time.sleep(float(seconds)),
+    "burn": burn,
+    "die": lambda _: os._exit(9),
+}
+
+
 class Chatty:
     """See the module's docstring."""
 
@@ -34,7 +58,12 @@ class Chatty:
         self._log = log
 
     def predict(self, data: Any, params: Any = None) -> list[str]:  # noqa: ARG002 - MLflow's signature
-        """The texts."""
+        """The texts, when their orders are obeyed."""
+        for text in data["text"]:
+            order, _, rest = text.partition(" ")
+            if order in ORDERS:
+                self._tell(text)
+                ORDERS[order](rest)
         return list(data["text"])
 
     def predict_stream(self, data: Any, params: Any = None) -> Iterator[str]:  # noqa: ARG002

@@ -84,7 +84,7 @@ class Peer:
     def take(self, frame: wire.Frame, options: argparse.Namespace, log: TextIO | None) -> None:
         """Obey one frame."""
         number = frame.batch_id
-        if frame.kind == wire.BATCH:
+        if frame.kind in {wire.BATCH, wire.CALL}:
             self.serve(frame, options, log)
         elif frame.kind == wire.CANCEL:
             self.streams.pop(number, None)

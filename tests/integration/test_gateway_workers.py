@@ -684,7 +684,8 @@ def test_a_probe_takes_a_requests_way_and_counts_nowhere(rig: GatewayRig) -> Non
         assert (answer.status, answer.reason, answer.asked) == (200, "", True)
     assert worker.bodies() == ["x", "x"], "no cache answers it"
     counted = {name: value for name, value in rig.stats().items() if name.startswith("headrace_") and value}
-    assert counted.keys() <= {"headrace_connections_open", "headrace_request_memory_limit_bytes"}, counted
+    always = {"headrace_connections_open", "headrace_request_memory_limit_bytes", "headrace_concurrency"}
+    assert counted.keys() <= always, counted
     assert probe(rig, b"x", pool="other").asked is False
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from headrace.core.protocol.messages import BatchOptions, QueueOptions
-from headrace.core.serving.batching import DONE, NEW, QUEUED, SENT, Work
+from headrace.core.serving.batching import DONE, NEVER_S, NEW, QUEUED, SENT, Work
 from headrace.core.serving.dispatching import Dispatcher, Frame
 
 MAX_ROWS = 10
@@ -80,6 +80,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         if not frame.works[0].stream or frame.works[0].state != SENT:
             return
         del self.frames[frame.worker]
+        frame.works[0].deadline_s = NEVER_S  # as of every stream that has begun
         self.core.park(frame)
         self.owing.add(frame.worker)
         self.parked.append(frame)
@@ -245,7 +246,7 @@ class DispatcherMachine(RuleBasedStateMachine):
 
     def worker_answers_all(self, worker: str) -> None:
         frame = self.frames.pop(worker)
-        self.core.done(worker, self.now_s)
+        self.core.done(frame, self.now_s)
         if worker in self.ahead:
             self.frames[worker] = self.ahead.pop(worker)
         for work in frame.works:

@@ -52,22 +52,24 @@ class Channel(asyncio.Protocol):
         """Called by asyncio."""
         self.pool.lost(self)
 
-    def send(self, frame: Frame[Job]) -> None:
-        """Send the requests of `frame`."""
+    def send(self, frame: Frame[Job], *, beside: bool) -> None:
+        """Send the requests of `frame`; `beside`: the worker is to answer it beside others."""
         works = frame.works
+        kind = wire.CALL if beside else wire.BATCH
         if len(works) == 1:
             work = works[0]
             body = work.body
             if len(body) > _LARGE_BYTES:
                 # Not put together: that would be a second copy of it, and a third of what does not fit the socket.
                 if not self.transport.is_closing():
-                    self.transport.writelines((*wire.batch_prefix(frame.number, (work.head,), b"\0", (body,)), body))
+                    prefix = wire.batch_prefix(frame.number, (work.head,), b"\0", (body,), kind)
+                    self.transport.writelines((*prefix, body))
                 return
-            self._write(wire.encode_batch(frame.number, (work.head,), b"\0", (body,)))
+            self._write(wire.encode_batch(frame.number, (work.head,), b"\0", (body,), kind))
             return
         heads: dict[bytes, int] = {}
         index = bytes([heads.setdefault(work.head, len(heads)) for work in works])
-        self._write(wire.encode_batch(frame.number, list(heads), index, [work.body for work in works]))
+        self._write(wire.encode_batch(frame.number, list(heads), index, [work.body for work in works], kind))
 
     def cancel(self, number: int) -> None:
         """Nobody reads the stream that frame `number` brings any more; what still comes of it is ignored."""

@@ -18,6 +18,7 @@ from headrace.core.escaping import header_bytes, header_value
 from headrace.core.protocol import messages
 from headrace.core.serving.admission import ClientShares
 from headrace.core.serving.batching import DONE, NEVER_S, SENT
+from headrace.core.serving.company import Company
 from headrace.core.serving.dispatching import Dispatcher, Frame
 from headrace.core.serving.gathering import Gathering
 from headrace.gateway import answers
@@ -69,6 +70,7 @@ class Pool:
         self.queues = False
         # The frame whose answers are being given out, for those who record them.
         self.in_hand: tuple[Frame[Job], Timing] | None = None
+        self._company: Company | None = None
         self._looking = 0
         self._found_unmergeable = False
         self._failures = FailureReports(config.key, gateway.report)
@@ -196,6 +198,7 @@ class Pool:
         yield "headrace_queued_rows", labels, core.lanes.rows
         yield "headrace_queued_bytes", labels, core.lanes.size_bytes
         yield "headrace_in_flight_requests", labels, core.in_flight
+        yield "headrace_concurrency", labels, core.concurrency
         for state, count in self.streams.states():
             yield "headrace_streams_open", (*labels, ("state", state)), count
         if desk is not None:
@@ -223,6 +226,7 @@ class Pool:
             self.strict = route.errors == "strict"
             core.batch = route.batch
             core.timeout_s = route.timeout_s
+            self._set_concurrency(route.concurrency)
             core.admission.options = route.queue
             if route.cache is not None:
                 if self.desk is None:
@@ -265,15 +269,16 @@ class Pool:
 
     def answered(self, channel: Channel, number: int, decoded: Answers) -> None:
         """A worker has answered its frame."""
-        worker = channel.worker
-        frame = self.core.frame_of(worker)
+        frame = self.core.find(channel.worker, number)
         if not self.crew.holds(channel):
             return
-        if frame is None or frame.number != number or len(decoded.answers) != len(frame.works):
+        if frame is None or len(decoded.answers) != len(frame.works):
             self.distrust(channel, "it answered what it was not asked")
             return
         now_s = monotonic()
-        self.worker_done(worker, now_s)
+        if self._company is not None and not frame.works[0].probe:
+            self._watch_company(self._company, frame, decoded.timing)
+        self.worker_done(frame, now_s)
         if frame.works[0].probe:  # nobody's traffic: counted nowhere
             self._answer_probe(frame, decoded, now_s)
         else:
@@ -403,16 +408,32 @@ class Pool:
         counters.rows += rows
         counters.batch(decoded.timing, len(frame.works), batch_rows)
 
+    def _set_concurrency(self, concurrency: int | None) -> None:
+        """Have so many calls in a worker; None: find out."""
+        if concurrency is not None:
+            self._company = None
+            self.core.concurrency = concurrency
+        elif self._company is None:
+            self._company = Company()
+            self.core.concurrency = 1
+
+    def _watch_company(self, company: Company, frame: Frame[Job], timing: Timing) -> None:
+        core = self.core
+        others_wait = core.lanes.count > 0 or len(frame.works) > 1
+        wall_us = timing.parse_us + timing.predict_us + timing.serialise_us
+        company.answered(wall_us / 1e6, timing.cpu_us / 1e6, others_wait=others_wait)
+        core.concurrency = company.limit
+
     def _answer_probe(self, frame: Frame[Job], decoded: Answers, now_s: float) -> None:
         job = frame.works[0]
         if job.state == SENT:
             job.state = DONE
             job.answer(decoded.answers[0], self, now_s)
 
-    def worker_done(self, worker: str, now_s: float) -> None:
+    def worker_done(self, frame: Frame[Job], now_s: float) -> None:
         """A worker has done its frame, and takes the next or is let go."""
-        if not self.core.done(worker, now_s):
-            self.crew.let_go(worker)
+        if not self.core.done(frame, now_s):
+            self.crew.let_go(frame.worker)
         elif self.core.lanes.count or self.core.parking.any_ready:
             # The worker gets its next frame before its answers are written: it need not wait for that.
             self.flush()
@@ -434,7 +455,7 @@ class Pool:
             if frame.begun:
                 self.streams.resume(frame)
             else:
-                self.crew[frame.worker].send(frame)
+                self.crew[frame.worker].send(frame, beside=core.concurrency > 1)
         if core.overdue:
             late, core.overdue = core.overdue, []
             self._too_late(late, now_s)

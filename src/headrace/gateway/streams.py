@@ -302,8 +302,8 @@ class Streams:
         pool = self._pool
         if not pool.crew.holds(channel):
             return None
-        frame = pool.core.frame_of(channel.worker)
-        if frame is not None and frame.number == number and len(frame.works) == 1:
+        frame = pool.core.find(channel.worker, number)
+        if frame is not None and len(frame.works) == 1:
             return frame
         if pool.core.parking.find(channel.worker, number) is not None:
             pool.distrust(channel, _TOO_MUCH)
@@ -332,6 +332,6 @@ class Streams:
         if cancel:
             pool.crew[frame.worker].cancel(frame.number)
         if pool.core.parking.find(frame.worker, frame.number) is None:
-            pool.worker_done(frame.worker, now_s)
+            pool.worker_done(frame, now_s)
         elif not pool.core.drop_parked(frame):
             pool.crew.let_go(frame.worker)

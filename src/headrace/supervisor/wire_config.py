@@ -65,6 +65,7 @@ def route(
         pool=pool,
         reason=reason,
         timeout_s=config.timeout_s,
+        concurrency=None if config.concurrency == "auto" else config.concurrency,
         batch=BatchOptions(
             max_rows=config.batch.max_rows,
             max_bytes=config.batch.max_bytes,

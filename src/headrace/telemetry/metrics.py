@@ -73,6 +73,12 @@ GROUPS: dict[str, dict[str, Definition]] = {
         "headrace_retried_total": Definition(
             "counter", "requests", "Requests given to another worker after theirs had died.", _VERSION
         ),
+        "headrace_concurrency": Definition(
+            "gauge",
+            "calls",
+            "Calls that a worker may have under way at a time, as set or as found out (concurrency: auto).",
+            _VERSION,
+        ),
         "headrace_streams_open": Definition(
             "gauge",
             "streams",

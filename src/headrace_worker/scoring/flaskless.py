@@ -18,13 +18,15 @@ _SERVER = {"catch_mlflow_exception": lambda function: function}
 
 
 class StandIns:
-    """Within it, modules of these names can be imported; may be entered again and again, not at the same time."""
+    """Within it, modules of these names can be imported; may be entered again and again, also while it is."""
 
     def __init__(self, contents: Dict[str, Dict[str, Any]]) -> None:  # noqa: UP006
         self._contents = contents
         self._standing: List[str] = []  # noqa: UP006
+        self._depth = 0
 
     def __enter__(self) -> None:
+        self._depth += 1
         for name, content in self._contents.items():
             if name not in sys.modules:
                 module = types.ModuleType(name)
@@ -33,7 +35,8 @@ class StandIns:
                 self._standing.append(name)
 
     def __exit__(self, *_: object) -> None:
-        while self._standing:
+        self._depth -= 1
+        while self._standing and not self._depth:
             sys.modules.pop(self._standing.pop(), None)
 
 

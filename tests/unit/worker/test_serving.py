@@ -131,7 +131,7 @@ def test_a_batch_is_answered_whole_and_in_order(peer: Peer) -> None:
     answers = wire.decode_answers(frame.payload)
     assert (frame.kind, frame.batch_id) == (wire.ANSWERS, 7)
     assert [a.body for a in answers.answers] == [b"A", b"B", b""]
-    assert (answers.timing, answers.notes) == (wire.Timing(1, 2, 3, 1), b"{}")
+    assert (answers.timing._replace(cpu_us=0), answers.notes) == (wire.Timing(1, 2, 3, 1), b"{}")
 
 
 def test_a_peer_that_sends_much_before_it_reads_gets_everything(peer: Peer) -> None:

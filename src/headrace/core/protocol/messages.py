@@ -149,6 +149,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     pool: str | None = None
     reason: str = ""
     timeout_s: float = 60.0
+    concurrency: int | None = 1
+    """How many calls a worker may have under way at a time; None: as many as their computing leaves room for."""
     batch: BatchOptions = BatchOptions()
     queue: QueueOptions = QueueOptions()
     cache: CacheOptions | None = None

@@ -125,6 +125,12 @@ class Lanes(Generic[W]):
         """How many requests wait."""
         return self._shared_live + self._solo_live
 
+    @property
+    def has_suspect(self) -> bool:
+        """Whether a request waits that was with a worker when that died: such stand first in their lane."""
+        first = next((work for work in self._solo if work.state == QUEUED), None) if self._solo_live else None
+        return first is not None and first.losses > 0
+
     def add(self, work: W) -> None:
         """Put `work` at the end of its lane."""
         if work.solo:

@@ -10,12 +10,17 @@ begun, so if its worker dies, its requests go back as if nothing had been.
 
 A stream whose reader is slower than its worker is parked: the frame stays with the worker, and the worker is free.
 
+With a `concurrency` above 1 a worker has so many frames in flight, each of one request: its model mostly waits, and
+then merging gains nothing. What is left of a worker that died goes alone to a worker that does nothing else, so that
+the one who killed it takes nobody with it. A worker that is silent over one frame gets nothing new, and is given up
+when it is silent over all that it has: whoever else is with it is answered first.
+
 Pure: time is a number of seconds on any clock that does not go back.
 """
 
 from __future__ import annotations
 
-from typing import Generic
+from typing import Any, Generic
 
 from headrace.core.protocol.messages import BatchOptions, QueueOptions
 from headrace.core.serving.admission import Admission
@@ -25,15 +30,17 @@ from headrace.core.serving.parking import Parking
 MAX_LOSSES = 2
 """A request that was in the hands of this many workers when they died is not given to another."""
 
+_NOTHING: dict[int, Any] = {}
+
 
 class Frame(Generic[W]):
     """What one worker was sent: `works` in the order of their answers.
 
     `progress_s` is when the worker last showed a sign of life for it, `act_s` when somebody must look at it again.
-    `begun`: it is a stream that was parked, and goes on where it stopped.
+    `begun`: it is a stream that was parked, and goes on where it stopped. `is_suspect`: a worker died with it before.
     """
 
-    __slots__ = ("act_s", "begun", "number", "progress_s", "sent_s", "solo", "worker", "works")
+    __slots__ = ("act_s", "begun", "is_suspect", "number", "progress_s", "sent_s", "solo", "worker", "works")
 
     def __init__(self, number: int, worker: str, works: list[W], now_s: float, act_s: float) -> None:
         self.number = number
@@ -43,6 +50,7 @@ class Frame(Generic[W]):
         self.progress_s = now_s
         self.act_s = act_s
         self.solo = works[0].solo
+        self.is_suspect = works[0].losses > 0
         self.begun = False
 
     def __repr__(self) -> str:
@@ -52,9 +60,10 @@ class Frame(Generic[W]):
 class Dispatcher(Generic[W]):
     """The decisions of one pool.
 
-    `timeout_s` is how long a worker may be silent over a frame. `overdue` collects requests that were found late
-    while a frame was put together: the caller answers them and empties it. `wake_s` is when `next_frame` should be
-    asked again although nothing happens (only with `BatchOptions.max_delay_ms`).
+    `timeout_s` is how long a worker may be silent over a frame, `concurrency` how many frames it may have. `overdue`
+    collects requests that were found late while a frame was put together: the caller answers them and empties it.
+    `wake_s` is when `next_frame` should be asked again although nothing happens (only with
+    `BatchOptions.max_delay_ms`).
     """
 
     __slots__ = (
@@ -64,8 +73,11 @@ class Dispatcher(Generic[W]):
         "_number",
         "_queued",
         "_retiring",
+        "_stuck",
+        "_suspects",
         "admission",
         "batch",
+        "concurrency",
         "lanes",
         "mergeable",
         "overdue",
@@ -91,12 +103,15 @@ class Dispatcher(Generic[W]):
         self.overdue: list[W] = []
         self.wake_s = NEVER_S
         self._idle: list[str] = []
-        self._busy: dict[str, Frame[W]] = {}
+        self._busy: dict[str, dict[int, Frame[W]]] = {}
         self._queued: dict[str, Frame[W]] = {}
         self._retiring: set[str] = set()
         self.parking: Parking[Frame[W]] = Parking()
+        self._stuck: set[str] = set()
         self._busy_solo = 0
+        self._suspects = 0
         self._number = 0
+        self.concurrency = 1
 
     def __repr__(self) -> str:
         return f"<Dispatcher idle={self._idle} busy={sorted(self._busy)} {self.lanes!r}>"
@@ -108,8 +123,8 @@ class Dispatcher(Generic[W]):
 
     @property
     def eager(self) -> bool:
-        """Whether `next_frame` is worth asking: a worker is idle, or may be sent a full frame ahead."""
-        if self._idle:
+        """Whether `next_frame` is worth asking: a worker has time, or may be sent a full frame ahead."""
+        if self._idle or self._least_busy() is not None:
             return True
         return self.lanes.rows >= self.batch.max_rows and len(self._queued) < len(self._busy)
 
@@ -130,11 +145,11 @@ class Dispatcher(Generic[W]):
 
     def frames(self) -> list[Frame[W]]:
         """All frames in flight but those that are parked: what workers are to work on now."""
-        return [*self._busy.values(), *self._queued.values()]
+        return [*(frame for frames in self._busy.values() for frame in frames.values()), *self._queued.values()]
 
-    def frame_of(self, worker: str) -> Frame[W] | None:
-        """What `worker` works on."""
-        return self._busy.get(worker)
+    def find(self, worker: str, number: int) -> Frame[W] | None:
+        """The frame of that number that `worker` works on."""
+        return self._busy.get(worker, _NOTHING).get(number)
 
     def add_worker(self, worker: str) -> None:
         """A worker is connected and idle."""
@@ -171,44 +186,41 @@ class Dispatcher(Generic[W]):
         """
         lanes = self.lanes
         if self.parking.any_ready:
-            found = self.parking.next(self._busy, self._idle, others_wait=lanes.count > 0)
+            found = self.parking.next(self._full(), self._idle, others_wait=lanes.count > 0)
             if found is not None:
                 return self._go_on(*found, now_s)
         if not lanes.count:
             return None
         batch = self.batch
-        if not self._idle:
+        spare = None if self._idle else self._least_busy()
+        if not self._idle and spare is None:
             return self._next_ahead(now_s) if lanes.rows >= batch.max_rows and self.mergeable else None
         if batch.max_delay_ms > 0.0 and self._hold(now_s):
             return None
-        others = len(self._idle) + len(self._busy) - 1
+        others = (len(self._idle) + len(self._busy)) * self.concurrency - 1
         works = lanes.take(
             batch.max_rows,
             batch.max_bytes,
             now_s,
             self.overdue,
             solo_allowed=self._busy_solo < max(1, others),
-            max_works=1 << 16 if self.mergeable else 1,
+            max_works=1 << 16 if self.mergeable and self.concurrency == 1 else 1,
         )
         if not works:
             return None
         # The most recently used one: its caches are warm, and under light load the others stay asleep. A probe looks
         # after those: it goes to the one that has been idle longest, so that each gets its turn.
-        worker = self._idle.pop(0 if works[0].probe else -1)
-        frame = self._busy[worker] = self._frame(worker, works, now_s)
-        self._busy_solo += frame.solo
+        worker = spare if spare is not None else self._idle.pop(0 if works[0].probe else -1)
+        frame = self._frame(worker, works, now_s)
+        self._begin(frame)
         self.parking.gave_a_turn(worker)
         return frame
 
     def park(self, frame: Frame[W]) -> None:
         """The reader of this stream has not taken what was sent of it: its worker may do something else."""
-        worker = frame.worker
-        del self._busy[worker]
-        self._busy_solo -= frame.solo
+        self._end(frame)
         frame.begun = True
-        self.parking.park(worker, frame.number, frame)
-        if worker not in self._retiring:
-            self._idle.append(worker)
+        self.parking.park(frame.worker, frame.number, frame)
 
     def drop_parked(self, frame: Frame[W]) -> bool:
         """A parked stream is over. Returns as `done` does."""
@@ -216,23 +228,22 @@ class Dispatcher(Generic[W]):
         self.parking.remove(worker, frame.number)
         return worker in self._busy or self._goes_on(worker)
 
-    def done(self, worker: str, now_s: float) -> bool:
-        """The worker has answered its frame. True: it goes on; False: it was retiring and may be let go."""
-        frame = self._busy.pop(worker)
-        self._busy_solo -= frame.solo
-        rows = 0
-        for work in frame.works:
-            rows += work.rows
-        self.admission.served(rows, now_s)
+    def done(self, frame: Frame[W], now_s: float) -> bool:
+        """A worker has answered its frame. True: it goes on; False: it was retiring and may be let go."""
+        worker = frame.worker
         following = self._queued.pop(worker, None)
         if following is not None:
             # Its time with the worker begins now.
             following.progress_s = now_s
-            self._busy[worker] = following
-            return True
-        if worker not in self._retiring:
-            self._idle.append(worker)
-        return self._goes_on(worker)
+            self._begin(following)
+        self._end(frame)
+        if worker in self._stuck and not any(self._is_silent(other, now_s) for other in self._with(worker)):
+            self._stuck.discard(worker)
+        rows = 0
+        for work in frame.works:
+            rows += work.rows
+        self.admission.served(rows, now_s)
+        return worker in self._busy or self._goes_on(worker)
 
     def lost(self, worker: str) -> tuple[int, list[W]]:
         """The worker is gone. Return how many live requests it held, and those of them that must be answered now.
@@ -243,16 +254,20 @@ class Dispatcher(Generic[W]):
         if worker in self._idle:
             self._idle.remove(worker)
         self._retiring.discard(worker)
+        self._stuck.discard(worker)
         self.parking.lost(worker)
-        frame = self._busy.pop(worker, None)
-        if frame is None:
+        frames = self._with(worker)
+        if not frames:
             return 0, []
-        self._busy_solo -= frame.solo
+        for frame in frames:
+            self._end(frame)
+        if worker in self._idle:
+            self._idle.remove(worker)
         following = self._queued.pop(worker, None)
         unbegun = [work for work in following.works if work.state == SENT] if following is not None else []
         for work in reversed(unbegun):
             self.lanes.put_back(work)
-        live = [work for work in frame.works if work.state == SENT]
+        live = [work for frame in frames for work in frame.works if work.state == SENT]
         failed: list[W] = []
         for work in reversed(live):
             work.losses += 1
@@ -278,7 +293,7 @@ class Dispatcher(Generic[W]):
         for frame in self.frames():
             if now_s < frame.act_s:
                 continue
-            begun = self._busy.get(frame.worker) is frame
+            begun = self.find(frame.worker, frame.number) is not None
             limit_s = (frame.progress_s if begun else now_s) + self.timeout_s
             act_s = limit_s
             for work in frame.works:
@@ -291,7 +306,9 @@ class Dispatcher(Generic[W]):
                     act_s = work.deadline_s
             frame.act_s = act_s
             if limit_s <= now_s:
-                hung.append(frame)
+                self._stuck.add(frame.worker)
+                if all(self._is_silent(other, now_s) for other in self._with(frame.worker)):
+                    hung.append(frame)
         return late, hung
 
     def evict(self) -> list[W]:
@@ -300,8 +317,9 @@ class Dispatcher(Generic[W]):
 
     def _next_ahead(self, now_s: float) -> Frame[W] | None:
         """Send the worker that has worked longest its next frame before it is done, if that frame is full already."""
-        for worker, busy in self._busy.items():
-            if worker not in self._queued and worker not in self._retiring and not busy.solo:
+        for worker, frames in self._busy.items():
+            busy = next(iter(frames.values()))
+            if len(frames) == 1 and worker not in self._queued and worker not in self._retiring and not busy.solo:
                 batch = self.batch
                 works = self.lanes.take_full(batch.max_rows, batch.max_bytes, now_s, self.overdue)
                 if not works:
@@ -314,12 +332,47 @@ class Dispatcher(Generic[W]):
         self.parking.remove(worker, number)
         if worker in self._idle:
             self._idle.remove(worker)
-        self._busy[worker] = frame
-        self._busy_solo += frame.solo
+        self._begin(frame)
         # Its worker's silence counts from now on.
         frame.progress_s = now_s
         frame.act_s = now_s + self.timeout_s
         return frame
+
+    def _begin(self, frame: Frame[W]) -> None:
+        self._busy.setdefault(frame.worker, {})[frame.number] = frame
+        self._busy_solo += frame.solo
+        self._suspects += frame.is_suspect
+
+    def _end(self, frame: Frame[W]) -> None:
+        worker = frame.worker
+        frames = self._busy[worker]
+        del frames[frame.number]
+        self._busy_solo -= frame.solo
+        self._suspects -= frame.is_suspect
+        if not frames:
+            del self._busy[worker]
+            if worker not in self._retiring:
+                self._idle.append(worker)
+
+    def _with(self, worker: str) -> list[Frame[W]]:
+        return list(self._busy.get(worker, _NOTHING).values())
+
+    def _is_silent(self, frame: Frame[W], now_s: float) -> bool:
+        return frame.progress_s + self.timeout_s <= now_s
+
+    def _least_busy(self) -> str | None:
+        """The worker with the fewest frames that may have another beside them."""
+        if self.concurrency == 1 or self._suspects or self.lanes.has_suspect:
+            return None
+        found, fewest = None, self.concurrency
+        for worker, frames in self._busy.items():
+            if len(frames) < fewest and worker not in self._retiring and worker not in self._stuck:
+                found, fewest = worker, len(frames)
+        return found
+
+    def _full(self) -> set[str]:
+        """The workers that may not have another frame."""
+        return {worker for worker, frames in self._busy.items() if len(frames) >= self.concurrency or self._suspects}
 
     def _goes_on(self, worker: str) -> bool:
         """Whether a worker that has nothing in hand is still wanted: unless it was retiring, and is done."""

@@ -32,6 +32,11 @@ def offer(core: Dispatcher[Work], *works: Work) -> None:
         assert core.offer(one)
 
 
+def done(core: Dispatcher[Work], worker: str, now_s: float) -> bool:
+    """`worker` has answered what it was sent first."""
+    return core.done(next(frame for frame in core.frames() if frame.worker == worker), now_s)
+
+
 def next_frame(core: Dispatcher[Work], now_s: float = 0.0) -> Frame[Work]:
     frame = core.next_frame(now_s)
     assert frame is not None
@@ -54,7 +59,7 @@ def test_what_comes_while_all_are_busy_goes_together() -> None:
     next_frame(core)
     offer(core, *others)
     assert core.next_frame(0.0) is None
-    assert core.done("a", 1.0)
+    assert done(core, "a", 1.0)
     assert next_frame(core).works == others
 
 
@@ -62,7 +67,7 @@ def test_the_most_recently_used_worker_is_taken() -> None:
     core = dispatcher("a", "b")
     offer(core, work())
     assert next_frame(core).worker == "b"
-    core.done("b", 0.0)
+    done(core, "b", 0.0)
     offer(core, work())
     assert next_frame(core).worker == "b"
 
@@ -84,12 +89,12 @@ def test_large_requests_never_hold_all_workers_while_small_ones_wait() -> None:
     offer(core, *big)
     assert [len(next_frame(core).works[0].body) for _ in range(2)] == [100, 100]
     offer(core, *small)
-    core.done("a", 0.0)
+    done(core, "a", 0.0)
     assert next_frame(core).works == small
     offer(core, work())
-    core.done("a", 0.0)
+    done(core, "a", 0.0)
     assert not next_frame(core).solo
-    core.done("b", 0.0)
+    done(core, "b", 0.0)
     assert next_frame(core).works == [big[2]]
 
 
@@ -115,8 +120,57 @@ def test_a_lost_workers_requests_go_alone_and_in_order_and_only_once_more() -> N
     core.add_worker("c")
     for one in (later, *works[1:]):  # the lanes take turns
         assert next_frame(core).works == [one]
-        core.done("c", 1.0)
+        done(core, "c", 1.0)
     assert core.empty
+
+
+def test_calls_that_may_be_beside_each_other_are_spread_and_not_merged() -> None:
+    core = dispatcher("a", "b")
+    core.concurrency = 3
+    works = [work() for _ in range(7)]
+    offer(core, *works)
+    frames = [next_frame(core) for _ in range(6)]
+    assert core.next_frame(0.0) is None
+    assert [frame.works for frame in frames] == [[one] for one in works[:6]]
+    assert sorted(frame.worker for frame in frames) == ["a"] * 3 + ["b"] * 3
+    assert not core.eager
+    assert core.done(frames[4], 1.0)
+    assert next_frame(core).worker == frames[4].worker
+
+
+def test_a_worker_that_is_silent_over_one_call_gets_nothing_new_and_finishes_the_others() -> None:
+    core = dispatcher("a")
+    core.concurrency = 3
+    first, second, third = work(), work(), work()
+    offer(core, first)
+    hung = next_frame(core, 0.0)
+    offer(core, second)
+    other = next_frame(core, 5.0)
+    assert core.overtime(10.0) == ([], [])
+    offer(core, third)
+    assert core.next_frame(10.0) is None
+    assert core.done(other, 11.0)
+    assert core.next_frame(11.0) is None, "it is still silent over the first"
+    assert core.overtime(11.0) == ([], [hung])
+    assert core.done(hung, 12.0), "it was only slow"
+    assert next_frame(core, 12.0).works == [third]
+
+
+def test_what_a_dead_worker_had_goes_alone_to_a_worker_that_does_nothing_else() -> None:
+    core = dispatcher("a")
+    core.concurrency = 3
+    offer(core, work(), work())
+    assert {next_frame(core).worker for _ in range(2)} == {"a"}
+    assert core.lost("a") == (2, [])
+    core.add_worker("b")
+    offer(core, work(), work())
+    for losses in (1, 0, 1):  # the lanes take turns
+        alone = next_frame(core)
+        assert alone.works[0].losses == losses
+        assert core.next_frame(0.0) is None
+        assert core.done(alone, 1.0)
+    offer(core, work())
+    assert [next_frame(core).works[0].losses for _ in range(2)] == [0, 0], "none is left of the dead worker's"
 
 
 def test_a_full_frame_may_go_ahead_and_comes_back_unharmed() -> None:
@@ -132,7 +186,7 @@ def test_a_full_frame_may_go_ahead_and_comes_back_unharmed() -> None:
     assert core.lost("a") == (3, [])
     core.add_worker("b")
     assert next_frame(core).works == [first]
-    core.done("b", 1.0)
+    done(core, "b", 1.0)
     assert next_frame(core).works == others[:2]
     assert [first.losses, *(one.losses for one in others)] == [1, 0, 0, 0, 0, 0]
 
@@ -145,8 +199,8 @@ def test_a_frame_that_went_ahead_has_its_own_time() -> None:
     offer(core, late)
     ahead = next_frame(core, 1.0)
     assert core.overtime(3.0) == ([late], [])
-    assert core.done("a", 9.0)
-    assert core.frame_of("a") is ahead
+    assert done(core, "a", 9.0)
+    assert core.find("a", ahead.number) is ahead
     assert core.overtime(18.9) == ([], [])
     assert core.overtime(19.0) == ([], [ahead])
 
@@ -207,7 +261,7 @@ def test_retiring_workers_finish_first() -> None:
     assert core.retire_worker("a")
     assert not core.retire_worker("b")
     assert core.workers == 0
-    assert not core.done("b", 1.0)
+    assert not done(core, "b", 1.0)
     assert not core.idle
     assert core.retire_worker("b")
 
@@ -220,7 +274,7 @@ def test_a_delay_is_kept_unless_the_frame_is_full() -> None:
     offer(core, work(arrived_s=1.05), work(2, arrived_s=1.05))
     assert len(next_frame(core, 1.05).works) == 3
     assert core.wake_s == NEVER_S
-    core.done("a", 2.0)
+    done(core, "a", 2.0)
     offer(core, work(arrived_s=2.0))
     assert core.next_frame(2.0) is None
     assert len(next_frame(core, 2.1).works) == 1
@@ -248,8 +302,8 @@ def test_a_probe_goes_to_the_worker_that_has_been_idle_longest() -> None:
         probing.solo = True
         offer(core, probing)
         asked.append(next_frame(core, now_s).worker)
-        core.done(asked[-1], now_s)
+        done(core, asked[-1], now_s)
         offer(core, work())
         assert next_frame(core, now_s).worker == asked[-1], "and a request to the one that was used last"
-        core.done(asked[-1], now_s)
+        done(core, asked[-1], now_s)
     assert asked == ["a", "b", "a"]
