@@ -95,6 +95,18 @@ format: install ## let ruff repair and format
 bench: install ## headrace beside its peers: installs them, measures, writes docs/benchmarks; ARGS=--quick takes minutes
 	@$(BIN)/python benchmarks/beside $(ARGS)
 
+KINDS := .bench/kinds-env
+$(KINDS)/.installed: benchmarks/kinds/requirements.txt pyproject.toml
+	@$(BIN)/python -m venv $(KINDS)
+	@$(KINDS)/bin/pip install --quiet -r benchmarks/kinds/requirements.txt
+	@touch $@
+
+.PHONY: bench-kinds
+bench-kinds: install $(KINDS)/.installed ## headrace beside MLflow's server for 15 kinds of model; 4 GB of libraries
+	@$(KINDS)/bin/pip install --quiet .
+	@mkdir -p .bench
+	@$(KINDS)/bin/python benchmarks/kinds --out .bench/kinds.md $(ARGS)
+
 # --- build -----------------------------------------------------------------------------------------------
 
 .PHONY: wheel
