@@ -75,10 +75,11 @@ fuzz = mkdir -p .cache/fuzz/$(1) && $(BIN)/python fuzz/fuzz_$(1).py -max_total_t
 	-artifact_prefix=.cache/fuzz/$(1)- .cache/fuzz/$(1) $(wildcard fuzz/seeds/$(1))
 
 .PHONY: lint
-lint: install ## ruff, and which package may import which
+lint: install ## ruff, which package may import which, and the bounds of the structure
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python tools/structure.py
 
 .PHONY: types
 types: install ## mypy, strict

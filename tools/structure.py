@@ -9,6 +9,7 @@ import ast
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 MOST_MODULES_IN_A_CIRCLE = 2
@@ -16,17 +17,44 @@ MOST_METHODS_OF_A_CLASS = 30
 MOST_LINES_OF_A_FILE = 420
 MOST_MODULES_IN_A_FOLDER = 24
 
+# What is beyond a bound today, and how far: it may shrink, not grow. Whoever brings one within takes it out.
+KNOWN = {
+    "headrace.gateway.pool": 530,
+    "headrace_worker.scoring.scorer": 423,
+    "headrace.core.serving.dispatching.Dispatcher": 32,
+    "headrace.gateway.pool.Pool": 40,
+    "headrace.gateway.server.Gateway": 36,
+    "headrace/gateway": 25,
+    "circle of headrace.gateway": 13,
+}
+
 SOURCES = Path(__file__).resolve().parent.parent / "src"
 
 
+@dataclass(frozen=True)
+class Finding:
+    """`what` has `number` of something, of which there may be `most`."""
+
+    what: str
+    number: int
+    most: int
+    told: str
+
+
 def main() -> int:
-    """Print each bound that is broken, one a line."""
+    """Print each bound that is broken, and each known one that is not any more, one a line."""
     files = {_module(path): path for path in SOURCES.rglob("*.py")}
     trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in files.items()}
     found = [*_too_long(files), *_too_many_methods(trees), *_too_full(files), *_circles(trees)]
-    for one in found:
+    wrong = [
+        f"{one.told}, at most {KNOWN.get(one.what, one.most)}" for one in found if one.number > KNOWN.get(one.what, 0)
+    ]
+    wrong += [
+        f"{what}: within its bound now: take it out of KNOWN" for what in KNOWN.keys() - {one.what for one in found}
+    ]
+    for one in wrong:
         print(one)  # noqa: T201 - its result
-    return 1 if found else 0
+    return 1 if wrong else 0
 
 
 def _module(path: Path) -> str:
@@ -34,34 +62,38 @@ def _module(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _too_long(files: dict[str, Path]) -> Iterator[str]:
+def _too_long(files: dict[str, Path]) -> Iterator[Finding]:
     for name, path in sorted(files.items()):
         lines = len(path.read_text(encoding="utf-8").splitlines())
         if lines > MOST_LINES_OF_A_FILE:
-            yield f"{name}: {lines} lines, at most {MOST_LINES_OF_A_FILE}"
+            yield Finding(name, lines, MOST_LINES_OF_A_FILE, f"{name}: {lines} lines")
 
 
-def _too_many_methods(trees: dict[str, ast.Module]) -> Iterator[str]:
+def _too_many_methods(trees: dict[str, ast.Module]) -> Iterator[Finding]:
     for name, tree in sorted(trees.items()):
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 methods = sum(isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef) for one in node.body)
                 if methods > MOST_METHODS_OF_A_CLASS:
-                    yield f"{name}.{node.name}: {methods} methods, at most {MOST_METHODS_OF_A_CLASS}"
+                    what = f"{name}.{node.name}"
+                    yield Finding(what, methods, MOST_METHODS_OF_A_CLASS, f"{what}: {methods} methods")
 
 
-def _too_full(files: dict[str, Path]) -> Iterator[str]:
+def _too_full(files: dict[str, Path]) -> Iterator[Finding]:
     counted = Counter(path.parent for path in files.values() if path.name != "__init__.py")
     for folder, modules in sorted(counted.items()):
         if modules > MOST_MODULES_IN_A_FOLDER:
-            yield f"{folder.relative_to(SOURCES)}: {modules} modules, at most {MOST_MODULES_IN_A_FOLDER}"
+            what = str(folder.relative_to(SOURCES))
+            yield Finding(what, modules, MOST_MODULES_IN_A_FOLDER, f"{what}: {modules} modules")
 
 
-def _circles(trees: dict[str, ast.Module]) -> Iterator[str]:
+def _circles(trees: dict[str, ast.Module]) -> Iterator[Finding]:
     imports = {name: set(_imported(tree, trees)) - {name} for name, tree in trees.items()}
     for circle in _strongly_connected(imports):
         if len(circle) > MOST_MODULES_IN_A_CIRCLE:
-            yield f"a circle of {len(circle)} modules, at most {MOST_MODULES_IN_A_CIRCLE}: {', '.join(sorted(circle))}"
+            what = f"circle of {min(circle).rpartition('.')[0]}"
+            told = f"{what}, {len(circle)} modules: {', '.join(sorted(circle))}"
+            yield Finding(what, len(circle), MOST_MODULES_IN_A_CIRCLE, told)
 
 
 def _imported(tree: ast.Module, known: dict[str, ast.Module]) -> Iterator[str]:
