@@ -139,6 +139,12 @@ def one_byte_a_second(request: Request) -> None:
         request.wfile.write(b" ")
 
 
+def late(request: Request) -> None:
+    """The truth, after a second and a half."""
+    request.registry.closing.wait(1.5)
+    model(request)
+
+
 def headers_without_end(request: Request) -> None:
     """The same before there is a body."""
     request.close_connection = True

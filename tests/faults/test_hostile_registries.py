@@ -10,7 +10,9 @@ import json
 import os
 import ssl
 import threading
+import time
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,9 +63,17 @@ class Asking:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
+    def begin(self, asked: Coroutine[Any, Any, T]) -> Future[T]:
+        """Ask."""
+        return asyncio.run_coroutine_threadsafe(asked, self._loop)
+
     def wait(self, asked: Coroutine[Any, Any, T]) -> T:
         """What a question is answered with."""
-        return asyncio.run_coroutine_threadsafe(asked, self._loop).result(120)
+        return self.begin(asked).result(120)
+
+    def stand_still(self, for_s: float) -> None:
+        """Have the event loop do nothing, as in a process that is stopped."""
+        self._loop.call_soon_threadsafe(time.sleep, for_s)
 
     def resolve(self, name: str = "pair") -> Resolved:
         """What its alias points at."""
@@ -209,7 +219,8 @@ def test_a_directory_that_mlflow_would_copy_without_end_is_refused(
 
 
 @pytest.mark.parametrize("asked", ["list", "file"])
-def test_a_download_that_never_ends_is_given_up(asking: Asking, registry: HostileRegistry, asked: str) -> None:
+def test_a_download_that_never_ends_is_given_up(registry: HostileRegistry, tmp_path: Path, asked: str) -> None:
+    asking = Asking(registry.uri, tmp_path)  # of its own: what hangs since another test ends its agent, too
     asking.until(registry.version)
     resolved = asking.resolve()
     registry.behaviours = {asked: hostile.one_byte_a_second}
@@ -218,7 +229,26 @@ def test_a_download_that_never_ends_is_given_up(asking: Asking, registry: Hostil
     registry.recover()
     asking.until(registry.version)
     stored = asking.wait(asking.agent.fetch(resolved))
+    asking.close()
     assert (Path(stored.path) / "MLmodel").is_file()
+
+
+@pytest.mark.slow
+def test_the_agent_is_not_blamed_for_a_pause_of_the_supervisor(registry: HostileRegistry, tmp_path: Path) -> None:
+    asking = Asking(registry.uri, tmp_path)
+    asking.until(registry.version)
+    pid = asking.agent.pid
+    registry.behaviours = {"model": hostile.late}
+    registry.asked.clear()
+    question = asking.begin(asking.agent.resolve("models:/pair@production"))
+    until(lambda: registry.asked["model"], "the question")
+    asking.stand_still(15.0)
+    with contextlib.suppress(RegistryError):
+        question.result(60)
+    registry.recover()
+    asking.until(registry.version)
+    assert asking.agent.pid == pid
+    asking.close()
 
 
 @pytest.mark.parametrize("fault", ["self-signed", "expired", "of another host"])

@@ -23,6 +23,8 @@ _PATIENCE = 12
 What takes longer will not be answered (a registry may send a byte a second for ever), and keeps a thread of the agent.
 """
 
+_UNREAD_S = 1.0
+
 _ERRORS: dict[str, type[HeadraceError]] = {
     "not_found": ModelNotFound,
     "usage": UsageError,
@@ -151,10 +153,11 @@ class RegistryAgent:
             future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
             self._waiting[number] = future
             self._process.say(make(number))
-            try:
-                return await asyncio.wait_for(future, within_s)
-            except TimeoutError:
-                self._process.kill(f"the registry had not answered it for {within_s:g} s")
-                raise RegistryError(f"the registry did not answer within {within_s:g} s") from None
+            # After a pause of our own, the answer may be there and not yet read.
+            for patience_s in (within_s, _UNREAD_S):
+                if (await asyncio.wait({future}, timeout=patience_s))[0]:
+                    return future.result()
+            self._process.kill(f"the registry had not answered it for {within_s:g} s")
+            raise RegistryError(f"the registry did not answer within {within_s:g} s")
         finally:
             self._waiting.pop(number, None)
