@@ -18,7 +18,10 @@ from headrace.client.addresses import with_scheme
 
 BIN = Path(sys.executable).parent
 HEADRACE = str(BIN / "headrace")
-NAMES = ["serve", "check", "status", "predict", "history", "rollback", "refresh", "log", "config", "env", "package"]
+NAMES = [
+    *("serve", "check", "status", "predict", "errors", "history", "rollback", "refresh"),
+    *("log", "config", "env", "package"),
+]
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
