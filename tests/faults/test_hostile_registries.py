@@ -198,7 +198,8 @@ def test_questions_that_hang_end_within_a_bound_of_time_and_memory(
         return False
 
     until(answered, "an answer")
-    assert most_bytes < 1300 * MIB
+    # The agent may have 1 GiB of data (RLIMIT_DATA); what it maps of MLflow's libraries comes on top of that.
+    assert most_bytes < 2048 * MIB
 
 
 def test_a_list_without_end_is_refused(asking: Asking, registry: HostileRegistry) -> None:

@@ -112,7 +112,7 @@ def test_before_a_model_serves_the_reason_is_said(rig: GatewayRig) -> None:
             assert reply.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
             assert "building its environment" in str(reply.json()["message"])
             assert int(reply.headers["retry-after"]) >= 1
-        assert shared.ask(get("/models")).body == b'[{"name":"topic","label":null,"ready":false}]'
+        assert shared.ask(get("/models")).body == b'[{"name":"topic","label":null,"ready":false,"failing":false}]'
         client.send(get("/ping", method="HEAD"))
         assert client.reply(head_only=True).status == 503
 

@@ -13,6 +13,7 @@ from headrace_worker.wire import Timing
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 WORK_SECONDS = (0.0001, 0.00025, *SECONDS)
+STREAM_LIMITS = ("stream_idle_s", "max_stream_s", "max_stream_bytes", "max_streams_per_client")
 SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
 
@@ -83,7 +84,7 @@ class PoolCounters:
         self.shed = self.retried = self.deadlines = self.dropped = self.lost = self.hung = 0
         self.cache_hits = self.cache_misses = self.cache_coalesced = 0
         self.shared_cache: dict[str, int] = {}
-        self.stream_limits: dict[str, int] = {}
+        self.stream_limits = dict.fromkeys(STREAM_LIMITS, 0)
         self.latency = Histogram(SECONDS)
         self.wait = Histogram(SECONDS)
         self.requests_per_batch = Histogram(SIZES)
@@ -98,7 +99,7 @@ class PoolCounters:
 
     def limited(self, limit: str) -> None:
         """A stream was ended, or refused, by the limit of this name."""
-        self.stream_limits[limit] = self.stream_limits.get(limit, 0) + 1
+        self.stream_limits[limit] += 1
 
     def batch(self, timing: Timing, requests: int, rows: int) -> None:
         """A worker has answered a frame of so many requests and rows. What took no time was not done at all."""
