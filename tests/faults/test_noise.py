@@ -63,6 +63,7 @@ def worker_noise(chance: random.Random) -> Iterator[tuple[str, bytes]]:
             yield channel, chance.randbytes(chance.randint(5, 200))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1])
 def test_noise_on_every_channel_ends_with_a_healthy_server(registry: str, tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)

@@ -122,7 +122,9 @@ def test_a_version_that_answers_golden_requests_wrongly_is_refused(moves: Regist
         assert label(url) == "shifty/1"
 
 
-@pytest.mark.parametrize(("version", "why"), [(7, "answers were errors"), (8, "median latency")])
+@pytest.mark.parametrize(
+    ("version", "why"), [(7, "answers were errors"), pytest.param(8, "median latency", marks=pytest.mark.slow)]
+)
 def test_a_version_that_turns_bad_after_the_flip_is_sent_back(
     moves: Registry, tmp_path: Path, version: int, why: str
 ) -> None:

@@ -155,6 +155,7 @@ def test_a_canary_is_held_to_what_the_main_version_does(moves: Registry, tmp_pat
         ]
 
 
+@pytest.mark.slow  # the unit tests of canaries have the rule
 def test_what_the_main_alias_has_sent_back_gets_no_share(moves: Registry, tmp_path: Path) -> None:
     """A canary that was promoted, and then sent back, is no canary again; nor does it come back by a restart."""
     moves.point("shifty", "calm", "1")
