@@ -26,6 +26,8 @@ _BLOCK_BYTES = 64 * 1024
 _BACKLOG = 16
 _HELLO_S = 30.0
 _MOST_STRANGERS = 64
+_MOST_SOCKET_BYTES = 107  # sun_path of Linux, without the closing zero byte
+_SOCKET_BYTES = len("/headrace-12345678/1234567890.12345.sock")
 _TELL_S = 1.0
 
 
@@ -123,11 +125,19 @@ class _Refused(Exception):
     """Whoever connects was not invited; says why."""
 
 
+def _run_directory() -> Path:
+    """A directory of our own where the paths of sockets fit: below TMPDIR, or below /tmp where that is too deep."""
+    place = tempfile.gettempdir()
+    if len(os.fsencode(place)) > _MOST_SOCKET_BYTES - _SOCKET_BYTES:
+        place = "/tmp"  # noqa: S108 - mkdtemp makes it safe
+    return Path(tempfile.mkdtemp(prefix="headrace-", dir=place))
+
+
 class ControlRoom:
     """The run directory (0700), its control socket, and the lifeline. One for each supervisor."""
 
     def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="headrace-"))
+        self.directory = _run_directory()
         self.path = str(self.directory / "control.sock")
         # Where model code runs: what it writes where it stands (MLflow's traces, for one) goes away with us.
         self.workplace = self.directory / "work"

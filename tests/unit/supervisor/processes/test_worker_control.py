@@ -6,13 +6,17 @@ import asyncio
 import io
 import json
 import os
+import shutil
+import socket
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from headrace.core.protocol.worker_events import Loaded
+from headrace.supervisor.processes import worker_control
 from headrace.supervisor.processes.worker_control import ControlRoom, Reporter
 from headrace.telemetry.logs import make_log
 
@@ -122,3 +126,19 @@ def test_many_who_say_nothing_are_bounded_and_keep_nobody_out_for_long() -> None
     room.run(work)
     # One line a second at most, which counts the others.
     assert len(room.refusals) < 100
+
+
+def test_the_paths_of_sockets_fit_also_where_the_temporary_directory_is_deep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    for place, expected in ((deep, Path("/tmp")), (Path("/tmp"), Path("/tmp"))):  # noqa: S108
+        monkeypatch.setattr("tempfile.tempdir", str(place))
+        directory = worker_control._run_directory()
+        try:
+            assert directory.parent == expected
+            with socket.socket(socket.AF_UNIX) as one:
+                one.bind(str(directory / "1234567890.12345.sock"))
+        finally:
+            shutil.rmtree(directory)
