@@ -30,7 +30,7 @@ from beside.measure import ask  # noqa: E402
 from beside.processes import Running, free_port  # noqa: E402
 
 from headrace_worker import wire  # noqa: E402
-from headrace_worker.scoring.nearness import AUTO, Judge  # noqa: E402
+from headrace_worker.scoring.compare import AUTO, Judge  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 TITLES = {

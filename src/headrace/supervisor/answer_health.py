@@ -19,7 +19,8 @@ _MOST_TEXT = 200
 class AnswerHealth:
     """One model's. `on_change` is called when its version begins or ends to be failing.
 
-    Only the version that serves is watched: a canary that does badly is withdrawn.
+    Only the version that serves is watched: a canary that does badly is withdrawn. Without `tells_texts` no text of an
+    exception is kept, for it may repeat what a client has sent.
     """
 
     def __init__(self, model: str, log: Log, on_change: Callable[[], None], *, tells_texts: bool = True) -> None:
@@ -43,7 +44,7 @@ class AnswerHealth:
         told = f"{self._last['status']} {self._last['error_code']}".strip()
         if self._last["exception"]:
             told += f", {self._last['exception']}"
-            told += f": {self._last['text'][:_MOST_TEXT]}" if self._last["text"] and self._tells_texts else ""
+            told += f": {self._last['text'][:_MOST_TEXT]}" if self._last["text"] else ""
         return f"{self._watch.share:.0%} of its last answers are errors, the last {told}"
 
     def flipped(self, version: Version | None, counts: Mapping[tuple[str, str], VersionCounts]) -> None:
@@ -82,7 +83,7 @@ class AnswerHealth:
                 "status": last.status,
                 "error_code": last.error_code,
                 "exception": last.type or None,
-                "text": last.text or None,
+                "text": (last.text or None) if self._tells_texts else None,
                 "request_id": last.request_ids[-1] if last.request_ids else None,
             }
 

@@ -14,7 +14,7 @@ from headrace.telemetry.logs import Log
 
 
 class AliasRecord:
-    """The only one that writes `status` and `failure`; `signature` is that of the version that took over last."""
+    """The only one that writes `status` and `failure`; `rollbacks` counts what was sent back, by hand or by itself."""
 
     def __init__(self, history: History, log: Log) -> None:
         self.status = FINE
