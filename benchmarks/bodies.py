@@ -30,8 +30,8 @@ sys.path.insert(0, str(ROOT))
 warnings.simplefilter("ignore")
 logging.disable(logging.CRITICAL)
 
-from tests.unit.worker.forms import FORMS, JSON, Form, count  # noqa: E402
-from tests.unit.worker.models import ask, load  # noqa: E402
+from tests.unit.worker.forms import FORMS, JSON, Form, count  # noqa: E402 - run as a script
+from tests.unit.worker.models import ask, load  # noqa: E402 - run as a script
 
 NOISE_MS = 20.0
 MAX_RATIO = 2.0

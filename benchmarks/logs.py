@@ -22,11 +22,11 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent / "gateway")]
 
-from run import BODY, SCRIPT, cpu_s  # noqa: E402
+from run import BODY, SCRIPT, cpu_s  # noqa: E402 - run as a script
 
-from headrace.core.protocol import messages, records  # noqa: E402
-from tests.gateway_rig.recorder import RecorderRig  # noqa: E402
-from tests.gateway_rig.rig import GatewayRig  # noqa: E402
+from headrace.core.protocol import messages, records  # noqa: E402 - run as a script
+from tests.gateway_rig.recorder import RecorderRig  # noqa: E402 - run as a script
+from tests.gateway_rig.rig import GatewayRig  # noqa: E402 - run as a script
 
 
 class Void(BaseHTTPRequestHandler):

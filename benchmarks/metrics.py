@@ -26,9 +26,9 @@ from typing import Self
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from headrace.gateway.counters import PoolCounters  # noqa: E402
-from headrace_worker.wire import Timing  # noqa: E402
-from tests.integration.serving import Serving, ask, serving  # noqa: E402
+from headrace.gateway.counters import PoolCounters  # noqa: E402 - run as a script
+from headrace_worker.wire import Timing  # noqa: E402 - run as a script
+from tests.integration.serving import Serving, ask, serving  # noqa: E402 - run as a script
 
 SCRIPT = """
 wrk.method = "POST"

@@ -24,9 +24,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.integration.moving import Registry  # noqa: E402
-from tests.integration.serving import ask, serving, until  # noqa: E402
-from tests.integration.swarm import Swarm  # noqa: E402
+from tests.integration.moving import Registry  # noqa: E402 - run as a script
+from tests.integration.serving import ask, serving, until  # noqa: E402 - run as a script
+from tests.integration.swarm import Swarm  # noqa: E402 - run as a script
 
 BIN_S = 0.1
 DRAWN_BINS = 5

@@ -19,9 +19,9 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 from beside import environments, floor, models, tables  # noqa: E402 - run as a script
-from beside.cases import CASES, MODELS_BEHIND, Case, payloads  # noqa: E402
-from beside.contenders import CONTENDERS, WHY_NOT, Contender  # noqa: E402
-from beside.measure import NotServing, Row, measure  # noqa: E402
+from beside.cases import CASES, MODELS_BEHIND, Case, payloads  # noqa: E402 - run as a script
+from beside.contenders import CONTENDERS, WHY_NOT, Contender  # noqa: E402 - run as a script
+from beside.measure import NotServing, Row, measure  # noqa: E402 - run as a script
 
 ROOT = Path(__file__).resolve().parents[2]
 _CHECKED = 5

@@ -13,7 +13,7 @@ from pathlib import Path
 STARTED = time.perf_counter()
 
 import mlflow.pyfunc  # noqa: E402 - its time is measured
-import pandas as pd  # noqa: E402
+import pandas as pd  # noqa: E402 - run as a script
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 

@@ -24,7 +24,7 @@ import uvloop
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 from headrace.core.protocol import messages  # noqa: E402 - the tests are no installed package
-from tests.gateway_rig.rig import GatewayRig  # noqa: E402
+from tests.gateway_rig.rig import GatewayRig  # noqa: E402 - run as a script
 
 BODY = b'{"instances": ["Technology news about a new chip"]}'
 REQUEST = b"POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (

@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 from headrace.core.protocol import messages  # noqa: E402 - the tests are no installed package
-from tests.gateway_rig.rig import GatewayRig  # noqa: E402
+from tests.gateway_rig.rig import GatewayRig  # noqa: E402 - run as a script
 
 BODY = '{"instances": ["Technology news about a new chip"]}'
 SCRIPT = 'wrk.method="POST"\nwrk.body=[[%s]]\nwrk.headers["Content-Type"]="application/json"\n'

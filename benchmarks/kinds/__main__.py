@@ -26,11 +26,11 @@ import yaml
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 from beside import load  # noqa: E402 - run as a script
-from beside.measure import ask  # noqa: E402
-from beside.processes import Running, free_port  # noqa: E402
+from beside.measure import ask  # noqa: E402 - run as a script
+from beside.processes import Running, free_port  # noqa: E402 - run as a script
 
-from headrace_worker import wire  # noqa: E402
-from headrace_worker.scoring.compare import AUTO, Judge  # noqa: E402
+from headrace_worker import wire  # noqa: E402 - run as a script
+from headrace_worker.scoring.compare import AUTO, Judge  # noqa: E402 - run as a script
 
 HERE = Path(__file__).resolve().parent
 TITLES = {

@@ -17,8 +17,8 @@ import warnings
 warnings.filterwarnings("ignore")
 
 import mlflow.pyfunc  # noqa: E402 - without its warnings
-from mlflow.environment_variables import _MLFLOW_IS_IN_SERVING_ENVIRONMENT  # noqa: E402
-from mlflow.pyfunc import scoring_server  # noqa: E402
+from mlflow.environment_variables import _MLFLOW_IS_IN_SERVING_ENVIRONMENT  # noqa: E402 - run as a script
+from mlflow.pyfunc import scoring_server  # noqa: E402 - run as a script
 
 logging.getLogger("mlflow").setLevel(logging.ERROR)
 os.environ[_MLFLOW_IS_IN_SERVING_ENVIRONMENT.name] = "true"
