@@ -17,7 +17,7 @@ from headrace.config.schema import schema
 from headrace.config.showing import shown
 from headrace.core.errors import ConfigErrors
 from tests.docs.test_examples import PART, blocks
-from tests.unit.config import test_mistakes
+from tests.unit.config import test_load_mistakes
 
 SCHEMA = schema()
 VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
@@ -57,25 +57,27 @@ def cases(test: Any) -> list[Any]:
 
 def forms() -> list[str]:
     """What the loader's own tests have it take."""
-    people = [written for written, _, _ in cases(test_mistakes.test_what_people_write_is_understood)]
-    numbers = cases(test_mistakes.test_every_form_of_a_number_is_taken)
+    people = [written for written, _, _ in cases(test_load_mistakes.test_what_people_write_is_understood)]
+    numbers = cases(test_load_mistakes.test_every_form_of_a_number_is_taken)
     return people + [f"batch: {{tolerance: {number}}}" for number in numbers]
 
 
 @pytest.mark.parametrize("written", forms())
 def test_every_form_that_the_loader_takes_fits(written: str) -> None:
-    document = value_of(compose(test_mistakes.MODEL % f", {written}"))
+    document = value_of(compose(test_load_mistakes.MODEL % f", {written}"))
     parse(document)
     assert well_formed(document), list(VALIDATOR.iter_errors(document))
 
 
-@pytest.mark.parametrize("text", test_mistakes.VARIABLES)
+@pytest.mark.parametrize("text", test_load_mistakes.VARIABLES)
 def test_variables_fit(text: str) -> None:
-    assert well_formed(value_of(compose(text + test_mistakes.MODEL % ", timeout_s: '${T}', pin_header: '${P:-yes}'")))
+    assert well_formed(
+        value_of(compose(text + test_load_mistakes.MODEL % ", timeout_s: '${T}', pin_header: '${P:-yes}'"))
+    )
 
 
 def mistakes() -> list[Any]:
-    found = cases(test_mistakes.test_a_mistake_is_told_once_and_with_what_to_write)
+    found = cases(test_load_mistakes.test_a_mistake_is_told_once_and_with_what_to_write)
     return [pytest.param(text, path, id=path) for text, path, _ in found if path and path not in COMBINED]
 
 
@@ -91,7 +93,7 @@ def test_every_default_fits_and_is_told(tmp_path: Path) -> None:
     properties = SCHEMA["properties"]
     assert properties["gateway"]["anyOf"][0]["properties"]["drain_s"]["default"] == 30.0
     file = tmp_path / "headrace.yaml"
-    file.write_text(test_mistakes.MODEL % "", encoding="utf-8")
+    file.write_text(test_load_mistakes.MODEL % "", encoding="utf-8")
     whole = json.loads(json.dumps(shown(load_file(file, {}))))
     assert well_formed(whole), list(VALIDATOR.iter_errors(whole))
 

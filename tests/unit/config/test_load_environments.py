@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from headrace.cli.overriding import for_all
 from headrace.config.load import parse
 from headrace.core.errors import ConfigError
 
@@ -35,8 +34,3 @@ def test_what_is_wrong_is_named(wrong: dict[str, Any], path: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(wrong)
     assert caught.value.path.startswith(path)
-
-
-def test_the_command_line_stands_above_the_file() -> None:
-    config = for_all(parse(document({"environment": "exact"})), lambda _: {"environment": "local"})
-    assert config.models["a"].environment == "local"

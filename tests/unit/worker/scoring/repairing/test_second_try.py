@@ -1,8 +1,6 @@
 """Valid requests that MLflow refuses by an accident: answered as the same values in the form that it takes."""
 
-import datetime as dt
 import gzip
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.pyfunc.model import PythonModel
 from mlflow.types import ColSpec, DataType, ParamSpec, Schema, TensorSpec
@@ -18,141 +16,10 @@ from mlflow.types.schema import Array, Map, Object, Property
 from pydantic import BaseModel
 
 from headrace_worker import scoring, wire
-from headrace_worker.scoring.repairing.moments import without_zone
-from tests.unit.worker.models import ask, ask_for_notes, error, load, predictions
+from tests.unit.worker.models import ask, ask_for_notes, error, load
+from tests.unit.worker.scoring.repairing.sent import OPTIONAL, assert_equal, forms, relaxed, seen
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-relaxed = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-OPTIONAL = Schema(
-    [
-        ColSpec("double", "d"),
-        ColSpec("integer", "i", required=False),
-        ColSpec("long", "l", required=False),
-        ColSpec("boolean", "b", required=False),
-    ]
-)
-DATES = Schema([ColSpec("long", "n"), ColSpec("datetime", "t")])
-CSV = wire.head(b"text/csv")
-PARQUET = wire.head(b"application/vnd.apache.parquet")
-
-
-def seen(data: Any, params: Any) -> list[str]:
-    """What the model got, as texts: one a row."""
-    if isinstance(data, pd.DataFrame):
-        told = [f"{json.dumps({k: str(v) for k, v in row.items()})}" for row in data.to_dict(orient="records")]
-        return [f"{row} {[str(t) for t in data.dtypes]} {params}" for row in told]
-    return [f"{row!r} {params}" for row in data]
-
-
-def forms(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One table in each form that takes named columns."""
-    names = list(rows[0])
-    columns = {name: [row[name] for row in rows] for name in names}
-    return [
-        {"dataframe_split": {"columns": names, "data": [list(row.values()) for row in rows]}},
-        {"dataframe_records": rows},
-        {"inputs": rows},
-        {"instances": rows},
-        {"inputs": columns},
-        {"instances": columns},
-    ]
-
-
-def assert_equal(schema: Any, sent: list[dict[str, Any]], normal: list[dict[str, Any]], **options: Any) -> None:
-    """Each request sent is answered as the normal one, alone, in company, and with strict errors."""
-    for errors in ("mlflow", "strict"):
-        scorer, _ = load(seen, schema, errors=errors, **options)
-        for one, other in zip(sent, normal, strict=True):
-            (wanted,) = ask(scorer, other)
-            assert wanted.status == 200, (other, wanted)
-            assert ask(scorer, one) == [wanted]
-            assert ask(scorer, other, one, one, other) == [wanted] * 4
-
-
-moments = st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2200, 1, 1))  # noqa: DTZ001 - Hypothesis wants them so
-offsets = st.integers(-23 * 60, 23 * 60)
-
-
-@st.composite
-def dated(draw: st.DrawFn) -> tuple[str, str]:
-    """(a date as a client may write it, the same in UTC without a zone)."""
-    moment, minutes = draw(moments), draw(offsets)
-    zone = dt.timezone(dt.timedelta(minutes=minutes))
-    local = moment.replace(tzinfo=dt.UTC).astimezone(zone)
-    text = local.isoformat(timespec=draw(st.sampled_from(["microseconds", "auto"])))
-    if minutes == 0:
-        text = text.replace("+00:00", draw(st.sampled_from(["Z", "z", "+00", "+0000", "+00:00"])))
-    return text, moment.isoformat(timespec="microseconds")
-
-
-@relaxed
-@given(st.lists(dated(), min_size=1, max_size=4))
-def test_dates_with_a_zone_become_utc_in_all_forms(dates: list[tuple[str, str]]) -> None:
-    sent, normal = (forms([{"n": 1, "t": pair[k]} for pair in dates]) for k in (0, 1))
-    assert_equal(DATES, sent, normal)
-
-
-@relaxed
-@given(dated())
-def test_a_date_is_the_same_moment_to_the_nanosecond(pair: tuple[str, str]) -> None:
-    text = without_zone(pair[0])
-    assert text is not None
-    assert dt.datetime.fromisoformat(text) == dt.datetime.fromisoformat(pair[1])
-    assert without_zone("2024-02-29T12:34:56.123456789+02:00") == "2024-02-29T10:34:56.123456789"
-
-
-@pytest.mark.parametrize(
-    "text", ["soon", "2024-13-01T00:00:00Z", "2024-01-01T00:00:00+24:00", "0001-01-01T00:00+01", "9" * 99]
-)
-def test_what_is_no_date_stays_as_it_is(text: str) -> None:
-    assert without_zone(text) is None
-    scorer, impl = load(seen, DATES, errors="strict")
-    (answer,) = ask(scorer, {"dataframe_records": [{"n": 1, "t": "2024-01-01T00:00:00Z"}, {"n": 1, "t": text}]})
-    assert (answer.status, impl.calls) == (400, [])
-
-
-@pytest.mark.parametrize("separator", [",", ";"])
-def test_csv_with_zones_semicolons_and_missing_values(separator: str) -> None:
-    schema = Schema([*DATES.inputs, *OPTIONAL.inputs])
-    rows = [
-        ["n", "t", "d", "i", "b"],
-        ["1", "2024-01-01T00:00:00Z", "1.5", "", "true"],
-        ["2", "2024-01-01T02:00:00+02:00", "2", "7", ""],
-    ]
-    body = "\n".join(separator.join(row) for row in rows).encode()
-    scorer, _ = load(lambda data, _: [str(data.dtypes.to_dict()), *map(str, data.to_numpy().tolist())], schema)
-    (answer,) = ask(scorer, body, head=CSV)
-    types, *values = predictions(answer)
-    assert "Int32" in types
-    assert "Boolean" in types
-    assert values == [
-        "[1, Timestamp('2024-01-01 00:00:00'), 1.5, <NA>, True]",
-        "[2, Timestamp('2024-01-01 00:00:00'), 2.0, 7, <NA>]",
-    ]
-
-
-def test_a_semicolon_separates_only_where_commas_do_not_fit() -> None:
-    scorer, _ = load(seen, Schema([ColSpec("string", "a;b")]))
-    assert "x;y" in predictions(ask(scorer, b"a;b\nx;y\n", head=CSV)[0])[0]
-    scorer, _ = load(seen, Schema([ColSpec("string", "a"), ColSpec("double", "b")]))
-    assert ask(scorer, b"a;b\nx;1.5\n", head=CSV) == ask(scorer, b"a,b\nx,1.5\n", head=CSV)
-    assert ask(scorer, b"a;c\nx;1.5\n", head=CSV)[0].status == 400
-    assert ask(scorer, b"a;b\nx;1,5\n", head=CSV)[0].status == 400
-
-
-def test_parquet_with_zones_and_missing_values() -> None:
-    schema = Schema([*DATES.inputs, *OPTIONAL.inputs])
-    moment = pd.Timestamp("2024-01-01T02:00:00+02:00")
-    frame = pd.DataFrame(
-        {"n": [1, 2], "t": [moment, moment], "d": [1.0, 2.0], "l": pd.array([2**62 + 1, None], "Int64")}
-    )
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer)
-    scorer, _ = load(seen, schema)
-    first, second = predictions(ask(scorer, buffer.getvalue(), head=PARQUET)[0])
-    assert "2024-01-01 00:00:00" in first
-    assert str(2**62 + 1) in first
-    assert "Int64" in second
 
 
 @relaxed

@@ -1,0 +1,117 @@
+"""Hazards: what MLflow answers with 200 although something was lost."""
+
+from typing import Any
+
+import pytest
+from mlflow.types import ColSpec, Schema, TensorSpec
+from numpy import dtype
+
+from headrace_worker import wire
+from tests.unit.worker.models import NUMBER, ask, ask_for_notes, error, load
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+MIXED = Schema(
+    [
+        ColSpec("double", "d"),
+        ColSpec("integer", "i", required=False),
+        ColSpec("long", "l", required=False),
+        ColSpec("boolean", "b", required=False),
+        ColSpec("string", "s", required=False),
+    ]
+)
+
+
+def rows(data: Any, _params: Any) -> Any:
+    return list(range(len(data)))
+
+
+def split(**columns: list[Any]) -> dict[str, Any]:
+    data = [list(row) for row in zip(*columns.values(), strict=True)]
+    return {"dataframe_split": {"columns": list(columns), "data": data}}
+
+
+@pytest.mark.parametrize(
+    ("request_", "hazard", "path"),
+    [
+        (split(d=[1.0, 2.0], i=[1, 1.7]), "truncated", "dataframe_split.data[1][1]"),
+        ({"inputs": [{"d": 1.0, "i": 1.7}]}, "truncated", "inputs[0].i"),
+        (split(d=[1.0], i=[2**31]), "wrapped", "dataframe_split.data[0][1]"),
+        (split(d=[1.0], i=[3e9]), "wrapped", "dataframe_split.data[0][1]"),
+        (split(d=[1.0], i=[-1e30]), "wrapped", "dataframe_split.data[0][1]"),
+        (split(d=[1.0], i=[2**64 - 1]), "wrapped", "dataframe_split.data[0][1]"),
+        (split(d=[1.0], l=[2**63]), "wrapped", "dataframe_split.data[0][1]"),
+        (split(d=[1.0, 1.0], l=[1.0, 1e19]), "wrapped", "dataframe_split.data[1][1]"),
+        (split(d=[1.0], b=[{}]), "text_as_boolean", "dataframe_split.data[0][1]"),
+        (split(d=[1.0], b=["false"]), "text_as_boolean", "dataframe_split.data[0][1]"),
+        ({"dataframe_records": [{"d": 1.0, "b": None}]}, "null_as_boolean", "dataframe_records[0].b"),
+        ({"inputs": {"d": [1.0, 2.0], "s": ["a", None]}}, "null_as_text", "inputs.s[1]"),
+    ],
+)
+def test_a_hazard_is_counted_by_default_and_refused_under_strict(request_: Any, hazard: str, path: str) -> None:
+    lax, _ = load(rows, MIXED)
+    (answer,), notes = ask_for_notes(lax, request_)
+    if answer.status == 200:  # MLflow itself refuses an integer of 64 bits among some inputs
+        assert answer.flags & wire.FLAG_HAZARD
+        assert notes["hazards"] == {hazard: 1}
+    strict, impl = load(rows, MIXED, errors="strict")
+    (answer,), notes = ask_for_notes(strict, request_)
+    assert (answer.status, answer.flags & wire.FLAG_ERROR_OBJECT) == (400, wire.FLAG_ERROR_OBJECT)
+    assert error(answer)["path"] == path
+    assert error(answer)["message"].startswith(f"{path}: ")
+    assert impl.calls == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "request_", "hazard", "path"),
+    [
+        ("int64", {"inputs": [[1, 1.7]]}, "truncated", "inputs[0][1]"),
+        ("int32", {"instances": [[1, 2], [1, 1.7]]}, "truncated", "instances[1][1]"),
+        (
+            "int32",
+            {"dataframe_split": {"columns": ["a", "b"], "data": [[1, 3e9]]}},
+            "wrapped",
+            "dataframe_split.data[0][1]",
+        ),
+        ("bool", {"inputs": [[True, "false"]]}, "text_as_boolean", "inputs[0][1]"),
+        ("bool", {"inputs": [[True, None]]}, "null_as_boolean", "inputs[0][1]"),
+        ("str", {"inputs": [["a", None]]}, "null_as_text", "inputs[0][1]"),
+    ],
+)
+def test_tensors_have_the_same_hazards(kind: str, request_: Any, hazard: str, path: str) -> None:
+    inputs = Schema([TensorSpec(dtype(kind), (-1, 2))])
+    lax, _ = load(rows, inputs)
+    (answer,), notes = ask_for_notes(lax, request_)
+    assert (answer.status, answer.flags & wire.FLAG_HAZARD) == (200, wire.FLAG_HAZARD)
+    assert notes["hazards"] == {hazard: 1}
+    strict, impl = load(rows, inputs, errors="strict")
+    (answer,) = ask(strict, request_)
+    assert (answer.status, error(answer).get("path")) == (400, path)
+    assert impl.calls == []
+
+
+def test_a_named_tensor_has_the_same_hazards() -> None:
+    inputs = Schema([TensorSpec(dtype("float32"), (-1, 2), "a"), TensorSpec(dtype("int64"), (-1,), "b")])
+    strict, _ = load(lambda data, _: list(range(len(data["a"]))), inputs, errors="strict")
+    fine = {"inputs": {"a": [[1, 2.5]], "b": [1.0]}}
+    answers = ask(strict, {"inputs": {"a": [[1, 2.5]], "b": [1.5]}}, {"instances": [{"a": [1, 2], "b": 1.5}]}, fine)
+    assert [a.status for a in answers] == [400, 400, 200]
+    assert [error(a)["path"] for a in answers[:2]] == ["inputs.b[0]", "instances[0].b"]
+
+
+def test_what_loses_nothing_is_no_hazard() -> None:
+    strict, _ = load(rows, MIXED, errors="strict")
+    requests = [split(d=["1.5", None], i=["7", 2.0], b=[1, 0], s=[None, 5]), {"inputs": {"d": [1], "s": [5]}}]
+    answers, notes = ask_for_notes(strict, *requests)
+    assert [a.status for a in answers] == [200, 200]
+    assert notes == {}
+
+
+def test_fewer_predictions_than_rows_are_a_hazard() -> None:
+    two = {"dataframe_split": {"columns": ["x"], "data": [[1.0], [2.0]]}}
+    lax, _ = load(lambda _data, _params: [1], NUMBER)
+    (answer,), notes = ask_for_notes(lax, two)
+    assert (answer.status, answer.flags, notes["hazards"]) == (200, wire.FLAG_HAZARD, {"fewer_rows": 1})
+    strict, _ = load(lambda _data, _params: [1], NUMBER, errors="strict")
+    (answer,) = ask(strict, two)
+    assert (answer.status, error(answer)["error_code"]) == (500, "MODEL_ERROR")
+    assert answer.flags & wire.FLAG_MODEL_ERROR

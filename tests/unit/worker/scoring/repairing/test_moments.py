@@ -1,0 +1,55 @@
+"""Dates with a zone, as the same moment in UTC without one."""
+
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace_worker.scoring.repairing.moments import without_zone
+from tests.unit.worker.models import ask, load
+from tests.unit.worker.scoring.repairing.sent import DATES, assert_equal, forms, relaxed, seen
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+moments = st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2200, 1, 1))  # noqa: DTZ001 - Hypothesis wants them so
+offsets = st.integers(-23 * 60, 23 * 60)
+
+
+@st.composite
+def dated(draw: st.DrawFn) -> tuple[str, str]:
+    """(a date as a client may write it, the same in UTC without a zone)."""
+    moment, minutes = draw(moments), draw(offsets)
+    zone = dt.timezone(dt.timedelta(minutes=minutes))
+    local = moment.replace(tzinfo=dt.UTC).astimezone(zone)
+    text = local.isoformat(timespec=draw(st.sampled_from(["microseconds", "auto"])))
+    if minutes == 0:
+        text = text.replace("+00:00", draw(st.sampled_from(["Z", "z", "+00", "+0000", "+00:00"])))
+    return text, moment.isoformat(timespec="microseconds")
+
+
+@relaxed
+@given(st.lists(dated(), min_size=1, max_size=4))
+def test_dates_with_a_zone_become_utc_in_all_forms(dates: list[tuple[str, str]]) -> None:
+    sent, normal = (forms([{"n": 1, "t": pair[k]} for pair in dates]) for k in (0, 1))
+    assert_equal(DATES, sent, normal)
+
+
+@relaxed
+@given(dated())
+def test_a_date_is_the_same_moment_to_the_nanosecond(pair: tuple[str, str]) -> None:
+    text = without_zone(pair[0])
+    assert text is not None
+    assert dt.datetime.fromisoformat(text) == dt.datetime.fromisoformat(pair[1])
+    assert without_zone("2024-02-29T12:34:56.123456789+02:00") == "2024-02-29T10:34:56.123456789"
+
+
+@pytest.mark.parametrize(
+    "text", ["soon", "2024-13-01T00:00:00Z", "2024-01-01T00:00:00+24:00", "0001-01-01T00:00+01", "9" * 99]
+)
+def test_what_is_no_date_stays_as_it_is(text: str) -> None:
+    assert without_zone(text) is None
+    scorer, impl = load(seen, DATES, errors="strict")
+    (answer,) = ask(scorer, {"dataframe_records": [{"n": 1, "t": "2024-01-01T00:00:00Z"}, {"n": 1, "t": text}]})
+    assert (answer.status, impl.calls) == (400, [])
