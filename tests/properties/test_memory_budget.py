@@ -53,22 +53,3 @@ def test_no_number_of_connections_takes_all_of_it(sizes: list[int], limit: int) 
         account.arriving(max(0, account.held_bytes - size))
         if account.held_bytes > LITTLE_BYTES:
             assert budget.held_bytes + account.held_bytes <= limit
-
-
-def test_one_connection_alone_may_have_half() -> None:
-    budget = MemoryBudget(1_000_000)
-    account = Account(budget)
-    account.arriving(budget.largest_bytes)
-    assert account.fair
-    account.arriving(budget.largest_bytes + 1)
-    assert not account.fair
-
-
-def test_who_has_little_is_served_whatever_others_have() -> None:
-    budget = MemoryBudget(1_000_000)
-    Account(budget).hold(2_000_000)
-    account = Account(budget)
-    account.hold(LITTLE_BYTES)
-    assert account.fair
-    account.hold(1)
-    assert not account.fair

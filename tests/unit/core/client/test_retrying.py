@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.core.client.balancing import Address, BreakerPolicy, Fleet
-from headrace.core.client.hedging import HedgePolicy, Latencies
+from headrace.core.client.balancing import BreakerPolicy
+from headrace.core.client.hedging import HedgePolicy
 from headrace.core.client.retrying import (
     Budget,
     BudgetPolicy,
@@ -102,103 +102,6 @@ def test_a_budget_that_is_used_up_makes_retries_wait_their_turn() -> None:
     assert [budget.take(0, 1.0) for _ in range(3)] == pytest.approx([0, 0.1, 0.2])
     assert budget.take(0, 0.05) is None
     assert budget.take(10, 0) == 0, "time fills it"
-
-
-def test_a_hedge_waits_for_nearly_all() -> None:
-    latencies = Latencies(HedgePolicy(quantile=0.95, least_s=0.001, window=100, warm=20))
-    for number in range(19):
-        latencies.add(number)
-        assert latencies.hedge_after_s() is None
-    for number in range(19, 100):
-        latencies.add(number)
-    assert latencies.hedge_after_s() == 95
-    for _ in range(100):
-        latencies.add(0.0)
-    assert latencies.hedge_after_s() == 0.001, "the old ones are forgotten"
-
-
-@given(st.lists(st.floats(0, 10), min_size=20, max_size=300))
-def test_a_hedge_is_one_of_the_measured_durations(durations: list[float]) -> None:
-    latencies = Latencies(HedgePolicy(least_s=0, window=50, warm=20))
-    for one in durations:
-        latencies.add(one)
-    after_s = latencies.hedge_after_s()
-    assert after_s in durations[-50:]
-    assert sum(d <= after_s for d in durations[-50:]) >= 0.95 * len(durations[-50:])
-
-
-URLS = ("http://a", "http://b", "http://c")
-
-
-def test_the_least_outstanding_is_asked_and_equals_take_turns() -> None:
-    fleet = Fleet(URLS, None)
-    picked = [fleet.pick(0) for _ in range(6)]
-    assert sorted(a.url for a in picked if a) == sorted(2 * URLS)
-    assert picked[0] is not None
-    fleet.worked(picked[0])
-    assert fleet.pick(0) is picked[0]
-
-
-def test_an_address_that_failed_rests_and_comes_back() -> None:
-    fleet = Fleet(URLS[:2], None)
-    first = fleet.pick(0)
-    assert first is not None
-    fleet.failed(first, 0)
-    assert {fleet.pick(0.1) for _ in range(5)} == {a for a in fleet.addresses if a is not first}
-    assert fleet.has_other(0.1, frozenset({first.index}))
-    assert not fleet.has_other(0.1, frozenset({1 - first.index}))
-    assert fleet.pick(11) is first
-
-
-def test_when_all_rest_the_one_that_is_due_first_is_asked() -> None:
-    fleet = Fleet(URLS[:2], None)
-    one, two = fleet.pick(0), fleet.pick(0)
-    assert one is not None
-    assert two is not None
-    fleet.failed(one, 0, retry_after_s=30)
-    fleet.failed(two, 0, retry_after_s=5)
-    assert fleet.pick(1) is two
-
-
-def test_a_circuit_opens_tries_once_and_closes() -> None:
-    fleet = Fleet(URLS[:1], BreakerPolicy(failures=2, open_s=5))
-    for _ in range(2):
-        address = fleet.pick(0)
-        assert address is not None
-        fleet.failed(address, 0)
-    assert fleet.pick(4.9) is None
-    trial = fleet.pick(5)
-    assert trial is not None
-    assert fleet.pick(5) is None, "one at a time"
-    fleet.failed(trial, 5)
-    assert fleet.pick(9) is None
-    trial = fleet.pick(10)
-    assert trial is not None
-    fleet.worked(trial)
-    assert fleet.pick(10) is not None
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 1)), max_size=100), st.booleans())
-def test_what_is_outstanding_adds_up(steps: list[tuple[int, float]], breaks: bool) -> None:  # noqa: FBT001
-    fleet = Fleet(URLS, BreakerPolicy(failures=2, open_s=1) if breaks else None)
-    now_s = 0.0
-    flying: list[Address] = []
-    for action, pause_s in steps:
-        now_s += pause_s
-        if action == 0 or not flying:
-            address = fleet.pick(now_s)
-            assert breaks or address is not None
-            flying += [address] if address else []
-            continue
-        address = flying.pop(0)
-        if action == 1:
-            fleet.worked(address)
-        elif action == 2:
-            fleet.failed(address, now_s)
-        else:
-            fleet.abandoned(address)
-    assert sum(a.outstanding for a in fleet.addresses) == len(flying)
-    assert all(a.outstanding >= 0 for a in fleet.addresses)
 
 
 @pytest.mark.parametrize(
