@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -41,10 +42,14 @@ def get(path: str, *headers: str, method: str = "GET", version: str = "1.1") -> 
 
 
 class RawClient:
-    """One connection, from the address `source` if one is given."""
+    """One connection, from the address `source` if one is given; with `tls` the server is called localhost."""
 
-    def __init__(self, address: tuple[str, int], source: str | None = None) -> None:
+    def __init__(
+        self, address: tuple[str, int], source: str | None = None, *, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.socket = socket.create_connection(address, DEADLINE_S, (source, 0) if source is not None else None)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self._buffer = b""
 
     def __enter__(self) -> Self:

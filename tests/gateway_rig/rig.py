@@ -90,7 +90,7 @@ class StubWorker:
 class GatewayRig:
     """One gateway process with a port for each of `models` (None: the shared port), and the supervisor's end.
 
-    `descriptors`: how many files the gateway may have open.
+    `descriptors`: how many files the gateway may have open. `certificate`: what its ports show; None: they have no TLS.
     """
 
     def __init__(
@@ -101,8 +101,10 @@ class GatewayRig:
         drain_s: float = 10.0,
         recording: messages.Recording | None = None,
         descriptors: int | None = None,
+        certificate: messages.Certificate | None = None,
     ) -> None:
         self.descriptors = descriptors
+        self.certificate = certificate
         self._stack = contextlib.ExitStack()
         # Short: the path of a Unix socket has 107 bytes.
         self.directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="hr")))
@@ -138,7 +140,10 @@ class GatewayRig:
         self.control = ours
         self.control.settimeout(DEADLINE_S)
         self._buffer = b""
-        listeners = tuple(messages.Listener(s.fileno(), model) for model, s in self.listeners.items())
+        tls = self.certificate is not None
+        listeners = tuple(messages.Listener(s.fileno(), model, tls) for model, s in self.listeners.items())
+        if self.certificate is not None:
+            self.send(self.certificate)
         self.send(
             messages.Configure(
                 index=0, listeners=listeners, limits=self.limits, drain_s=self.drain_s, recording=self.recording

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import click
 import httpx
 
+from headrace.cli.credentials import credential_options
 from headrace.client.addresses import check_address
+from headrace.client.credentials import NO_CREDENTIALS, Credentials
 from headrace.client.errors import BadRequest
 from headrace.config.environment import ADMIN_URL
 from headrace.core.errors import HeadraceError, UsageError
@@ -23,8 +27,21 @@ class AdminUnreachable(HeadraceError):
     code = "TEMPORARILY_UNAVAILABLE"
 
 
+@dataclass(frozen=True)
+class AdminPort:
+    """Where the admin port is, and what is shown there."""
+
+    address: str
+    credentials: Credentials = NO_CREDENTIALS
+
+
 def admin_option(function: F) -> F:
-    """Add `--admin ADDRESS` to a command."""
+    """Add `--admin ADDRESS` and the options for credentials to a command, which is given `admin`."""
+
+    @functools.wraps(function)
+    def command(*arguments: Any, admin: str, credentials: Credentials, **named: Any) -> Any:
+        return function(*arguments, admin=AdminPort(admin, credentials), **named)
+
     option = click.option(
         "--admin",
         default=ADMIN_URL,
@@ -33,17 +50,21 @@ def admin_option(function: F) -> F:
         envvar="HEADRACE_ADMIN",
         help="The admin port.",
     )
-    return option(function)
+    return option(credential_options(command))  # type: ignore[return-value] # it takes what `function` takes, and these
 
 
-def call(admin: str, path: str, *, method: str = "GET", params: dict[str, str] | None = None) -> Any:
+def call(admin: AdminPort, path: str, *, method: str = "GET", params: dict[str, str] | None = None) -> Any:
     """One call of the admin API; returns the JSON. Raises UsageError for 404 and 409, AdminUnreachable for silence."""
     try:
-        url = f"{check_address(admin)}{path}"
+        url = f"{check_address(admin.address)}{path}"
     except BadRequest as error:
         raise UsageError(f"--admin: {error}") from None
+    shown = admin.credentials
     try:
-        response = httpx.request(method, url, params=params, timeout=10.0)
+        verify = shown.context() if shown.has_files else True
+        response = httpx.request(method, url, params=params, headers=shown.headers, verify=verify, timeout=10.0)
+    except BadRequest as error:
+        raise UsageError(str(error)) from None
     except httpx.HTTPError as error:
         raise AdminUnreachable(f"nothing answers at {url} ({error}); is it a running headrace's admin port?") from None
     if response.status_code in {404, 409}:

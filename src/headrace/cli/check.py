@@ -9,9 +9,11 @@ from pathlib import Path
 import click
 
 from headrace.cli.commands import Exampled
+from headrace.cli.credentials import credential_options
 from headrace.cli.saying import say, say_json, say_marked
 from headrace.client.addresses import check_address, without_credentials
 from headrace.client.checking import Finding, Report, Wanted, check, check_all, expand, wait_ready
+from headrace.client.credentials import Credentials
 from headrace.client.errors import BadRequest
 from headrace.config import environment
 from headrace.core.errors import UsageError
@@ -37,6 +39,7 @@ _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "yellow")}
 )
 @click.option("--quick", is_flag=True, help="Only alive and ready: for health checks.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@credential_options
 def command(
     urls: tuple[str, ...],
     data: str | None,
@@ -45,6 +48,7 @@ def command(
     timeout: float,
     quick: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
+    credentials: Credentials,
 ) -> None:
     """Look at served models as an operator would; several may be given, also a shared port for all of its models.
 
@@ -55,7 +59,9 @@ def command(
     """
     try:
         addresses = [check_address(url) for url in urls]
-        wanted = Wanted(_body(data), check_address(admin) if admin else None, timeout, quick)
+        wanted = Wanted(_body(data), check_address(admin) if admin else None, timeout, quick, credentials)
+        if credentials.has_files:
+            credentials.context()  # wrong files are told before anything is asked
         local = "" if addresses else wanted.admin or check_address(environment.admin_url(os.environ))
     except BadRequest as error:
         raise UsageError(str(error)) from None
@@ -64,12 +70,12 @@ def command(
         if not as_json:
             say(without_credentials(local), bold=True)
         if wait_s:
-            wait_ready([local], wait_s, timeout, "/readyz")
-        raise SystemExit(_conclude([check_all(local, timeout, tell)], as_json=as_json))
+            wait_ready([local], wait_s, timeout, "/readyz", credentials)
+        raise SystemExit(_conclude([check_all(local, timeout, tell, credentials)], as_json=as_json))
     if wait_s:
-        wait_ready(addresses, wait_s, timeout)
+        wait_ready(addresses, wait_s, timeout, credentials=credentials)
     if not quick:
-        addresses = [one for address in addresses for one in expand(address, timeout)]
+        addresses = [one for address in addresses for one in expand(address, timeout, credentials)]
     reports: list[Report] = []
     for address in addresses:
         if not as_json:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from headrace.cli.admin_port import admin_option, call, model_path
+from headrace.cli.admin_port import AdminPort, admin_option, call, model_path
 from headrace.cli.commands import Exampled
 from headrace.cli.saying import say, say_json
 
@@ -17,7 +17,7 @@ from headrace.cli.saying import say, say_json
 @click.option("--json", "as_json", is_flag=True, help="For scripts: one JSON object a line.")
 @click.option("--traceback/--no-traceback", default=True, show_default=True, help="Show where it was raised, in full.")
 @admin_option
-def command(name: str, as_json: bool, traceback: bool, admin: str) -> None:  # noqa: FBT001 - click's flags
+def command(name: str, as_json: bool, traceback: bool, admin: AdminPort) -> None:  # noqa: FBT001 - click's flags
     """Show what model NAME failed with: up to 50 kinds of failures a version, the newest last.
 
     Two failures are of one kind where the same exception was raised at the same line. Kept until the version ends.

@@ -7,7 +7,7 @@ import datetime as dt
 import click
 from rich.table import Table
 
-from headrace.cli.admin_port import admin_option, call, model_path
+from headrace.cli.admin_port import AdminPort, admin_option, call, model_path
 from headrace.cli.commands import Exampled
 from headrace.cli.rich_text import console, plain
 from headrace.cli.saying import say_json
@@ -17,7 +17,7 @@ from headrace.cli.saying import say_json
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="For scripts: one JSON object a line.")
 @admin_option
-def command(name: str, as_json: bool, admin: str) -> None:  # noqa: FBT001 - click's flag
+def command(name: str, as_json: bool, admin: AdminPort) -> None:  # noqa: FBT001 - click's flag
     """Show what served model NAME when, and why it changed; kept across restarts."""
     entries = call(admin, model_path(name, "history"))
     if as_json:

@@ -14,7 +14,7 @@ import click
 import msgspec
 from rich.table import Column, Table
 
-from headrace.cli.admin_port import admin_option, call
+from headrace.cli.admin_port import AdminPort, admin_option, call
 from headrace.cli.commands import Suggesting
 from headrace.cli.rich_text import console, plain
 from headrace.cli.saying import say, say_json
@@ -47,7 +47,7 @@ def _where(function: F) -> F:
 @click.option("--follow/--no-follow", default=True, help="Go on with what comes, across files [default: follow].")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @_where
-def tail_command(name: str, most: int, follow: bool, as_json: bool, path: Path | None, admin: str) -> None:  # noqa: FBT001
+def tail_command(name: str, most: int, follow: bool, as_json: bool, path: Path | None, admin: AdminPort) -> None:  # noqa: FBT001
     """Show the last predictions of model NAME, and each new one until Ctrl-C."""
     directory = _directory(name, path, admin)
     with _readable():
@@ -76,7 +76,7 @@ def drift_command(
     member: str | None,
     as_json: bool,  # noqa: FBT001 - click's flag
     path: Path | None,
-    admin: str,
+    admin: AdminPort,
 ) -> None:
     """Show the share of each label that model NAME predicts: over time, and each version against the one before."""
     directory = _directory(name, path, admin)
@@ -149,7 +149,7 @@ def _brief(value: Any) -> str:
     return text if len(text) <= _SHORT else f"{text[:_SHORT]}…"
 
 
-def _directory(name: str, path: Path | None, admin: str) -> Path:
+def _directory(name: str, path: Path | None, admin: AdminPort) -> Path:
     if path is not None:
         if not path.is_dir():
             raise UsageError(f"--path {path}: no such directory")

@@ -15,8 +15,10 @@ from typing import Any, Literal
 import click
 
 from headrace.cli.commands import Exampled
+from headrace.cli.credentials import credential_options
 from headrace.cli.saying import say, say_json
 from headrace.client import Client, connect
+from headrace.client.credentials import Credentials
 from headrace.client.errors import BadRequest, ClientError, PartialFailure
 from headrace.client.files import job
 from headrace.client.files.journal import Journal
@@ -68,6 +70,7 @@ OnError = Literal["fail", "skip", "null"]
 @click.option(
     "--json", "as_json", is_flag=True, help="Predictions as JSON, one a line; with --output the summary as one object."
 )
+@credential_options
 def command(
     texts: tuple[str, ...],
     addresses: tuple[str, ...],
@@ -84,6 +87,7 @@ def command(
     restart: bool,  # noqa: FBT001
     progress: bool | None,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
+    credentials: Credentials,
 ) -> None:
     """Predict with a served model, or with one that is loaded in this process.
 
@@ -103,7 +107,7 @@ def command(
     summary = Summary(time.monotonic)
     try:
         with (
-            _client(addresses, model, tracking_uri, deadline) as client,
+            _client(addresses, model, tracking_uri, deadline, credentials) as client,
             shown(bar, sum(source.rows for _, source in inputs)) as tell,
         ):
 
@@ -192,11 +196,24 @@ def _outputs(sources: tuple[Path, ...], output: str | None) -> list[Path | None]
     return [*outputs]
 
 
-def _client(addresses: tuple[str, ...], model: str | None, tracking_uri: str | None, deadline_s: float) -> Client:
+def _client(
+    addresses: tuple[str, ...],
+    model: str | None,
+    tracking_uri: str | None,
+    deadline_s: float,
+    credentials: Credentials,
+) -> Client:
     try:
         if model is not None:
             return connect(model, tracking_uri=tracking_uri)
-        return connect(addresses, deadline_s=deadline_s)
+        certificate, key = credentials.certificate, credentials.key
+        return connect(
+            addresses,
+            deadline_s=deadline_s,
+            verify=credentials.ca or True,
+            cert=(certificate, key) if certificate is not None and key is not None else certificate,
+            token=credentials.token,
+        )
     except BadRequest as error:
         raise UsageError(str(error)) from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from headrace.cli.admin_port import admin_option, call, model_path
+from headrace.cli.admin_port import AdminPort, admin_option, call, model_path
 from headrace.cli.commands import Exampled
 from headrace.cli.saying import say, say_json
 
@@ -18,7 +18,7 @@ from headrace.cli.saying import say, say_json
 )
 @click.option("--json", "as_json", is_flag=True, help="For scripts: one JSON object.")
 @admin_option
-def command(name: str, anew: bool, as_json: bool, admin: str) -> None:  # noqa: FBT001 - click's flags
+def command(name: str, anew: bool, as_json: bool, admin: AdminPort) -> None:  # noqa: FBT001 - click's flags
     """Ask the registry now what model NAME should be, instead of at the next poll.
 
     What failed for a reason that may have passed is tried again.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from headrace.cli.admin_port import admin_option, call, model_path
+from headrace.cli.admin_port import AdminPort, admin_option, call, model_path
 from headrace.cli.commands import Exampled
 from headrace.cli.saying import say, say_json
 
@@ -14,7 +14,7 @@ from headrace.cli.saying import say, say_json
 @click.option("--reason", default="asked for by an operator", show_default=True, help="Kept in the history.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts: one JSON object.")
 @admin_option
-def command(name: str, reason: str, as_json: bool, admin: str) -> None:  # noqa: FBT001 - click's flag
+def command(name: str, reason: str, as_json: bool, admin: AdminPort) -> None:  # noqa: FBT001 - click's flag
     """Go back to the version that served model NAME before, until the registry points at another one.
 
     It takes effect at once while that version is still warm; otherwise as soon as it is up again. The version that

@@ -41,7 +41,7 @@ def show(supervisor: Supervisor, console: Console | None = None) -> None:
         else:
             colour, text = "red", plain(f"does not serve: {model.why_not()}")
         console.print(Text.assemble("  ", ("●", colour), f" {name:<{width}}  ", text))
-    admin = url(supervisor.admin_address)
+    admin = url(supervisor.admin_address, tls=supervisor.config.admin_tls is not None)
     if admin:
         console.print(f"  [dim]●[/] {'admin':<{width}}  {admin}  [dim]dashboard, /metrics, /api/models[/]")
     console.print("\n[dim]# try it[/]")

@@ -124,10 +124,9 @@ def command(
     def settled() -> None:
         for name, model in supervisor.models.items():
             address = supervisor.address(name) or supervisor.address(None)
-            logger.info(
-                "up", model=name, ready=model.ready, address=url(address), reason=model.main.status.problem or None
-            )
-        logger.info("admin", address=url(supervisor.admin_address))
+            where = url(address, tls=config.tls is not None)
+            logger.info("up", model=name, ready=model.ready, address=where, reason=model.main.status.problem or None)
+        logger.info("admin", address=url(supervisor.admin_address, tls=config.admin_tls is not None))
         show(supervisor)
 
     try:

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from headrace.cli.admin_port import AdminUnreachable, admin_option, call
+from headrace.cli.admin_port import AdminPort, AdminUnreachable, admin_option, call
 from headrace.cli.commands import Exampled
 from headrace.cli.rich_text import console, plain
 from headrace.cli.saying import say_json
@@ -35,7 +35,7 @@ _LEAST_NOTE = 30
 @click.option("--watch", is_flag=True, help="Keep it live until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts; with --watch one JSON object a line.")
 @admin_option
-def command(watch: bool, as_json: bool, admin: str) -> None:  # noqa: FBT001 - click's flags
+def command(watch: bool, as_json: bool, admin: AdminPort) -> None:  # noqa: FBT001 - click's flags
     """Show every model: port, state, version, replicas, and requests/s, latency and errors of the last ten seconds.
 
     Aliases that take a share of a model's traffic, or a copy of it, have a line each below the model's.
@@ -55,7 +55,7 @@ def command(watch: bool, as_json: bool, admin: str) -> None:  # noqa: FBT001 - c
         raise SystemExit(1)
 
 
-def _watch(admin: str, *, as_json: bool) -> None:
+def _watch(admin: AdminPort, *, as_json: bool) -> None:
     """Show it until Ctrl-C, which ends the command with 130; an admin port that goes away is waited for."""
     status = call(admin, "/api/models")  # a wrong address is an error at once
     if as_json:
@@ -106,6 +106,7 @@ def table(status: dict[str, Any], width: int) -> RenderableType:
         made.add_row(*(row[c] for c in shown), *([notes[name]] if beside else []))
     below = [] if beside else [plain(f"{name}: {note}") for name, note in notes.items() if note]
     left_out = (status.get("wildcard") or {}).get("left_out") or {}
+    below += [plain(f"warning: {one}", "yellow") for one in status.get("warnings") or ()]
     below += [plain(f"not served: {name}: {why}", "yellow") for name, why in left_out.items()]
     return Group(made, *below)
 

@@ -11,7 +11,6 @@ import base64
 import http.client
 import json
 import re
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from headrace.client.addresses import without_credentials
+from headrace.client.credentials import NO_CREDENTIALS, Credentials
 from headrace.client.examples import example_of
 
 LATENCY_REQUESTS = 20
@@ -56,13 +56,14 @@ class Report:
 class Wanted:
     """What to look for. `data`: the example's body, None: the admin API's or a text. `admin`: its URL, None: not known.
 
-    `timeout_s` is for one request, `quick` leaves it at alive and ready.
+    `timeout_s` is for one request, `quick` leaves it at alive and ready; `credentials` are shown at every address.
     """
 
     data: bytes | None = None
     admin: str | None = None
     timeout_s: float = 10.0
     quick: bool = False
+    credentials: Credentials = NO_CREDENTIALS
 
 
 class _Silent(Exception):
@@ -97,18 +98,17 @@ class _Answer:
 class _Line:
     """A connection to one server, kept alive between requests and made anew when it broke."""
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, credentials: Credentials) -> None:
         parts = urlsplit(url)
         self._path = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
-        self._headers = {"User-Agent": "headrace-check"}
+        self._headers = {"User-Agent": "headrace-check", **credentials.headers}
         if parts.username is not None:
             told = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
             self._headers["Authorization"] = f"Basic {base64.b64encode(told).decode()}"
         host, port = parts.hostname or "", parts.port
         self._connection: http.client.HTTPConnection
         if parts.scheme == "https":
-            context = ssl.create_default_context()
-            self._connection = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
+            self._connection = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=credentials.context())
         else:
             self._connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
 
@@ -134,10 +134,10 @@ class _Line:
         self._connection.close()
 
 
-def expand(url: str, timeout_s: float) -> list[str]:
+def expand(url: str, timeout_s: float, credentials: Credentials = NO_CREDENTIALS) -> list[str]:
     """Return the addresses of every model where `url` is a shared port, else `url` alone."""
     url = url.rstrip("/").removesuffix("/invocations")
-    line = _Line(url, timeout_s)
+    line = _Line(url, timeout_s, credentials)
     try:
         if line.ask("/version").status != 404:
             return [url]
@@ -151,12 +151,14 @@ def expand(url: str, timeout_s: float) -> list[str]:
     return [f"{url}/models/{quote(m['name'])}" for m in models if isinstance(m, dict) and "name" in m] or [url]
 
 
-def wait_ready(urls: list[str], wait_s: float, timeout_s: float, path: str = "/ping") -> None:
+def wait_ready(
+    urls: list[str], wait_s: float, timeout_s: float, path: str = "/ping", credentials: Credentials = NO_CREDENTIALS
+) -> None:
     """Return when every address says at `path` that it is ready, or after `wait_s` seconds."""
     end_s = time.monotonic() + wait_s
     missing = list(urls)
     while missing:
-        missing = [url for url in missing if not _is_ready(url, timeout_s, path)]
+        missing = [url for url in missing if not _is_ready(url, timeout_s, path, credentials)]
         left_s = end_s - time.monotonic()
         if not missing or left_s <= 0:
             return
@@ -165,7 +167,7 @@ def wait_ready(urls: list[str], wait_s: float, timeout_s: float, path: str = "/p
 
 def check(url: str, wanted: Wanted, tell: Callable[[Finding], None] = lambda _: None) -> Report:
     """Look at one address; `tell` hears each finding at once. Raises nothing for what a server does."""
-    line = _Line(url, wanted.timeout_s)
+    line = _Line(url, wanted.timeout_s, wanted.credentials)
     found: list[Finding] = []
     try:
         for finding in _look(url, line, wanted):
@@ -176,9 +178,14 @@ def check(url: str, wanted: Wanted, tell: Callable[[Finding], None] = lambda _: 
     return Report(without_credentials(url), tuple(found))
 
 
-def check_all(admin: str, timeout_s: float, tell: Callable[[Finding], None] = lambda _: None) -> Report:
+def check_all(
+    admin: str,
+    timeout_s: float,
+    tell: Callable[[Finding], None] = lambda _: None,
+    credentials: Credentials = NO_CREDENTIALS,
+) -> Report:
     """Whether every model of the headrace with this admin port can answer; which cannot, and why."""
-    line = _Line(admin, timeout_s)
+    line = _Line(admin, timeout_s, credentials)
     found: list[Finding] = []
     try:
         answer = line.ask("/readyz")
@@ -204,8 +211,8 @@ def check_all(admin: str, timeout_s: float, tell: Callable[[Finding], None] = la
     return Report(without_credentials(admin), tuple(found))
 
 
-def _is_ready(url: str, timeout_s: float, path: str) -> bool:
-    line = _Line(url, timeout_s)
+def _is_ready(url: str, timeout_s: float, path: str, credentials: Credentials) -> bool:
+    line = _Line(url, timeout_s, credentials)
     try:
         return line.ask(path).status == 200
     except _Silent:
@@ -237,7 +244,7 @@ def _look(url: str, line: _Line, wanted: Wanted) -> Iterator[Finding]:
         if wanted.admin:
             # Even an answer to a request that says nothing names the model.
             label = line.ask("/invocations", b"{}").headers.get("headrace-model")
-            model, problem = _described(url, wanted.admin, label, wanted.timeout_s)
+            model, problem = _described(url, wanted.admin, label, wanted)
             if problem:
                 yield Finding("admin", ok=False, told=problem)
         yield _version(line, model)
@@ -309,9 +316,9 @@ def _latency(line: _Line, body: bytes) -> Finding:
     return Finding("latency", ok=not bad, told=told, facts=facts)
 
 
-def _described(url: str, admin: str, label: str | None, timeout_s: float) -> tuple[dict[str, Any] | None, str]:
+def _described(url: str, admin: str, label: str | None, wanted: Wanted) -> tuple[dict[str, Any] | None, str]:
     """(the entry of the admin API for the model at `url` which calls itself `label`, what is wrong)."""
-    line = _Line(admin, timeout_s)
+    line = _Line(admin, wanted.timeout_s, wanted.credentials)
     try:
         answer = line.ask("/api/models")
     except _Silent as silent:

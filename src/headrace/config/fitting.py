@@ -12,6 +12,7 @@ import yaml
 from headrace.config import forms, kinds, tree
 from headrace.config.expanding import Expanded
 from headrace.config.reading import entries, key_of, line, own_keys, scalar, value_of
+from headrace.config.section import Section
 from headrace.core.errors import Problem
 
 WRONG = object()
@@ -31,7 +32,7 @@ class Fitting:
         self.problems: list[Problem] = []
         self.meant: set[str] = set()
 
-    def section(self, node: yaml.Node, kind: type[tree.Section], path: str) -> Any:
+    def section(self, node: yaml.Node, kind: type[Section], path: str) -> Any:
         """A section of the tree; what does not fit in it has its default, and WRONG is returned where there is none."""
         if isinstance(node, yaml.ScalarNode) and scalar(node) is None:
             node = _empty(node)  # `log:` with nothing below it
@@ -90,7 +91,7 @@ class Fitting:
             return self._scalar(node, kind, path)
         return self._wrong(node, path, f"expected {_article(kinds.words(kind))}, got {_told(node)}")
 
-    def _unknown(self, node: yaml.MappingNode, name: str, kind: type[tree.Section], path: str) -> None:
+    def _unknown(self, node: yaml.MappingNode, name: str, kind: type[Section], path: str) -> None:
         known = [field.name for field in msgspec.structs.fields(kind) if field.name != "wildcard"]
         folded = name.lower().replace("-", "_")
         near = difflib.get_close_matches(folded, known, n=1) or [one for one in known if one.startswith(f"{folded}_")]
@@ -150,7 +151,7 @@ def _refusal(node: yaml.ScalarNode, value: Any, kind: Any, key: str) -> str:
     return f"expected {_article(kinds.words(kind))}, got {_told(node)}{hint}"
 
 
-def _as_section(node: yaml.Node, kind: type[tree.Section]) -> str:
+def _as_section(node: yaml.Node, kind: type[Section]) -> str:
     """What to write where a section was given as a scalar: the key that the scalar may be meant for."""
     if not isinstance(node, yaml.ScalarNode):
         return ""

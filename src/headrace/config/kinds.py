@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.config import tree
+from headrace.config.section import Section
 
 _NAMES = {
     int: "whole number",
@@ -40,10 +40,10 @@ def bounds(kind: Any) -> msgspec.Meta:
     return typing.get_args(kind)[1] if typing.get_origin(kind) is typing.Annotated else msgspec.Meta()
 
 
-def section_of(kind: Any) -> type[tree.Section] | None:
+def section_of(kind: Any) -> type[Section] | None:
     """The section among the options of a type, also where it is the entry of a mapping; None: there is none."""
     for option in options(kind):
-        if isinstance(option, type) and issubclass(option, tree.Section):
+        if isinstance(option, type) and issubclass(option, Section):
             return option
     return None
 
@@ -65,7 +65,7 @@ def item_of(kind: Any) -> Any:
     return None
 
 
-def sections(kind: type[tree.Section], path: str = "") -> Iterator[tuple[str, type[tree.Section]]]:
+def sections(kind: type[Section], path: str = "") -> Iterator[tuple[str, type[Section]]]:
     """A section and all below it, with their paths; the entries of `models` stand under ``models.NAME``."""
     yield path, kind
     for field in msgspec.structs.fields(kind):

@@ -16,6 +16,7 @@ from headrace.config import tree
 from headrace.config.expanding import expand
 from headrace.config.fitting import WRONG, Fitting
 from headrace.config.reading import Unreadable, compose, key_of, line, line_at, represent, value_of
+from headrace.config.security import Tls
 from headrace.config.traffic import WILDCARD, check_traffic
 from headrace.core.errors import ConfigErrors, Problem, UsageError
 from headrace.core.identity import parse_model_uri, valid_name
@@ -163,10 +164,24 @@ def _anchored(config: tree.Config, folder: Path) -> tree.Config:
             one = msgspec.structs.replace(one, prediction_log=log)
         return one
 
+    def tls(section: Tls) -> Tls:
+        key, client_ca = section.key, section.client_ca
+        return msgspec.structs.replace(
+            section,
+            certificate=folder / section.certificate.expanduser(),
+            key=key and folder / key.expanduser(),
+            client_ca=client_ca and folder / client_ca.expanduser(),
+        )
+
+    admin = config.admin
+    if admin is not None and isinstance(admin.tls, Tls):
+        admin = msgspec.structs.replace(admin, tls=tls(admin.tls))
     environments = config.environments
     wheels, prebuilt = environments.wheels, environments.prebuilt
     return msgspec.structs.replace(
         config,
+        tls=config.tls and tls(config.tls),
+        admin=admin,
         models={name: model(one) for name, one in config.models.items()},
         wildcard=config.wildcard and model(config.wildcard),
         environments=msgspec.structs.replace(

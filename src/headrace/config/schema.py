@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from headrace.config import forms, kinds, tree
+from headrace.config.section import Section
 from headrace.config.traffic import WILDCARD
 from headrace.core.identity import NAME
 
@@ -38,7 +39,7 @@ def schema() -> dict[str, Any]:
     return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "headrace.yaml", **made}
 
 
-def _section(kind: type[tree.Section]) -> dict[str, Any]:
+def _section(kind: type[Section]) -> dict[str, Any]:
     fields = [field for field in msgspec.structs.fields(kind) if field.name != "wildcard"]
     made = {
         "description": _text(kind, ""),
@@ -50,16 +51,16 @@ def _section(kind: type[tree.Section]) -> dict[str, Any]:
     return {**made, "required": required} if required else made
 
 
-def _property(kind: type[tree.Section], field: msgspec.structs.FieldInfo) -> dict[str, Any]:
+def _property(kind: type[Section], field: msgspec.structs.FieldInfo) -> dict[str, Any]:
     made = _value(field.type, field.name)
     section = kinds.section_of(field.type)
-    holders = [one for one in kind.__mro__ if issubclass(one, tree.Section)]  # one may take keys over from another
+    holders = [one for one in kind.__mro__ if issubclass(one, Section)]  # one may take keys over from another
     told = next(filter(None, (_text(one, field.name) for one in holders)), "")
     told = told or (_text(section, "") if section is not None else "")
     if told:
         made = {"description": told, **made}
     default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
-    if default is not msgspec.NODEFAULT and not isinstance(default, tree.Section):
+    if default is not msgspec.NODEFAULT and not isinstance(default, Section):
         made["default"] = msgspec.json.decode(msgspec.json.encode(default, enc_hook=str))
     return made
 
@@ -106,7 +107,7 @@ def _option(kind: Any, key: str) -> list[dict[str, Any]]:
     return [text]
 
 
-def _text(kind: type[tree.Section], key: str) -> str:
+def _text(kind: type[Section], key: str) -> str:
     """What the documentation says of a key of a section, or of the section itself where `key` is empty."""
     whole = re.sub(r"^`[^`]+:(?: \{[^`]*)?` ?", "", inspect.cleandoc(kind.__doc__ or ""))
     paragraphs = [" ".join(paragraph.split()) for paragraph in whole.split("\n\n")]

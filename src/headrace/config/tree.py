@@ -8,24 +8,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta
 
+from headrace.config.section import Count, NonEmpty, Port, Positive, Section
+from headrace.config.security import Tls
 from headrace.core.protocol.messages import BatchOptions, CacheOptions, QueueOptions
 
-Port = Annotated[int, Meta(ge=0, le=65535)]
-Positive = Annotated[float, Meta(gt=0)]
-Count = Annotated[int, Meta(ge=1)]
 Weight = Annotated[int, Meta(ge=0, le=1_000_000)]
 Share = Annotated[float, Meta(gt=0, le=1)]
-NonEmpty = Annotated[str, Meta(min_length=1)]
 EnvironmentPolicy = Literal["exact", "compatible", "local"]
 MismatchPolicy = Literal["warn", "refuse"]
 RequirementForm = Literal["files", "paths", "urls", "indexes"]
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of the tree: immutable, and a key that it does not know is an error."""
 
 
 class Registry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,11 +46,13 @@ class Admin(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `hosts`: names that it is known by, beside addresses and localhost (and, where it is not on loopback, names without
     a dot and those below .internal, .local and .svc). A request for any other name is refused: a web page of another
     site could have sent it.
+    `tls` is for this port: a section of its own, true for that of the other ports (where there is one), false for none.
     """
 
     host: NonEmpty = "127.0.0.1"
     port: Port = 5100
     hosts: tuple[NonEmpty, ...] = ()
+    tls: Tls | bool = True
 
 
 class Gateway(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -291,7 +286,7 @@ class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cache: Cache | None = None
     errors: Errors | None = None
     config: dict[str, Any] | None = None
-    env: dict[str, str] = {}
+    env: dict[str, str] = {}  # noqa: RUF012 - a struct copies it
     pass_env: tuple[NonEmpty, ...] = ()
     checks: Checks = Checks()
     rollout: Rollout = Rollout()
@@ -378,9 +373,10 @@ class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     registry: Registry = Registry()
+    tls: Tls | None = None
     admin: Admin | None = Admin()
     gateway: Gateway = Gateway()
-    models: dict[str, Model] = {}
+    models: dict[str, Model] = {}  # noqa: RUF012 - a struct copies it
     wildcard: Wildcard | None = None
     errors: Errors = Errors()
     environments: Environments = Environments()
@@ -389,3 +385,10 @@ class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     telemetry: Telemetry = Telemetry()
     home: Path | None = None
     bring_up_at_once: Count | None = None
+
+    @property
+    def admin_tls(self) -> Tls | None:
+        """What the admin port shows; None: it speaks plain HTTP."""
+        if self.admin is None or self.admin.tls is False:
+            return None
+        return self.tls if self.admin.tls is True else self.admin.tls

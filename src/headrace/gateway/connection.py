@@ -109,8 +109,8 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Called by asyncio."""
-        if self._lingering or not self.exchanges:
-            return False
+        if self._lingering or not self.exchanges or not self.transport.can_write_eof():
+            return False  # TLS cannot be closed by halves (asyncio)
         # A client that has closed and one that has only finished sending look the same, until something is sent to
         # them: an interim answer costs the latter nothing, and makes the former's machine say that it is gone.
         first = self.exchanges[0]

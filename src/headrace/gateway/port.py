@@ -19,11 +19,12 @@ class Port:
     is emptied, so that heads which never come back (a unique header in each) do not stay.
     """
 
-    __slots__ = ("gateway", "heads", "model")
+    __slots__ = ("gateway", "heads", "model", "scheme")
 
-    def __init__(self, gateway: Gateway, model: str | None) -> None:
+    def __init__(self, gateway: Gateway, model: str | None, *, tls: bool = False) -> None:
         self.gateway = gateway
         self.model = model
+        self.scheme = b"https" if tls else b"http"
         self.heads: dict[bytes, RequestHead] = {}
 
     def remember(self, data: bytes, head: RequestHead) -> None:

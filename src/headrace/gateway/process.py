@@ -22,10 +22,12 @@ import uvloop
 
 from headrace.core.protocol import messages
 from headrace.core.protocol.liveness import Ping, Pong
+from headrace.core.telemetry.totals import Sample
 from headrace.gateway.connection import Connection
 from headrace.gateway.control import Control
 from headrace.gateway.port import Port
 from headrace.gateway.server import Gateway
+from headrace.security.contexts import ServerContext
 
 _BACKLOG = 2048
 _DRAIN_GRACE_S = 0.3
@@ -38,6 +40,7 @@ class GatewayProcess:
         self._control = Control(self._hear, self._end)
         self._ended = asyncio.Event()
         self._inbox: asyncio.Queue[messages.Table] = asyncio.Queue()
+        self._tls: ServerContext | None = None
         self._configured: tuple[messages.Configure, Gateway] | None = None
         self._servers: list[asyncio.Server] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -65,7 +68,10 @@ class GatewayProcess:
         return 0 if self._drained and not failed else 1
 
     def _hear(self, message: messages.ToGateway) -> None:
-        if isinstance(message, messages.Configure):
+        if isinstance(message, messages.Certificate):
+            self._tls = self._tls or ServerContext()
+            self._tls.show(message)
+        elif isinstance(message, messages.Configure):
             most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             descriptors = most if most != resource.RLIM_INFINITY else sys.maxsize
             gateway = Gateway(asyncio.get_running_loop(), message.limits, self._control.send, descriptors=descriptors)
@@ -76,7 +82,7 @@ class GatewayProcess:
             self._inbox.put_nowait(message)
         elif isinstance(message, messages.AskStats):
             if self._configured is not None:
-                self._control.send(messages.Stats(message.token, self._configured[1].stats()))
+                self._control.send(messages.Stats(message.token, self._stats(self._configured[1])))
         elif isinstance(message, Ping):
             self._control.send(Pong())
         elif isinstance(message, messages.Probe):
@@ -85,6 +91,9 @@ class GatewayProcess:
         elif not self._drained:
             self._drained = True
             self._start(self._drain())
+
+    def _stats(self, gateway: Gateway) -> list[Sample]:
+        return [*gateway.stats(), *(self._tls.samples() if self._tls is not None else ())]
 
     def _end(self) -> None:
         self._ended.set()
@@ -115,11 +124,20 @@ class GatewayProcess:
 
     async def _listen(self, config: messages.Configure, gateway: Gateway) -> None:
         loop = asyncio.get_running_loop()
+        if self._tls is None and any(listener.tls for listener in config.listeners):
+            raise RuntimeError("a port with TLS has no certificate")
         for listener in config.listeners:
-            port = Port(gateway, listener.model)
+            port = Port(gateway, listener.model, tls=listener.tls)
             inherited = socket.socket(fileno=listener.fd)
             inherited.setblocking(False)
-            server = await loop.create_server(partial(Connection, port), sock=inherited, backlog=_BACKLOG)
+            tls = self._tls if listener.tls else None
+            server = await loop.create_server(
+                partial(Connection, port),
+                sock=inherited,
+                backlog=_BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=tls.handshake_timeout_s if tls is not None else None,
+            )
             self._servers.append(server)
         # What was imported and set up lives as long as the process: the collector need not look at it again.
         gc.collect()

@@ -239,7 +239,8 @@ class Gateway:
         elif want == Want.WRONG_METHOD:
             self._reply(exchange, 405, answers.METHOD_NOT_ALLOWED, now_s, extra=b"allow: %b\r\n" % detail)
         elif want == Want.REDIRECT:
-            base = b"http://%b" % request.host if request.host else b""
+            scheme = exchange.connection.port.scheme  # type: ignore[union-attr]
+            base = b"%b://%b" % (scheme, request.host) if request.host else b""
             extra = b"location: %b\r\n" % header_bytes(base + detail)
             self._reply(exchange, 307, b"", now_s, content_type=None, extra=extra)
         elif want == Want.MODELS:

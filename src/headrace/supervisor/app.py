@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from headrace.core.errors import ConfigError, HeadraceError
 from headrace.core.identity import parse_model_uri
 from headrace.core.processes import inheriting
 from headrace.core.protocol.messages import (
+    Certificate,
     Configure,
     Listener,
     Probed,
@@ -31,8 +33,10 @@ from headrace.core.telemetry.recent import Figures
 from headrace.core.telemetry.totals import Sample
 from headrace.environments.preparing import Environments
 from headrace.registry.store import Store
+from headrace.security.contexts import ServerContext
 from headrace.supervisor import wire_config
 from headrace.supervisor.admin.sampler import Sampler
+from headrace.supervisor.certificates import PortCertificate
 from headrace.supervisor.gateway_news import GatewayNews
 from headrace.supervisor.processes.agent import RegistryAgent
 from headrace.supervisor.processes.gateways import Gateways
@@ -68,6 +72,8 @@ class Supervisor:
         environ = os.environ if environ is None else environ
         secret = environment.webhook_secret(config.registry.webhook_secret, environ)
         self.webhooks = Verifier(secret) if secret else None
+        self.certificates: list[PortCertificate] = []
+        self.admin_tls: ServerContext | None = None
         self._log = log
         self._environ = environment.for_children(environ)
         self._notifier = Notifier(environment.systemd(environ))
@@ -135,6 +141,7 @@ class Supervisor:
                         tasks.create_task(self._notifier.keep_alive()),
                         tasks.create_task(self.sampler.run()),
                         *(tasks.create_task(m.run()) for m in self.models.values()),
+                        *(tasks.create_task(c.run()) for c in self.certificates),
                     ]
                     if self.wildcard is not None:
                         serving.append(tasks.create_task(self.wildcard.run()))
@@ -178,6 +185,10 @@ class Supervisor:
         """Wait until nothing of a pool is in any gateway."""
         await self.gateways.drained(pool)
 
+    def own_context(self) -> ssl.SSLContext | None:
+        """What to speak to our own data ports with: it trusts their certificate alone; None where they have no TLS."""
+        return self.certificates[0].pinned() if self.config.tls is not None and self.certificates else None
+
     async def samples(self) -> list[Sample]:
         """What the gateways have counted, added up."""
         return await self.gateways.samples()
@@ -215,7 +226,7 @@ class Supervisor:
         self.agent = RegistryAgent(
             settings, environ, agent_log, config.registry.timeout_s, config.registry.fetch_timeout_s, hung_after_s
         )
-        limits = wire_config.limits(config)
+        limits, tls = wire_config.limits(config), config.tls is not None
         told = wire_config.recording(config, room.directory, environ)
         if told is not None:
             self.recorder = RecorderProcess(config, told, environ, self._log.bind(role="recorder"))
@@ -223,7 +234,7 @@ class Supervisor:
             [
                 Configure(
                     index=index,
-                    listeners=tuple(Listener(s[index].fileno(), name) for name, s in self._listeners),
+                    listeners=tuple(Listener(s[index].fileno(), name, tls) for name, s in self._listeners),
                     limits=limits,
                     drain_s=config.gateway.drain_s,
                     recording=told,
@@ -235,6 +246,7 @@ class Supervisor:
             hung_after_s=hung_after_s,
             on_news=GatewayNews(self.models, self._log, tells_texts=config.log.exceptions == "full").heed,
         )
+        self._load_certificates()
         bring_up = asyncio.Semaphore(config.bring_up_at_once or sys.maxsize)
 
         def make(name: str, model: Model, *, lenient: bool = False, poll_s: float | None) -> ServedModel:
@@ -286,6 +298,26 @@ class Supervisor:
                 self._log,
             )
 
+    def _load_certificates(self) -> None:
+        """Read what the ports show. Raises ConfigError with the file that is wrong."""
+        tls, admin_tls = self.config.tls, self.config.admin_tls
+        if tls is not None and self._listeners:
+            self.certificates.append(PortCertificate(tls, "tls", self._log, self._show))
+        if admin_tls is not None and admin_tls is not tls:
+            self.certificates.append(PortCertificate(admin_tls, "admin.tls", self._log, self._show_admin))
+        for one in self.certificates:
+            one.load()
+
+    def _show(self, certificate: Certificate) -> None:
+        self.gateways.show(certificate)
+        if self.config.admin_tls is self.config.tls:
+            self._show_admin(certificate)
+
+    def _show_admin(self, certificate: Certificate) -> None:
+        if self.admin_tls is None:
+            self.admin_tls = ServerContext()
+        self.admin_tls.show(certificate)
+
     def _tell_kept_back(self) -> None:
         models = [m for m in (*self.config.models.values(), self.config.wildcard) if m is not None]
         kept = [inheriting.kept_back(self._environ, model.pass_env) for model in models]
@@ -309,7 +341,7 @@ class Supervisor:
     async def _administrate(self, listener: socket.socket) -> None:
         from headrace.supervisor.admin.server import serve_admin  # noqa: PLC0415 - starlette comes after the first workers
 
-        await serve_admin(self, listener)
+        await serve_admin(self, listener, self.admin_tls)
 
     async def _tell_when_settled(self, on_settled: Callable[[], None] | None) -> None:
         def settled() -> bool:

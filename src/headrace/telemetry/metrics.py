@@ -108,6 +108,25 @@ GROUPS: dict[str, dict[str, Definition]] = {
     },
     "Connections": {
         "headrace_connections_total": Definition("counter", "connections", "Connections accepted on the data ports."),
+        "headrace_tls_handshakes_total": Definition(
+            "counter",
+            "handshakes",
+            "TLS handshakes of clients, by how they ended: ok; failed; refused, for tls.max_handshakes were under way.",
+            ("result",),
+        ),
+        "headrace_certificate_expiry_timestamp_seconds": Definition(
+            "gauge",
+            "Unix seconds",
+            "When the certificate that ports show will expire: minus time() this is how long it still holds.",
+            ("setting",),
+        ),
+        "headrace_certificate_reloads_total": Definition(
+            "counter",
+            "certificates",
+            "Certificates whose files have changed, by result: ok; failed (they do not go together, or are damaged: "
+            "the former one is shown on).",
+            ("setting", "result"),
+        ),
         "headrace_connections_open": Definition("gauge", "connections", "Connections that are open."),
         "headrace_refused_total": Definition(
             "counter",

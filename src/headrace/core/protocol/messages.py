@@ -68,10 +68,11 @@ class CacheOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listener(msgspec.Struct, frozen=True):
-    """An inherited listening socket: `model` None is the shared port."""
+    """An inherited listening socket: `model` None is the shared port. `tls`: the newest `Certificate` holds."""
 
     fd: int
     model: str | None
+    tls: bool = False
 
 
 class WorkerRef(msgspec.Struct, frozen=True):
@@ -181,6 +182,24 @@ class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     limits: Limits = Limits()
     drain_s: float = 30.0
     recording: Recording | None = None
+
+
+class Certificate(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """What a port with TLS shows to every client that connects from now on; it comes before `Configure`.
+
+    `pem` holds the certificate, those between it and its authority, and the private key: it is never logged.
+    `client_ca` (PEM; None: clients are not asked for certificates) names whose certificates clients may show;
+    `optional`: they need not. `handshake_timeout_s` and `max_handshakes` bound the handshakes that are under way.
+    """
+
+    pem: bytes
+    client_ca: str | None = None
+    optional: bool = False
+    handshake_timeout_s: float = 10.0
+    max_handshakes: int = 1_000
+
+    def __repr__(self) -> str:
+        return "<Certificate>"
 
 
 class Table(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -306,7 +325,7 @@ class Probed(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     asked: bool = True
 
 
-ToGateway = Configure | Table | Drain | AskStats | Ping | Probe
+ToGateway = Certificate | Configure | Table | Drain | AskStats | Ping | Probe
 News = WorkerLost | WorkerHung | WorkerBroke | Hazard | ModelFailed
 """What a gateway says of workers and models without being asked."""
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from headrace.config.tree import Config
+
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced
 
 
 class Addresses(Protocol):
     """Who has bound the ports."""
+
+    @property
+    def config(self) -> Config:
+        """How: by plain HTTP, or with TLS."""
 
     def address(self, name: str | None) -> tuple[str, int] | None:
         """Where a model (None: the shared port) is served; None if it has no port of its own."""
@@ -25,12 +31,13 @@ def authority(address: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def url(address: tuple[str, int] | None) -> str | None:
+def url(address: tuple[str, int] | None, *, tls: bool = False) -> str | None:
     """An address as a URL: a wildcard host becomes the loopback one."""
-    return f"http://{authority(reachable(address))}" if address is not None else None
+    return f"{'https' if tls else 'http'}://{authority(reachable(address))}" if address is not None else None
 
 
 def model_url(server: Addresses, name: str) -> str | None:
     """A model's own port, or its place on the shared one; None where it has neither."""
-    shared = url(server.address(None))
-    return url(server.address(name)) or (f"{shared}/models/{name}" if shared else None)
+    tls = server.config.tls is not None
+    shared = url(server.address(None), tls=tls)
+    return url(server.address(name), tls=tls) or (f"{shared}/models/{name}" if shared else None)

@@ -57,6 +57,8 @@ def _known(server: ServerState) -> Iterator[Sample]:
     yield "headrace_gateways_running", (), len(gateways.pids)
     yield "headrace_gateway_restarts_total", (), gateways.restarts
     yield "headrace_registry_agent_restarts_total", (), agent.restarts
+    for certificate in server.certificates:
+        yield from certificate.samples()
     if agent.reached_s is not None:
         yield "headrace_registry_reached_timestamp_seconds", (), agent.reached_s
     for model in list(server.models.values()):

@@ -24,9 +24,16 @@ def describe_all(server: ServerState) -> dict[str, Any]:
             "in_force": server.gateways.in_force,  # every gateway routes as the models below say
         },
         "registry": {"reached": server.agent.reached_s, "agent_pid": server.agent.pid},
+        "warnings": warnings(server),
+        "certificates": [one.describe() for one in server.certificates],
         "wildcard": server.wildcard.describe() if server.wildcard else None,
         "models": [describe_model(server, model) for model in server.models.values()],
     }
+
+
+def warnings(server: ServerState) -> list[str]:
+    """What operators should change, in sentences."""
+    return [f"{one.path}: {one.trouble}" for one in server.certificates if one.trouble is not None]
 
 
 def describe_model(server: ServerState, model: ServedModel) -> dict[str, Any]:

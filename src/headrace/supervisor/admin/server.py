@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import time
 from collections.abc import Generator
 
@@ -124,12 +125,17 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve_admin(server: ServerState, listener: socket.socket) -> None:
-    """Serve the admin application on a bound socket until cancelled; what it answers then has three seconds."""
+async def serve_admin(server: ServerState, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+    """Serve the admin application on a bound socket until cancelled; what it answers then has three seconds.
+
+    `tls` None: by plain HTTP.
+    """
     config = uvicorn.Config(
         make_app(server), log_config=None, access_log=False, lifespan="off", http="h11", ws="none",
         timeout_graceful_shutdown=3,
     )  # fmt: skip
+    config.load()
+    config.ssl = tls  # uvicorn would make its own, of files that it reads once
     uvicorn_server = _Server(config)
     # What is being answered ends when headrace drains. Cancelled in the middle it would be told as an error of ours.
     serving = asyncio.create_task(uvicorn_server.serve(sockets=[listener]))

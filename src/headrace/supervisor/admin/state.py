@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ssl
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from headrace.config.tree import Config
 from headrace.core.admin.webhooks import Verifier
 from headrace.core.telemetry.totals import Sample
 from headrace.supervisor.admin.sampler import Sampler
+from headrace.supervisor.certificates import PortCertificate
 from headrace.supervisor.processes.agent import RegistryAgent
 from headrace.supervisor.processes.gateways import Gateways
 from headrace.supervisor.processes.recorder import RecorderProcess
@@ -62,6 +64,13 @@ class ServerState(Protocol):
     @property
     def webhooks(self) -> Verifier | None:
         """Who checks the registry's webhooks; None where none are taken."""
+
+    @property
+    def certificates(self) -> Sequence[PortCertificate]:
+        """What is shown on ports with TLS."""
+
+    def own_context(self) -> ssl.SSLContext | None:
+        """What to speak to our own data ports with: it trusts their certificate alone; None where they have no TLS."""
 
     def address(self, name: str | None) -> tuple[str, int] | None:
         """Where a model (None: the shared port) is served; None if it has no port of its own."""

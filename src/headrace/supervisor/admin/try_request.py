@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -53,6 +54,9 @@ class Trying:
         where = self._where(model)
         if where is None:
             raise Refused("CONFLICT", f"model {model.name!r} has no port")
+        tls = self._server.config.tls
+        if tls is not None and tls.client_ca is not None and tls.client_certificate == "required":
+            raise Refused("CONFLICT", "clients of the model's port need a certificate: try it with headrace predict")
         within_s = min(model.config.timeout_s + 1.0, _MOST_S)
         self._running += 1
         try:
@@ -63,7 +67,7 @@ class Trying:
                     if len(body) > MAX_REQUEST_BYTES:
                         limit = f"the try box takes {MAX_REQUEST_BYTES // 1024} KiB; use the model's own port"
                         raise Refused("BODY_TOO_LARGE", limit)
-                tried = await post(*where, body, kind)
+                tried = await post(*where, body, kind, self._server.own_context())
         except TimeoutError:
             raise Refused("DEADLINE_EXCEEDED", f"no answer within {within_s:g} s") from None
         except (OSError, h11.ProtocolError) as error:
@@ -79,11 +83,13 @@ class Trying:
         return (shared, f"/models/{model.name}/invocations") if shared is not None else None
 
 
-async def post(address: tuple[str, int], path: str, body: bytes, kind: str) -> Answer:
+async def post(
+    address: tuple[str, int], path: str, body: bytes, kind: str, tls: ssl.SSLContext | None = None
+) -> Answer:
     """One POST on a connection of its own. Raises OSError and h11.ProtocolError; cancelling closes the connection."""
     address = reachable(address)
     started_s = time.perf_counter()
-    reader, writer = await asyncio.open_connection(*address)
+    reader, writer = await asyncio.open_connection(*address, ssl=tls)
     try:
         http = h11.Connection(h11.CLIENT)
         headers = [("Host", authority(address)), ("Content-Type", kind), ("Content-Length", str(len(body)))]

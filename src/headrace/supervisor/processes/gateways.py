@@ -10,6 +10,7 @@ from headrace.core.processes.restart import RestartPolicy
 from headrace.core.protocol.messages import (
     Applied,
     AskStats,
+    Certificate,
     Configure,
     Crowded,
     Drain,
@@ -67,6 +68,7 @@ class Gateways:
         self._hung_after_s = hung_after_s
         self._on_news = on_news
         self._slots = [self._slot(c) for c in configurations]
+        self._certificate: Certificate | None = None
         self._table = Table(generation=0, routes=(), pools=())
         self._changed = asyncio.Event()
         self._draining = False
@@ -100,6 +102,12 @@ class Gateways:
         async with asyncio.TaskGroup() as tasks:
             for slot in self._slots if not self._draining else ():
                 slot.task = tasks.create_task(slot.process.run())
+
+    def show(self, certificate: Certificate) -> None:
+        """Have every gateway show this certificate from now on."""
+        self._certificate = certificate
+        for slot in self._slots:
+            slot.process.say(certificate)
 
     def publish(self, table: Table) -> None:
         """Make this the table that should be in force."""
@@ -199,6 +207,8 @@ class Gateways:
 
     def _up(self, slot: _Slot) -> None:
         slot.told = {p.key for p in self._table.pools}
+        if self._certificate is not None:
+            slot.process.say(self._certificate)
         slot.process.say(slot.configure)
         slot.process.say(self._table)
 

@@ -12,6 +12,7 @@ from headrace.core.rollout.lifecycle import State
 from headrace.core.telemetry.recent import Figures
 from headrace.supervisor.admin.addresses import model_url
 from headrace.supervisor.admin.dashboard import charts, words
+from headrace.supervisor.admin.overview import warnings
 from headrace.supervisor.admin.state import ServerState
 from headrace.supervisor.rollout.alias_rollout import AliasRollout
 from headrace.supervisor.rollout.version import Version
@@ -93,6 +94,7 @@ def overview(server: ServerState, entries: Entries) -> dict[str, Any]:
         "changes": changes[:_MOST_CHANGES],
         "charts": _busiest(server),
         "most_lines": len(_STYLES),
+        "warnings": warnings(server),
         "left_out": server.wildcard.describe()["left_out"] if server.wildcard else {},
         "wildcard_problem": server.wildcard.problem if server.wildcard else "",
         "said": _said_of_all(server, changes[:1]),
