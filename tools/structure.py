@@ -21,7 +21,6 @@ MOST_MODULES_IN_A_FOLDER = 24
 KNOWN = {
     "headrace.gateway.pool": 530,
     "headrace_worker.scoring.scorer": 423,
-    "headrace.core.serving.dispatching.Dispatcher": 32,
     "headrace.gateway.pool.Pool": 40,
     "headrace.gateway.server.Gateway": 36,
     "headrace/gateway": 25,

@@ -6,9 +6,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from headrace.core.protocol.messages import BatchOptions, QueueOptions
-from headrace.core.serving.batching import DONE, NEVER_S, NEW, QUEUED, SENT, Work
-from headrace.core.serving.dispatching import Dispatcher, Frame
+from headrace.core.protocol.messages import BatchOptions, QueueOptions, Route
+from headrace.core.serving.assignments import Frame
+from headrace.core.serving.batching import DONE, GONE, NEVER_S, NEW, QUEUED, SENT, Work
+from headrace.core.serving.dispatching import Dispatcher
 
 MAX_ROWS = 10
 MAX_BYTES = 400
@@ -21,9 +22,12 @@ class DispatcherMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.core: Dispatcher[Work] = Dispatcher(
-            BatchOptions(max_rows=MAX_ROWS, max_bytes=MAX_BYTES),
-            QueueOptions(max_rows=60, max_bytes=2000),
-            timeout_s=TIMEOUT_S,
+            Route(
+                model="m",
+                batch=BatchOptions(max_rows=MAX_ROWS, max_bytes=MAX_BYTES),
+                queue=QueueOptions(max_rows=60, max_bytes=2000),
+                timeout_s=TIMEOUT_S,
+            ),
             mergeable=True,
         )
         self.now_s = 0.0
@@ -39,8 +43,8 @@ class DispatcherMachine(RuleBasedStateMachine):
         self.sent_at: dict[int, int] = {}
         self.tick = 0
 
-    def end(self, work: Work) -> None:
-        assert work.state == DONE
+    def end(self, work: Work, state: int = GONE) -> None:
+        assert work.state == state
         self.ends[id(work)] = self.ends.get(id(work), 0) + 1
 
     @rule()
@@ -120,7 +124,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         worker = data.draw(st.sampled_from(sorted(self.frames)))
         for frame in [frame for frame in self.parked if frame.worker == worker]:
             self.forget(frame)
-            frame.works[0].state = DONE  # a client has seen some of it: the caller breaks it off
+            self.core.give_up(frame.works[0])  # a client has seen some of it: the caller breaks it off
             self.end(frame.works[0])
         self.owing.discard(worker)
         live = [work for work in self.frames.pop(worker).works if work.state == SENT]
@@ -204,7 +208,7 @@ class DispatcherMachine(RuleBasedStateMachine):
             self.frames[frame.worker] = frame
 
     def capacity(self) -> int:
-        return len(self.frames) + len(self.core._idle) + 1
+        return len(self.frames) + len(self.core.workers.idle) + 1
 
     @invariant()
     def nobody_idles_while_somebody_waits(self) -> None:
@@ -212,13 +216,13 @@ class DispatcherMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_stream_waits_for_an_idle_worker(self) -> None:
-        assert not {frame.worker for frame in self.ready} & set(self.core._idle)
+        assert not {frame.worker for frame in self.ready} & set(self.core.workers.idle)
 
     @invariant()
     def each_request_has_one_place_or_one_end(self) -> None:
         for work in self.works:
             ended = self.ends.get(id(work), 0)
-            assert ended == (1 if work.state == DONE else 0)
+            assert ended == (1 if work.state in {DONE, GONE} else 0)
         frames = [*self.frames.values(), *self.ahead.values(), *self.parked]
         in_flight = {id(work) for frame in frames for work in frame.works if work.state == SENT}
         assert in_flight == {id(work) for work in self.works if work.state == SENT}
@@ -242,17 +246,16 @@ class DispatcherMachine(RuleBasedStateMachine):
             for worker in list(self.frames):
                 self.worker_answers_all(worker)
         assert self.core.empty
-        assert all(work.state == DONE for work in self.works)
+        assert all(work.state in {DONE, GONE} for work in self.works)
 
     def worker_answers_all(self, worker: str) -> None:
         frame = self.frames.pop(worker)
+        awaited = [work for work in frame.works if work.state == SENT]
         self.core.done(frame, self.now_s)
         if worker in self.ahead:
             self.frames[worker] = self.ahead.pop(worker)
-        for work in frame.works:
-            if work.state == SENT:
-                work.state = DONE
-                self.end(work)
+        for work in awaited:
+            self.end(work, DONE)
 
 
 TestDispatcher = DispatcherMachine.TestCase

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from headrace_worker import wire
 
 if TYPE_CHECKING:
-    from headrace.core.serving.dispatching import Frame
+    from headrace.core.serving.assignments import Frame
     from headrace.gateway.exchange import Job
     from headrace.gateway.pool import Pool
 

@@ -19,7 +19,7 @@ from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from headrace.core.serving.batching import DONE, NEVER_S
+from headrace.core.serving.batching import NEVER_S
 from headrace.core.serving.memory import LITTLE_BYTES, Account
 from headrace.gateway import answers
 from headrace.gateway.exchange import Exchange
@@ -134,7 +134,7 @@ class Connection(asyncio.Protocol):
             if recording is not None and exchange.output is None:
                 recording.left(exchange, monotonic())
             exchange.connection = None
-            if exchange.pool is not None and exchange.state != DONE:
+            if exchange.pool is not None and exchange.is_awaited:
                 exchange.pool.give_up(exchange)
         self.exchanges.clear()
 

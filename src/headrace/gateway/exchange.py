@@ -86,6 +86,12 @@ class Exchange(Job):
     def __repr__(self) -> str:
         return f"<Exchange {self.request.target} state={self.state} client={'here' if self.connection else 'gone'}>"
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether its answer, or the rest of it, is still to come."""
+        reply = self.reply
+        return self.output is None and (reply is None or not (reply.ended or reply.broken))
+
     def request_id(self, connection: Connection) -> bytes:
         """The id that the answer carries: the client's own, or one made now."""
         return self.request.request_id or connection.gateway.new_request_id()

@@ -15,7 +15,6 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from headrace.core.serving.batching import DONE
 from headrace.core.serving.caching import Cache
 from headrace.gateway.exchange import Exchange, Job
 from headrace.gateway.shared import SharedCache
@@ -85,7 +84,6 @@ class Flight(Job):
         """Give everybody the answer, and keep it if it is good. `how` HIT: it is the second level's."""
         self._desk.landed(self, answer, now_s, computed=how is MISS)
         for exchange in self.waiting:
-            exchange.state = DONE
             if how is COALESCED:
                 pool.count_answer(answer.status, now_s - exchange.arrived_s)
                 if answer.flags & FLAG_MODEL_ERROR:
@@ -97,7 +95,6 @@ class Flight(Job):
         """Give everybody the error."""
         self._desk.crashed(self)
         for exchange in self.waiting:
-            exchange.state = DONE
             exchange.fail(code, message, now_s, retry_after_s=retry_after_s)
 
     def move(self, pool: Pool) -> None:

@@ -17,9 +17,8 @@ import msgspec
 from headrace.core.escaping import header_bytes, header_value
 from headrace.core.protocol import messages
 from headrace.core.serving.admission import ClientShares
-from headrace.core.serving.batching import DONE, NEVER_S, SENT
-from headrace.core.serving.company import Company
-from headrace.core.serving.dispatching import Dispatcher, Frame
+from headrace.core.serving.batching import DONE, GONE, NEVER_S, SENT
+from headrace.core.serving.dispatching import Dispatcher
 from headrace.core.serving.gathering import Gathering
 from headrace.gateway import answers
 from headrace.gateway.crew import Crew
@@ -30,6 +29,7 @@ from headrace.gateway.streams import Streams
 from headrace_worker.wire import FLAG_MODEL_ERROR
 
 if TYPE_CHECKING:
+    from headrace.core.serving.assignments import Frame
     from headrace.core.telemetry.totals import Sample
     from headrace.gateway.channel import Channel
     from headrace.gateway.exchange import Exchange, Job
@@ -62,15 +62,12 @@ class Pool:
         self.strict = route.errors == "strict"
         self.crew = Crew(self)
         self.streams = Streams(self)
-        self.core: Dispatcher[Job] = Dispatcher(
-            route.batch, route.queue, timeout_s=route.timeout_s, mergeable=config.mergeable, now_s=monotonic()
-        )
+        self.core: Dispatcher[Job] = Dispatcher(route, mergeable=config.mergeable, now_s=monotonic())
         self.desk: CacheDesk | None = None
         self.shares = ClientShares()
         self.queues = False
         # The frame whose answers are being given out, for those who record them.
         self.in_hand: tuple[Frame[Job], Timing] | None = None
-        self._company: Company | None = None
         self._looking = 0
         self._found_unmergeable = False
         self._failures = FailureReports(config.key, gateway.report)
@@ -166,7 +163,6 @@ class Pool:
             exchange.charge.release()
         flight = exchange.flight
         if flight is not None:
-            exchange.state = DONE
             if exchange in flight.waiting and not flight.leave(exchange):
                 self._ground([flight])
             return
@@ -181,7 +177,6 @@ class Pool:
         status = answers.http_status(code)
         for asked in job.asked_by():
             self.count_answer(status, now_s - asked.arrived_s)
-        job.state = DONE
         job.fail(code, message, now_s, retry_after_s=retry_after_s)
 
     def count_answer(self, status: int, latency_s: float) -> None:
@@ -198,7 +193,7 @@ class Pool:
         yield "headrace_queued_rows", labels, core.lanes.rows
         yield "headrace_queued_bytes", labels, core.lanes.size_bytes
         yield "headrace_in_flight_requests", labels, core.in_flight
-        yield "headrace_concurrency", labels, core.concurrency
+        yield "headrace_concurrency", labels, core.workers.concurrency
         for state, count in self.streams.states():
             yield "headrace_streams_open", (*labels, ("state", state)), count
         if desk is not None:
@@ -224,10 +219,7 @@ class Pool:
         if route is not None:
             self.route = route
             self.strict = route.errors == "strict"
-            core.batch = route.batch
-            core.timeout_s = route.timeout_s
-            self._set_concurrency(route.concurrency)
-            core.admission.options = route.queue
+            core.configure(route)
             if route.cache is not None:
                 if self.desk is None:
                     self.desk = CacheDesk(route.cache, config.identity, self.counters, self.gateway.spawn)
@@ -269,15 +261,18 @@ class Pool:
 
     def answered(self, channel: Channel, number: int, decoded: Answers) -> None:
         """A worker has answered its frame."""
-        frame = self.core.find(channel.worker, number)
+        core = self.core
+        frame = core.workers.find(channel.worker, number)
         if not self.crew.holds(channel):
             return
         if frame is None or len(decoded.answers) != len(frame.works):
             self.distrust(channel, "it answered what it was not asked")
             return
         now_s = monotonic()
-        if self._company is not None and not frame.works[0].probe:
-            self._watch_company(self._company, frame, decoded.timing)
+        if core.company is not None and not frame.works[0].probe:
+            timing = decoded.timing
+            wall_us = timing.parse_us + timing.predict_us + timing.serialise_us
+            core.watch(core.company, frame, wall_us / 1e6, timing.cpu_us / 1e6)
         self.worker_done(frame, now_s)
         if frame.works[0].probe:  # nobody's traffic: counted nowhere
             self._answer_probe(frame, decoded, now_s)
@@ -344,7 +339,6 @@ class Pool:
         kept = desk.find(key, now_s)
         if kept is not None:
             counters.cache_hits += 1
-            exchange.state = DONE
             self.count_answer(kept.status, 0.0)
             exchange.answer(kept, self, now_s, HIT)
             return None
@@ -365,11 +359,10 @@ class Pool:
         """The second level of the cache has said what it has."""
         self._looking -= 1
         now_s = monotonic()
-        if flight.state == DONE:
+        if flight.state == GONE:
             pass  # nobody waits for it any more
         elif kept is not None:
             self.counters.cache_hits += 1
-            flight.state = DONE
             self.count_answer(kept.status, now_s - flight.arrived_s)
             flight.answer(kept, self, now_s, HIT)
         else:
@@ -393,9 +386,8 @@ class Pool:
         batch_rows = rows = 0
         for job, answer in zip(frame.works, decoded.answers, strict=True):
             batch_rows += answer.rows
-            if job.state != SENT:
+            if job.state != DONE:
                 continue
-            job.state = DONE
             rows += answer.rows
             if job.counted:
                 status = answer.status
@@ -408,26 +400,9 @@ class Pool:
         counters.rows += rows
         counters.batch(decoded.timing, len(frame.works), batch_rows)
 
-    def _set_concurrency(self, concurrency: int | None) -> None:
-        """Have so many calls in a worker; None: find out."""
-        if concurrency is not None:
-            self._company = None
-            self.core.concurrency = concurrency
-        elif self._company is None:
-            self._company = Company()
-            self.core.concurrency = 1
-
-    def _watch_company(self, company: Company, frame: Frame[Job], timing: Timing) -> None:
-        core = self.core
-        others_wait = core.lanes.count > 0 or len(frame.works) > 1
-        wall_us = timing.parse_us + timing.predict_us + timing.serialise_us
-        company.answered(wall_us / 1e6, timing.cpu_us / 1e6, others_wait=others_wait)
-        core.concurrency = company.limit
-
     def _answer_probe(self, frame: Frame[Job], decoded: Answers, now_s: float) -> None:
         job = frame.works[0]
-        if job.state == SENT:
-            job.state = DONE
+        if job.state == DONE:
             job.answer(decoded.answers[0], self, now_s)
 
     def worker_done(self, frame: Frame[Job], now_s: float) -> None:
@@ -455,7 +430,7 @@ class Pool:
             if frame.begun:
                 self.streams.resume(frame)
             else:
-                self.crew[frame.worker].send(frame, beside=core.concurrency > 1)
+                self.crew[frame.worker].send(frame, beside=core.workers.concurrency > 1)
         if core.overdue:
             late, core.overdue = core.overdue, []
             self._too_late(late, now_s)

@@ -25,7 +25,7 @@ from headrace_worker.wire import FLAG_MODEL_ERROR, NO_TIMING
 
 if TYPE_CHECKING:
     from headrace.core.protocol import messages
-    from headrace.core.serving.dispatching import Frame
+    from headrace.core.serving.assignments import Frame
     from headrace.core.telemetry.totals import Sample
     from headrace.gateway.exchange import Exchange, Job
     from headrace.gateway.pool import Pool

@@ -18,7 +18,7 @@ from headrace.gateway import answers
 from headrace_worker import wire
 
 if TYPE_CHECKING:
-    from headrace.core.serving.dispatching import Frame
+    from headrace.core.serving.assignments import Frame
     from headrace.gateway.channel import Channel
     from headrace.gateway.connection import Connection
     from headrace.gateway.exchange import Exchange, Job
@@ -35,8 +35,9 @@ _TOO_MUCH = "it sent more of a stream than it may"
 class StreamReply:
     """The answer of one exchange while it streams from one worker.
 
-    `held` is what waits for the answer's turn on the connection. `flowing`: the connection takes more. `credit_bytes`
-    is what the worker may still send, `owed_bytes` what was sent and is allowed again once the client has caught up.
+    `held` is what waits for the answer's turn on the connection. `flowing`: the connection takes more. `ended`: all of
+    it has come; `broken`: no more of it will. `credit_bytes` is what the worker may still send, `owed_bytes` what was
+    sent and is allowed again once the client has caught up.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class StreamReply:
         "_status",
         "_streams",
         "_whole",
+        "broken",
         "credit_bytes",
         "ended",
         "exchange",
@@ -67,7 +69,7 @@ class StreamReply:
         self._status = status
         self._whole = True
         self.held: list[bytes] = []
-        self.ended = False
+        self.ended = self.broken = False
         self.flowing = True
         self.credit_bytes = wire.STREAM_WINDOW_BYTES
         self.owed_bytes = self.size_bytes = 0
@@ -111,6 +113,7 @@ class StreamReply:
 
     def break_off(self) -> None:
         """The stream cannot be finished: the client must see that it is not whole."""
+        self.broken = True
         if self.exchange.charge is not None:
             self.exchange.charge.release()
         connection = self.exchange.connection
@@ -239,8 +242,7 @@ class Streams:
         exchange: Exchange = frame.works[0]  # type: ignore[assignment]
         reply = exchange.reply
         self._finish(frame, now_s)
-        if exchange.state == SENT:
-            exchange.state = DONE
+        if exchange.state == DONE:
             if reply is None:
                 message = "The worker ended a stream that it had not begun."
                 self._pool.fail(exchange, "INTERNAL_ERROR", message, now_s)
@@ -278,7 +280,7 @@ class Streams:
         """A worker is gone: what its clients have seen cannot be taken back."""
         for reply in [reply for reply in self._open if reply.frame.worker == worker]:
             del self._open[reply]
-            reply.exchange.state = DONE
+            self._pool.core.give_up(reply.exchange)
             reply.fail()
 
     def expire(self, now_s: float) -> None:
@@ -302,7 +304,7 @@ class Streams:
         pool = self._pool
         if not pool.crew.holds(channel):
             return None
-        frame = pool.core.find(channel.worker, number)
+        frame = pool.core.workers.find(channel.worker, number)
         if frame is not None and len(frame.works) == 1:
             return frame
         if pool.core.parking.find(channel.worker, number) is not None:
@@ -317,7 +319,7 @@ class Streams:
 
     def _cut(self, reply: StreamReply, limit: str, code: str, message: str, now_s: float) -> None:
         self.counters.limited(limit)
-        reply.exchange.state = DONE
+        self._pool.core.give_up(reply.exchange)
         self._close(reply, now_s)
         reply.refuse(code, message, now_s)
         self._pool.settle()

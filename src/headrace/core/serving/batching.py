@@ -23,7 +23,8 @@ NEW = 0
 QUEUED = 1
 SENT = 2
 DONE = 3
-"""Life of a `Work`: NEW -> QUEUED -> SENT -> DONE; SENT -> QUEUED after a lost worker; any -> DONE when given up."""
+GONE = 4
+"""Life of a `Work`: NEW -> QUEUED -> SENT -> DONE; SENT -> QUEUED after a lost worker; GONE: it has ended otherwise."""
 
 NEVER_S = float("inf")
 
@@ -157,7 +158,7 @@ class Lanes(Generic[W]):
     def give_up(self, work: W) -> None:
         """Nobody waits for `work` any more: it never reaches a worker, and its body is let go at once."""
         self._count_out(work)
-        work.state = DONE
+        work.state = GONE
         work.body = b""
         self._dead += 1
         if self._dead > 64 and self._dead > self.count:
@@ -251,7 +252,7 @@ class Lanes(Generic[W]):
                 continue
             self._count_out(work)
             if work.deadline_s <= now_s:
-                work.state = DONE
+                work.state = GONE
                 overdue.append(work)
                 continue
             return [work]
@@ -273,7 +274,7 @@ class Lanes(Generic[W]):
             if work.deadline_s <= now_s:
                 lane.popleft()
                 self._count_out(work)
-                work.state = DONE
+                work.state = GONE
                 overdue.append(work)
                 continue
             if works:

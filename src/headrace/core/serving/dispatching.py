@@ -20,118 +20,87 @@ Pure: time is a number of seconds on any clock that does not go back.
 
 from __future__ import annotations
 
-from typing import Any, Generic
+from typing import Generic
 
-from headrace.core.protocol.messages import BatchOptions, QueueOptions
+from headrace.core.protocol.messages import Route
 from headrace.core.serving.admission import Admission
-from headrace.core.serving.batching import DONE, NEVER_S, QUEUED, SENT, Lanes, W
+from headrace.core.serving.assignments import Assignments, Frame
+from headrace.core.serving.batching import DONE, GONE, NEVER_S, QUEUED, SENT, Lanes, W
+from headrace.core.serving.company import Company
 from headrace.core.serving.parking import Parking
 
 MAX_LOSSES = 2
 """A request that was in the hands of this many workers when they died is not given to another."""
 
-_NOTHING: dict[int, Any] = {}
-
-
-class Frame(Generic[W]):
-    """What one worker was sent: `works` in the order of their answers.
-
-    `progress_s` is when the worker last showed a sign of life for it, `act_s` when somebody must look at it again.
-    `begun`: it is a stream that was parked, and goes on where it stopped. `is_suspect`: a worker died with it before.
-    """
-
-    __slots__ = ("act_s", "begun", "is_suspect", "number", "progress_s", "sent_s", "solo", "worker", "works")
-
-    def __init__(self, number: int, worker: str, works: list[W], now_s: float, act_s: float) -> None:
-        self.number = number
-        self.worker = worker
-        self.works = works
-        self.sent_s = now_s
-        self.progress_s = now_s
-        self.act_s = act_s
-        self.solo = works[0].solo
-        self.is_suspect = works[0].losses > 0
-        self.begun = False
-
-    def __repr__(self) -> str:
-        return f"<Frame {self.number} of {len(self.works)} with {self.worker}>"
-
 
 class Dispatcher(Generic[W]):
-    """The decisions of one pool.
+    """The decisions of one pool, and the only one that writes a work's state: reports come as method calls.
 
-    `timeout_s` is how long a worker may be silent over a frame, `concurrency` how many frames it may have. `overdue`
-    collects requests that were found late while a frame was put together: the caller answers them and empties it.
-    `wake_s` is when `next_frame` should be asked again although nothing happens (only with
-    `BatchOptions.max_delay_ms`).
+    `timeout_s` is how long a worker may be silent over a frame. `company` finds out how many frames it may have, where
+    the route leaves that open. `overdue` collects requests that were found late while a
+    frame was put together: the caller answers them and empties it. `wake_s` is when `next_frame` should be asked again
+    although nothing happens (only with `BatchOptions.max_delay_ms`).
     """
 
     __slots__ = (
-        "_busy",
-        "_busy_solo",
-        "_idle",
         "_number",
-        "_queued",
-        "_retiring",
-        "_stuck",
-        "_suspects",
         "admission",
         "batch",
-        "concurrency",
+        "company",
         "lanes",
         "mergeable",
         "overdue",
         "parking",
         "timeout_s",
         "wake_s",
+        "workers",
     )
 
-    def __init__(
-        self,
-        batch: BatchOptions,
-        queue: QueueOptions,
-        *,
-        timeout_s: float,
-        mergeable: bool,
-        now_s: float = 0.0,
-    ) -> None:
-        self.batch = batch
-        self.admission = Admission(queue, now_s)
-        self.timeout_s = timeout_s
+    def __init__(self, route: Route, *, mergeable: bool, now_s: float = 0.0) -> None:
+        self.admission = Admission(route.queue, now_s)
         self.mergeable = mergeable
         self.lanes: Lanes[W] = Lanes()
         self.overdue: list[W] = []
         self.wake_s = NEVER_S
-        self._idle: list[str] = []
-        self._busy: dict[str, dict[int, Frame[W]]] = {}
-        self._queued: dict[str, Frame[W]] = {}
-        self._retiring: set[str] = set()
         self.parking: Parking[Frame[W]] = Parking()
-        self._stuck: set[str] = set()
-        self._busy_solo = 0
-        self._suspects = 0
+        self.company: Company | None = None
+        self.workers: Assignments[W] = Assignments()
         self._number = 0
-        self.concurrency = 1
+        self.configure(route)
 
     def __repr__(self) -> str:
-        return f"<Dispatcher idle={self._idle} busy={sorted(self._busy)} {self.lanes!r}>"
+        return f"<Dispatcher {self.workers!r} {self.lanes!r}>"
+
+    def configure(self, route: Route) -> None:
+        """Decide by the settings of `route` from now on; what waits and what is in flight stays as it is."""
+        self.batch = route.batch
+        self.timeout_s = route.timeout_s
+        self.admission.options = route.queue
+        if route.concurrency is not None:
+            self.company = None
+            self.workers.concurrency = route.concurrency
+        elif self.company is None:
+            self.company = Company()
+            self.workers.concurrency = 1
+
+    def watch(self, company: Company, frame: Frame[W], wall_s: float, cpu_s: float) -> None:
+        """A worker has taken so long over `frame`, and so much of a processor. Called before `done`."""
+        others_wait = self.lanes.count > 0 or len(frame.works) > 1
+        company.answered(wall_s, cpu_s, others_wait=others_wait)
+        self.workers.concurrency = company.limit
 
     @property
     def idle(self) -> bool:
         """Whether a worker waits for something to do."""
-        return bool(self._idle)
+        return bool(self.workers.idle)
 
     @property
     def eager(self) -> bool:
         """Whether `next_frame` is worth asking: a worker has time, or may be sent a full frame ahead."""
-        if self._idle or self._least_busy() is not None:
+        workers = self.workers
+        if workers.idle or self._spare() is not None:
             return True
-        return self.lanes.rows >= self.batch.max_rows and len(self._queued) < len(self._busy)
-
-    @property
-    def workers(self) -> int:
-        """How many workers could take a frame now or when they are done."""
-        return len(self._idle) + len(self._busy.keys() - self._retiring)
+        return self.lanes.rows >= self.batch.max_rows and len(workers.ahead) < len(workers.busy)
 
     @property
     def in_flight(self) -> int:
@@ -141,26 +110,23 @@ class Dispatcher(Generic[W]):
     @property
     def empty(self) -> bool:
         """Whether nothing waits and nothing is in flight."""
-        return not self._busy and not self.lanes.count and not len(self.parking)
+        return not self.workers.busy and not self.lanes.count and not len(self.parking)
 
     def frames(self) -> list[Frame[W]]:
         """All frames in flight but those that are parked: what workers are to work on now."""
-        return [*(frame for frames in self._busy.values() for frame in frames.values()), *self._queued.values()]
-
-    def find(self, worker: str, number: int) -> Frame[W] | None:
-        """The frame of that number that `worker` works on."""
-        return self._busy.get(worker, _NOTHING).get(number)
+        return self.workers.frames()
 
     def add_worker(self, worker: str) -> None:
         """A worker is connected and idle."""
-        self._idle.append(worker)
+        self.workers.idle.append(worker)
 
     def retire_worker(self, worker: str) -> bool:
         """Give `worker` nothing new; True if it is idle and may be let go at once, False: when its frames are done."""
-        if worker in self._idle:
-            self._idle.remove(worker)
-        if worker in self._busy or worker in self.parking:
-            self._retiring.add(worker)
+        workers = self.workers
+        if worker in workers.idle:
+            workers.idle.remove(worker)
+        if worker in workers.busy or worker in self.parking:
+            workers.retire(worker)
             return False
         return True
 
@@ -184,41 +150,43 @@ class Dispatcher(Generic[W]):
 
         One that has `begun` is not to be sent: its worker is to go on with it.
         """
-        lanes = self.lanes
+        lanes, workers = self.lanes, self.workers
         if self.parking.any_ready:
-            found = self.parking.next(self._full(), self._idle, others_wait=lanes.count > 0)
+            found = self.parking.next(workers.full(), workers.idle, others_wait=lanes.count > 0)
             if found is not None:
                 return self._go_on(*found, now_s)
         if not lanes.count:
             return None
         batch = self.batch
-        spare = None if self._idle else self._least_busy()
-        if not self._idle and spare is None:
+        idle = workers.idle
+        spare = None if idle else self._spare()
+        if not idle and spare is None:
             return self._next_ahead(now_s) if lanes.rows >= batch.max_rows and self.mergeable else None
         if batch.max_delay_ms > 0.0 and self._hold(now_s):
             return None
-        others = (len(self._idle) + len(self._busy)) * self.concurrency - 1
+        concurrency = workers.concurrency
+        others = (len(idle) + len(workers.busy)) * concurrency - 1
         works = lanes.take(
             batch.max_rows,
             batch.max_bytes,
             now_s,
             self.overdue,
-            solo_allowed=self._busy_solo < max(1, others),
-            max_works=1 << 16 if self.mergeable and self.concurrency == 1 else 1,
+            solo_allowed=workers.solo < max(1, others),
+            max_works=1 << 16 if self.mergeable and concurrency == 1 else 1,
         )
         if not works:
             return None
         # The most recently used one: its caches are warm, and under light load the others stay asleep. A probe looks
         # after those: it goes to the one that has been idle longest, so that each gets its turn.
-        worker = spare if spare is not None else self._idle.pop(0 if works[0].probe else -1)
+        worker = spare if spare is not None else idle.pop(0 if works[0].probe else -1)
         frame = self._frame(worker, works, now_s)
-        self._begin(frame)
+        workers.begin(frame)
         self.parking.gave_a_turn(worker)
         return frame
 
     def park(self, frame: Frame[W]) -> None:
         """The reader of this stream has not taken what was sent of it: its worker may do something else."""
-        self._end(frame)
+        self.workers.end(frame)
         frame.begun = True
         self.parking.park(frame.worker, frame.number, frame)
 
@@ -226,44 +194,46 @@ class Dispatcher(Generic[W]):
         """A parked stream is over. Returns as `done` does."""
         worker = frame.worker
         self.parking.remove(worker, frame.number)
-        return worker in self._busy or self._goes_on(worker)
+        return self._goes_on(worker)
 
     def done(self, frame: Frame[W], now_s: float) -> bool:
-        """A worker has answered its frame. True: it goes on; False: it was retiring and may be let go."""
-        worker = frame.worker
-        following = self._queued.pop(worker, None)
-        if following is not None:
-            # Its time with the worker begins now.
-            following.progress_s = now_s
-            self._begin(following)
-        self._end(frame)
-        if worker in self._stuck and not any(self._is_silent(other, now_s) for other in self._with(worker)):
-            self._stuck.discard(worker)
+        """A worker has answered its frame. True: it goes on; False: it was retiring and may be let go.
+
+        Those of the frame whose answers somebody waits for are DONE now.
+        """
+        workers, worker = self.workers, frame.worker
+        if workers.ahead:
+            following = workers.ahead.pop(worker, None)
+            if following is not None:
+                # Its time with the worker begins now.
+                following.progress_s = now_s
+                workers.begin(following)
+        workers.end(frame)
+        if worker in workers.stuck and not any(
+            other.is_silent(now_s, self.timeout_s) for other in workers.begun_by(worker)
+        ):
+            workers.stuck.discard(worker)
         rows = 0
         for work in frame.works:
             rows += work.rows
+            if work.state == SENT:
+                work.state = DONE
         self.admission.served(rows, now_s)
-        return worker in self._busy or self._goes_on(worker)
+        return self._goes_on(worker)
 
     def lost(self, worker: str) -> tuple[int, list[W]]:
         """The worker is gone. Return how many live requests it held, and those of them that must be answered now.
 
-        The others wait again, each for a frame of its own and before everything else. The caller excludes a stream
-        that has begun by setting its state to DONE first: what a client has seen cannot be taken back.
+        The others wait again, each for a frame of its own and before everything else. The caller gives up a stream
+        that has begun first: what a client has seen cannot be taken back.
         """
-        if worker in self._idle:
-            self._idle.remove(worker)
-        self._retiring.discard(worker)
-        self._stuck.discard(worker)
-        self.parking.lost(worker)
-        frames = self._with(worker)
-        if not frames:
-            return 0, []
+        workers = self.workers
+        following = workers.ahead.pop(worker, None)
+        frames = workers.begun_by(worker)
         for frame in frames:
-            self._end(frame)
-        if worker in self._idle:
-            self._idle.remove(worker)
-        following = self._queued.pop(worker, None)
+            workers.end(frame)
+        workers.remove(worker)
+        self.parking.lost(worker)
         unbegun = [work for work in following.works if work.state == SENT] if following is not None else []
         for work in reversed(unbegun):
             self.lanes.put_back(work)
@@ -272,7 +242,7 @@ class Dispatcher(Generic[W]):
         for work in reversed(live):
             work.losses += 1
             if work.losses >= MAX_LOSSES:
-                work.state = DONE
+                work.state = GONE
                 failed.append(work)
             else:
                 self.lanes.add_first(work)
@@ -284,30 +254,31 @@ class Dispatcher(Generic[W]):
         if work.state == QUEUED:
             self.lanes.give_up(work)
         else:
-            work.state = DONE
+            work.state = GONE
 
     def overtime(self, now_s: float) -> tuple[list[W], list[Frame[W]]]:
-        """Return the requests whose deadline has passed (now DONE) and the frames whose worker was silent too long."""
+        """Return the requests whose deadline has passed (now GONE) and the frames whose worker was silent too long."""
+        workers = self.workers
         late = self.lanes.expire(now_s)
         hung: list[Frame[W]] = []
-        for frame in self.frames():
+        for frame in workers.frames():
             if now_s < frame.act_s:
                 continue
-            begun = self.find(frame.worker, frame.number) is not None
+            begun = workers.find(frame.worker, frame.number) is not None
             limit_s = (frame.progress_s if begun else now_s) + self.timeout_s
             act_s = limit_s
             for work in frame.works:
                 if work.state != SENT:
                     continue
                 if work.deadline_s <= now_s:
-                    work.state = DONE
+                    work.state = GONE
                     late.append(work)
                 elif work.deadline_s < act_s:
                     act_s = work.deadline_s
             frame.act_s = act_s
             if limit_s <= now_s:
-                self._stuck.add(frame.worker)
-                if all(self._is_silent(other, now_s) for other in self._with(frame.worker)):
+                workers.stuck.add(frame.worker)
+                if all(other.is_silent(now_s, self.timeout_s) for other in workers.begun_by(frame.worker)):
                     hung.append(frame)
         return late, hung
 
@@ -317,68 +288,40 @@ class Dispatcher(Generic[W]):
 
     def _next_ahead(self, now_s: float) -> Frame[W] | None:
         """Send the worker that has worked longest its next frame before it is done, if that frame is full already."""
-        for worker, frames in self._busy.items():
+        workers = self.workers
+        for worker, frames in workers.busy.items():
             busy = next(iter(frames.values()))
-            if len(frames) == 1 and worker not in self._queued and worker not in self._retiring and not busy.solo:
+            if len(frames) == 1 and worker not in workers.ahead and not workers.is_retiring(worker) and not busy.solo:
                 batch = self.batch
                 works = self.lanes.take_full(batch.max_rows, batch.max_bytes, now_s, self.overdue)
                 if not works:
                     return None
-                frame = self._queued[worker] = self._frame(worker, works, now_s)
+                frame = workers.ahead[worker] = self._frame(worker, works, now_s)
                 return frame
         return None
 
     def _go_on(self, worker: str, number: int, frame: Frame[W], now_s: float) -> Frame[W]:
         self.parking.remove(worker, number)
-        if worker in self._idle:
-            self._idle.remove(worker)
-        self._begin(frame)
+        workers = self.workers
+        if worker in workers.idle:
+            workers.idle.remove(worker)
+        workers.begin(frame)
         # Its worker's silence counts from now on.
         frame.progress_s = now_s
         frame.act_s = now_s + self.timeout_s
         return frame
 
-    def _begin(self, frame: Frame[W]) -> None:
-        self._busy.setdefault(frame.worker, {})[frame.number] = frame
-        self._busy_solo += frame.solo
-        self._suspects += frame.is_suspect
-
-    def _end(self, frame: Frame[W]) -> None:
-        worker = frame.worker
-        frames = self._busy[worker]
-        del frames[frame.number]
-        self._busy_solo -= frame.solo
-        self._suspects -= frame.is_suspect
-        if not frames:
-            del self._busy[worker]
-            if worker not in self._retiring:
-                self._idle.append(worker)
-
-    def _with(self, worker: str) -> list[Frame[W]]:
-        return list(self._busy.get(worker, _NOTHING).values())
-
-    def _is_silent(self, frame: Frame[W], now_s: float) -> bool:
-        return frame.progress_s + self.timeout_s <= now_s
-
-    def _least_busy(self) -> str | None:
-        """The worker with the fewest frames that may have another beside them."""
-        if self.concurrency == 1 or self._suspects or self.lanes.has_suspect:
-            return None
-        found, fewest = None, self.concurrency
-        for worker, frames in self._busy.items():
-            if len(frames) < fewest and worker not in self._retiring and worker not in self._stuck:
-                found, fewest = worker, len(frames)
-        return found
-
-    def _full(self) -> set[str]:
-        """The workers that may not have another frame."""
-        return {worker for worker, frames in self._busy.items() if len(frames) >= self.concurrency or self._suspects}
+    def _spare(self) -> str | None:
+        """The worker that may have a frame beside those that it has."""
+        workers = self.workers
+        return None if workers.concurrency == 1 or self.lanes.has_suspect else workers.least_busy()
 
     def _goes_on(self, worker: str) -> bool:
-        """Whether a worker that has nothing in hand is still wanted: unless it was retiring, and is done."""
-        if worker not in self._retiring or worker in self.parking:
+        """Whether a worker is still wanted that may have nothing in hand: unless it was retiring, and is done."""
+        workers = self.workers
+        if worker in workers.busy or not workers.is_retiring(worker) or worker in self.parking:
             return True
-        self._retiring.discard(worker)
+        workers.remove(worker)
         return False
 
     def _frame(self, worker: str, works: list[W], now_s: float) -> Frame[W]:

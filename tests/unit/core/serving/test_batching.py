@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.core.serving.batching import DONE, QUEUED, Lanes, Work
+from headrace.core.serving.batching import GONE, QUEUED, Lanes, Work
 
 
 def work(name: str, rows: int = 1, *, solo: bool = False, deadline_s: float = 100.0, head: bytes = b"h") -> Work:
@@ -68,7 +68,7 @@ def test_who_is_late_is_not_sent() -> None:
     assert lanes.take(10, 1000, 2.0, overdue, solo_allowed=True, max_works=9) == [good]
     assert lanes.take(10, 1000, 2.0, overdue, solo_allowed=True, max_works=9) == []
     assert overdue == [late, late_too]
-    assert {late.state, late_too.state} == {DONE}
+    assert {late.state, late_too.state} == {GONE}
     assert (lanes.count, lanes.rows, lanes.size_bytes) == (0, 0, 0)
 
 
@@ -77,7 +77,7 @@ def test_expiry_finds_exactly_the_late() -> None:
     lanes = lanes_of(*works)
     assert lanes.expire(0.5) == []
     assert {w.body for w in lanes.expire(4.0)} == {b""}
-    assert [w.state for w in works] == [DONE] * 4 + [QUEUED] * 4
+    assert [w.state for w in works] == [GONE] * 4 + [QUEUED] * 4
     assert lanes.expire(4.5) == []
     assert len(lanes.expire(8.0)) == 4
     assert lanes.count == 0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.core.protocol.messages import BatchOptions, QueueOptions
-from headrace.core.serving.batching import DONE, NEVER_S, QUEUED, SENT, Work
-from headrace.core.serving.dispatching import Dispatcher, Frame
+from headrace.core.protocol.messages import BatchOptions, QueueOptions, Route
+from headrace.core.serving.assignments import Frame
+from headrace.core.serving.batching import DONE, GONE, NEVER_S, QUEUED, SENT, Work
+from headrace.core.serving.dispatching import Dispatcher
 
 
 def dispatcher(
@@ -17,7 +18,8 @@ def dispatcher(
     mergeable: bool = True,
 ) -> Dispatcher[Work]:
     batch = BatchOptions(max_rows=max_rows, max_bytes=1000, max_delay_ms=max_delay_ms)
-    made: Dispatcher[Work] = Dispatcher(batch, queue or QueueOptions(), timeout_s=10.0, mergeable=mergeable)
+    route = Route(model="m", batch=batch, queue=queue or QueueOptions(), timeout_s=10.0)
+    made: Dispatcher[Work] = Dispatcher(route, mergeable=mergeable)
     for worker in workers:
         made.add_worker(worker)
     return made
@@ -112,11 +114,11 @@ def test_a_lost_workers_requests_go_alone_and_in_order_and_only_once_more() -> N
     later = work()
     offer(core, later)
     assert core.lost("a") == (3, [])
-    assert core.workers == 0
+    assert core.workers.count == 0
     core.add_worker("b")
     assert next_frame(core).works == [works[0]]
     assert core.lost("b") == (1, [works[0]])
-    assert works[0].state == DONE
+    assert works[0].state == GONE
     core.add_worker("c")
     for one in (later, *works[1:]):  # the lanes take turns
         assert next_frame(core).works == [one]
@@ -126,7 +128,7 @@ def test_a_lost_workers_requests_go_alone_and_in_order_and_only_once_more() -> N
 
 def test_calls_that_may_be_beside_each_other_are_spread_and_not_merged() -> None:
     core = dispatcher("a", "b")
-    core.concurrency = 3
+    core.workers.concurrency = 3
     works = [work() for _ in range(7)]
     offer(core, *works)
     frames = [next_frame(core) for _ in range(6)]
@@ -140,7 +142,7 @@ def test_calls_that_may_be_beside_each_other_are_spread_and_not_merged() -> None
 
 def test_a_worker_that_is_silent_over_one_call_gets_nothing_new_and_finishes_the_others() -> None:
     core = dispatcher("a")
-    core.concurrency = 3
+    core.workers.concurrency = 3
     first, second, third = work(), work(), work()
     offer(core, first)
     hung = next_frame(core, 0.0)
@@ -158,7 +160,7 @@ def test_a_worker_that_is_silent_over_one_call_gets_nothing_new_and_finishes_the
 
 def test_what_a_dead_worker_had_goes_alone_to_a_worker_that_does_nothing_else() -> None:
     core = dispatcher("a")
-    core.concurrency = 3
+    core.workers.concurrency = 3
     offer(core, work(), work())
     assert {next_frame(core).worker for _ in range(2)} == {"a"}
     assert core.lost("a") == (2, [])
@@ -200,7 +202,7 @@ def test_a_frame_that_went_ahead_has_its_own_time() -> None:
     ahead = next_frame(core, 1.0)
     assert core.overtime(3.0) == ([late], [])
     assert done(core, "a", 9.0)
-    assert core.find("a", ahead.number) is ahead
+    assert core.workers.find("a", ahead.number) is ahead
     assert core.overtime(18.9) == ([], [])
     assert core.overtime(19.0) == ([], [ahead])
 
@@ -221,7 +223,7 @@ def test_given_up_requests_are_not_retried() -> None:
     core.give_up(one)
     core.give_up(waits)
     assert core.lost("a") == (1, [])
-    assert (one.state, two.state, waits.state) == (DONE, QUEUED, DONE)
+    assert (one.state, two.state, waits.state) == (GONE, QUEUED, GONE)
 
 
 def test_deadlines_in_flight_and_a_worker_that_is_silent_too_long() -> None:
@@ -260,7 +262,7 @@ def test_retiring_workers_finish_first() -> None:
     assert next_frame(core).worker == "b"
     assert core.retire_worker("a")
     assert not core.retire_worker("b")
-    assert core.workers == 0
+    assert core.workers.count == 0
     assert not done(core, "b", 1.0)
     assert not core.idle
     assert core.retire_worker("b")
@@ -307,3 +309,44 @@ def test_a_probe_goes_to_the_worker_that_has_been_idle_longest() -> None:
         assert next_frame(core, now_s).worker == asked[-1], "and a request to the one that was used last"
         done(core, asked[-1], now_s)
     assert asked == ["a", "b", "a"]
+
+
+def test_a_new_route_holds_for_what_comes_next_and_leaves_what_waits() -> None:
+    core = dispatcher("a", max_rows=8)
+    first, *waiting = [work() for _ in range(5)]
+    offer(core, first)
+    sent = next_frame(core)
+    offer(core, *waiting)
+    core.configure(Route(model="m", batch=BatchOptions(max_rows=2), queue=QueueOptions(max_rows=4), timeout_s=3.0))
+    assert not core.offer(work())
+    assert (core.lanes.count, core.timeout_s) == (4, 3.0)
+    core.done(sent, 1.0)
+    assert next_frame(core).works == waiting[:2]
+
+
+def test_how_many_calls_a_worker_has_is_found_out_where_the_route_leaves_it_open() -> None:
+    core = dispatcher("a")
+    core.configure(Route(model="m", concurrency=None))
+    assert core.workers.concurrency == 1
+    offer(core, work())
+    frame = next_frame(core)
+    offer(core, work())
+    assert core.company is not None
+    core.watch(core.company, frame, 1.0, 0.01)
+    found = core.workers.concurrency
+    assert found > 1
+    core.configure(Route(model="m", concurrency=None))
+    assert core.workers.concurrency == found
+    core.configure(Route(model="m", concurrency=5))
+    assert core.workers.concurrency == 5
+    assert core.company is None
+
+
+def test_only_those_are_done_whose_answer_somebody_waits_for() -> None:
+    core = dispatcher("a")
+    here, gone = work(), work()
+    offer(core, here, gone)
+    frame = next_frame(core)
+    core.give_up(gone)
+    core.done(frame, 1.0)
+    assert (here.state, gone.state) == (DONE, GONE)
