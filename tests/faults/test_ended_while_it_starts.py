@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from tests.environment_rig import TOOLS
+from tests.faults.hostile_registry import hostile_registry, saying
 from tests.integration.serving import HEADRACE, Serving, until
 
 PATIENCE_S = 20.0  # an orderly drain of nobody takes less than a second; one that waited for a model or a gateway 32
@@ -88,6 +89,8 @@ def start_s(registry: str, tmp_path_factory: pytest.TempPathFactory) -> float:
     took_s = time.monotonic() - began_s
     one.stop()
     closed(one)
+    # A stop is no crash: nobody is told that workers ran out of memory.
+    assert not [event for event in one.events if "SIGKILL" in str(event) or event["level"] in {"warning", "error"}]
     return took_s
 
 
@@ -132,6 +135,15 @@ def test_while_the_registry_hangs(number: signal.Signals, tmp_path: Path) -> Non
         asked, _ = listener.accept()
         with asked:
             ends_at_once(one, number, tmp_path)
+
+
+def test_while_the_registry_refuses_to_answer(tmp_path: Path) -> None:
+    with hostile_registry(tmp_path) as registry:
+        registry.behaviours["model"] = saying(b'{"error_code": "UNAUTHENTICATED"}', 401)
+        one = starting(registry.uri, tmp_path)
+        one.event("registry problem")
+        ends_at_once(one, signal.SIGTERM, tmp_path)
+        assert not [event for event in one.events if event["event"] == "not everything was finished in time"]
 
 
 @pytest.mark.parametrize("number", EITHER)

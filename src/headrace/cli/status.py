@@ -16,6 +16,7 @@ from headrace.cli.admin_port import AdminPort, AdminUnreachable, admin_option, c
 from headrace.cli.commands import Exampled
 from headrace.cli.rich_text import console, plain
 from headrace.cli.saying import say_json
+from headrace.core.admin.left_out import by_reason
 
 _WATCH_S = 2.0
 _FIGURES = ("req/s", "p50", "p99", "errors")
@@ -105,10 +106,20 @@ def table(status: dict[str, Any], width: int) -> RenderableType:
     for name, row in rows.items():
         made.add_row(*(row[c] for c in shown), *([notes[name]] if beside else []))
     below = [] if beside else [plain(f"{name}: {note}") for name, note in notes.items() if note]
-    left_out = (status.get("wildcard") or {}).get("left_out") or {}
     below += [plain(f"warning: {one}", "yellow") for one in status.get("warnings") or ()]
-    below += [plain(f"not served: {name}: {why}", "yellow") for name, why in left_out.items()]
-    return Group(made, *below)
+    return Group(made, *below, *_left_out(status.get("wildcard") or {}))
+
+
+def _left_out(wildcard: dict[str, Any]) -> list[Text]:
+    """How many models of the registry are not served, which, and why."""
+    left_out = wildcard.get("left_out") or {}
+    if not left_out:
+        return []
+    count, served = len(left_out), len(wildcard["models"])
+    others = ", and still others" if wildcard.get("more") else ""
+    told = f"{count:,} of {count + served:,} models of {wildcard['uri']} are left out{others}:"
+    lines = [f"  {names}: {why}" for names, why in by_reason(left_out)]
+    return [plain(line, "yellow") for line in (told, *lines)]
 
 
 def _row(model: dict[str, Any]) -> dict[str, Text]:

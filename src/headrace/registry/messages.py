@@ -25,7 +25,7 @@ class Fetch(msgspec.Struct, frozen=True, tag=True):
 
 
 class List(msgspec.Struct, frozen=True, tag=True):
-    """Which registered models have this alias? Answered with `Done.listed`; at most `at_most` of them, by name."""
+    """Which registered models have this alias? Answered with `Done.listed`; the first `at_most` are served."""
 
     id: int
     alias: str
@@ -33,12 +33,14 @@ class List(msgspec.Struct, frozen=True, tag=True):
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """Registered names, and what the alias points at; `more`: there are others beyond the bound.
+    """Registered names, and what the alias points at; `beyond` are the names of those above the bound.
 
     Equal texts mean the same version: a model that was deleted and made anew has others, whatever they are called.
+    `more`: there are still others, which are not named.
     """
 
     versions: dict[str, str]
+    beyond: tuple[str, ...] = ()
     more: bool = False
 
 

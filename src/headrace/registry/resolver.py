@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _UNTRUSTED = re.compile(r"certificate verify failed: ([^(]+)")
 _PAGE = 100
 _MOST_PAGES = 1_000
+_MOST_BEYOND = 500
+"""So many models beyond `at_most` are named."""
 _MOST_CHARACTERS = 4_096
 """Of a name, a version or a place: more than any registry has."""
 
@@ -82,25 +84,32 @@ class Resolver:
         return resolved
 
     def list_models(self, alias: str, at_most: int) -> Listed:
-        """Every registered model with `alias`, by name. Raises UsageError, or RegistryError when it cannot be asked."""
+        """The registered models with `alias`, the first `at_most` by name and the names of the next few hundred.
+
+        Raises UsageError, or RegistryError when it cannot be asked.
+        """
         try:
-            versions = self._with_alias(alias, at_most)
+            versions = self._with_alias(alias, at_most + _MOST_BEYOND)
         except (UsageError, RegistryError):
             raise
         except Exception as error:
             raise RegistryError(f"the registry {_public(self.uri)} could not be asked: {_named(error)}") from error
-        first = dict(sorted(versions.items())[:at_most])
-        return Listed(versions=first, more=len(versions) > at_most)
+        names = sorted(versions)
+        return Listed(
+            versions={name: versions[name] for name in names[:at_most]},
+            beyond=tuple(names[at_most : at_most + _MOST_BEYOND]),
+            more=len(names) > at_most + _MOST_BEYOND,
+        )
 
-    def _with_alias(self, alias: str, at_most: int) -> dict[str, str]:
-        """{name: what the alias points at} of at least the first `at_most` + 1 models with it, if there are so many."""
+    def _with_alias(self, alias: str, most: int) -> dict[str, str]:
+        """{name: what the alias points at} of at least the first `most` + 1 models with it, if there are so many."""
         versions: dict[str, str] = {}
         token: str | None = None
         for _ in range(_MOST_PAGES):
             page = self._ask().search_registered_models(max_results=_PAGE, order_by=["name ASC"], page_token=token)
             versions |= {m.name: f"{m.aliases[alias]} of {m.creation_timestamp}" for m in page if alias in m.aliases}
             token = page.token
-            if not token or len(versions) > at_most:
+            if not token or len(versions) > most:
                 _check_lengths(*versions, *versions.values())
                 return versions
         raise RegistryError(f"the registry {_public(self.uri)} lists more than {_MOST_PAGES:,} pages of models")

@@ -11,19 +11,26 @@ import contextlib
 import random
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from headrace.config import tree
+from headrace.core.admin.left_out import by_reason
 from headrace.core.errors import HeadraceError
 from headrace.core.identity import parse_model_uri, safe_name
 from headrace.registry.messages import Listed
 from headrace.registry.store import Store
-from headrace.supervisor.processes.agent import RegistryAgent
 from headrace.supervisor.served_model import ServedModel
 from headrace.telemetry.logs import Log
 
 _NAME_IT = "give it an entry of its own under models:, with a name"
+
+
+class Lister(Protocol):
+    """The registry agent."""
+
+    async def list_models(self, alias: str, at_most: int) -> Listed:
+        """Which registered models have `alias` now; raises HeadraceError."""
 
 
 class Wildcard:
@@ -32,7 +39,7 @@ class Wildcard:
     def __init__(
         self,
         config: tree.Wildcard,
-        agent: RegistryAgent,
+        agent: Lister,
         store: Store,
         poll_s: float,
         models: dict[str, ServedModel],
@@ -57,6 +64,7 @@ class Wildcard:
         self._served: dict[str, str] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._left_out: dict[str, str] = {}
+        self._more = False
         self._names: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
@@ -81,12 +89,14 @@ class Wildcard:
                 self._models.pop(name, None)
 
     def describe(self) -> dict[str, Any]:
-        """What it follows, as data."""
+        """What it follows, as data. `more`: still others have the alias, beyond those that are named."""
         return {
             "uri": self._config.uri,
             "problem": self.problem or None,
+            "at_most": self._config.at_most,
             "models": sorted(self._served.values()),
             "left_out": self._left_out,
+            "more": self._more,
         }
 
     async def _look(self, tasks: asyncio.TaskGroup) -> None:
@@ -133,11 +143,13 @@ class Wildcard:
         """{registered name: name to serve it by} of what is served; the rest is left out, and told."""
         wanted, left_out = by_served_name(listed.versions, self._explicit)
         self._names = frozenset(wanted.values())
-        if listed.more:
-            left_out["..."] = f"more than at_most: {self._config.at_most} models have the alias"
-        if left_out != self._left_out:
-            self._log.info("models left out", models=left_out)
-        self._left_out = left_out
+        beyond = f"at_most: {self._config.at_most} models come before by name; raise it, or give this one an entry"
+        left_out |= {one: beyond for one in listed.beyond if safe_name(one) not in self._explicit}
+        if (left_out, listed.more) != (self._left_out, self._more) and (left_out or listed.more):
+            served_otherwise = listed.more is False and all(safe_name(one) in self._explicit for one in left_out)
+            tell = self._log.info if served_otherwise else self._log.warning
+            tell("models left out", count=len(left_out), more=listed.more, models=dict(by_reason(left_out)))
+        self._left_out, self._more = left_out, listed.more
         return wanted
 
     async def _serve(self, model: ServedModel) -> None:

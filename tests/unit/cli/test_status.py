@@ -63,6 +63,17 @@ def test_nothing_is_served() -> None:
     assert shown(80).split()[0] == "service"
 
 
+@pytest.mark.parametrize("width", [60, 160])
+def test_what_a_wildcard_leaves_out_is_counted_and_named(width: int) -> None:
+    left_out = {f"m{number}": "at_most: 28 models come before by name" for number in (28, 29)}
+    wildcard = {"uri": "models:/*@live", "models": [f"m{number:02}" for number in range(28)], "left_out": left_out}
+    console = Console(width=width, highlight=False, force_terminal=False)
+    with console.capture() as captured:
+        console.print(table({"models": [], "wildcard": {**wildcard, "more": False}}, width))
+    text = " ".join(captured.get().split())
+    assert "2 of 30 models of models:/*@live are left out: m28, m29: at_most: 28 models come before" in text
+
+
 def side(**other: Any) -> dict[str, Any]:
     told = {"weight": 0, "shadow": False, "current": None, "candidate": None, "resting": None}
     return {**told, "problem": None, "missing": None, "registry_problem": None, **other}

@@ -1,10 +1,22 @@
 """Which registered models are served by which name."""
 
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.config import tree
+from headrace.core.errors import RegistryError
 from headrace.core.identity import safe_name
-from headrace.supervisor.wildcard import by_served_name
+from headrace.registry.messages import Listed
+from headrace.registry.store import Store
+from headrace.supervisor.rollout.history import History
+from headrace.supervisor.served_model import ServedModel
+from headrace.supervisor.wildcard import Wildcard, by_served_name
+from tests.unit.supervisor.rollout.fakes import World, quiet, until
 
 
 def test_of_two_names_that_fold_into_one_the_exact_one_is_served() -> None:
@@ -41,3 +53,60 @@ def test_it_is_the_same_in_any_order_and_nothing_is_lost(registered: list[str], 
     for one, name in wanted.items():
         assert name == safe_name(one)
         assert one == name or [other for other in registered if safe_name(other) == name] == [one]
+
+
+class Lister:
+    """A registry that lists what it is told to."""
+
+    def __init__(self, listed: Listed) -> None:
+        self.listed = listed
+
+    async def list_models(self, alias: str, at_most: int) -> Listed:
+        assert (alias, at_most) == ("live", 2)
+        return self.listed
+
+
+def follow(listed: Listed, home: Path) -> tuple[dict[str, Any], list[Any]]:
+    """What a wildcard says of a list, as data and in the log, beside a model "own" of the configuration's."""
+    config = tree.Wildcard(uri="models:/*@live", at_most=2)
+    world = World(RegistryError("nobody is asked"))
+    models: dict[str, ServedModel] = {}
+
+    def make(name: str, model: tree.Model) -> ServedModel:
+        history = History(home, "registry", model.uri, name)
+        return ServedModel(
+            name, model, world.dependencies, history, "mlflow", quiet(), canary_poll_s=3600.0, lenient=True
+        )
+
+    models["own"] = make("own", tree.Model(uri="models:/own/1"))
+
+    async def run() -> dict[str, Any]:
+        store = Store(home, "registry")
+        one = Wildcard(config, Lister(listed), store, 3600.0, models, make, lambda: None, structlog.get_logger())
+        running = asyncio.create_task(one.run())
+        await until(lambda: one.listed)
+        told = one.describe()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return told
+
+    with structlog.testing.capture_logs() as events:
+        told = asyncio.run(run())
+    return told, [event for event in events if event["event"] == "models left out"]
+
+
+def test_what_at_most_leaves_out_is_named_counted_and_warned_of(tmp_path: Path) -> None:
+    told, events = follow(Listed(versions={"a": "1", "b": "1"}, beyond=("c", "d")), tmp_path)
+    assert (told["models"], told["at_most"], told["more"]) == (["a", "b"], 2, False)
+    assert told["left_out"].keys() == {"c", "d"}
+    assert "at_most: 2" in told["left_out"]["c"]
+    ((level, count, models),) = [(e["log_level"], e["count"], e["models"]) for e in events]
+    assert (level, count, [*models]) == ("warning", 2, ["c, d"])
+
+
+def test_what_the_configuration_names_is_no_reason_to_warn(tmp_path: Path) -> None:
+    told, events = follow(Listed(versions={"a": "1", "b": "1"}, beyond=("own",)), tmp_path)
+    assert told["left_out"] == {}
+    told, events = follow(Listed(versions={"a": "1", "own": "1"}), tmp_path)
+    assert told["left_out"].keys() == {"own"}
+    assert [event["log_level"] for event in events] == ["info"]

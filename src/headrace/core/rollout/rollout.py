@@ -70,9 +70,13 @@ class Slot(Generic[Identity]):
 
 @dataclass
 class Rollout(Generic[Identity]):
-    """See the module. Times are seconds on the caller's clock. `keep_old_s` 0 keeps no old version warm."""
+    """See the module. Times are seconds on the caller's clock. `keep_old_s` 0 keeps no old version warm.
+
+    `fixed`: the version stands in the configuration (a number, a directory), and no registry says otherwise.
+    """
 
     keep_old_s: float = 600.0
+    fixed: bool = False
     marks: Marks[Identity] = field(default_factory=Marks)
 
     slots: dict[str, Slot[Identity]] = field(default_factory=dict)
@@ -359,6 +363,8 @@ def _why(rollout: Rollout[Identity], identity: Identity, *, again: bool) -> str:
     """Why a version takes over, for the history."""
     if identity == rollout.held:
         return "rolled back"
+    if rollout.fixed:
+        return "the configuration names it"
     if identity == rollout.registry:
         return "the registry points at it again" if again else "the registry points at it"
     if rollout.registry is None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from headrace.core.errors import HeadraceError, ModelNotFound, RegistryError, UsageError
-from headrace.core.identity import Resolved
+from headrace.core.identity import Resolved, parse_model_uri
 from headrace.core.processes import inheriting
 from headrace.core.processes.restart import RestartPolicy
 from headrace.core.protocol.liveness import Pong
@@ -33,7 +33,10 @@ _ERRORS: dict[str, type[HeadraceError]] = {
 
 
 class RegistryAgent:
-    """Answers `resolve` and `fetch` through the agent process; its death or hanging shows only as RegistryError."""
+    """Answers `resolve` and `fetch` through the agent process; its death or hanging shows only as RegistryError.
+
+    `reached_s` is when a registry answered last (Unix seconds): a directory of this machine needs none.
+    """
 
     def __init__(
         self,
@@ -83,6 +86,8 @@ class RegistryAgent:
         question that timed out goes on: the next one for the same URI waits for its answer instead of asking again.
         """
         done = await self._ask(uri, lambda number: Resolve(number, uri), patient=patient)
+        if parse_model_uri(uri).directory is None:
+            self.reached_s = time.time()
         if done.resolved is None:
             raise RegistryError("the registry agent answered a resolve without a version")
         return done.resolved
@@ -97,6 +102,7 @@ class RegistryAgent:
     async def list_models(self, alias: str, at_most: int) -> Listed:
         """Which registered models have `alias` now, at most so many. Raises as `resolve`."""
         done = await self._ask(f"*@{alias}", lambda number: List(number, alias, at_most), patient=True)
+        self.reached_s = time.time()
         if done.listed is None:
             raise RegistryError("the registry agent answered a list without one")
         return done.listed
@@ -118,7 +124,6 @@ class RegistryAgent:
             done = await asyncio.wait_for(asyncio.shield(asked), limit_s)
         except TimeoutError:
             raise RegistryError(f"the registry did not answer within {limit_s:g} s") from None
-        self.reached_s = time.time()
         return done
 
     def _answered(self, key: str, task: asyncio.Task[Done]) -> None:

@@ -60,7 +60,8 @@ class AliasRollout:
         self._has_served = False
         self._has_started = False
         retry_s = config.rollout.retry_s
-        self._rollout = Rollout[Resolved](config.rollout.keep_old_s, Marks(retry_s, max(retry_s, _RETRY_MOST_S)))
+        marks = Marks[Resolved](retry_s, max(retry_s, _RETRY_MOST_S))
+        self._rollout = Rollout[Resolved](config.rollout.keep_old_s, fixed=not self.uri.moves, marks=marks)
         self._dependencies = dependencies
         self._log = log
         self._bake: asyncio.Task[None] | None = None

@@ -132,6 +132,7 @@ def test_the_agent(some: list[bytes], tmp_path: Path, monkeypatch: pytest.Monkey
         await until(lambda: one.restarts == len(some))
         resolved = await one.resolve(model.as_uri())
         assert resolved.source == str(model)
+        assert one.reached_s is None, "a directory is no registry"
 
     one = agent(host.log, host.environ)
     host.run(one.run(), works())

@@ -12,6 +12,7 @@ import pytest
 
 from headrace.config.tree import Model
 from headrace.core.errors import ModelNotFound, RegistryError, UsageError
+from headrace.core.identity import Resolved
 from headrace.supervisor.rollout.alias_rollout import AliasRollout
 from headrace.supervisor.rollout.canary import CanaryPolicy, Neighbours
 from headrace.supervisor.rollout.history import History
@@ -58,6 +59,16 @@ async def test_a_version_comes_up_another_replaces_it_and_all_is_ended(tmp_path:
     assert world.running == []
     assert world.environments.held == []
     assert one.executor.outcomes["succeeded"] == 2
+
+
+async def test_no_registry_is_named_where_there_is_none(tmp_path: Path) -> None:
+    world = World(Resolved(uri="/models/topic", name=None, version=None, source="/models/topic"))
+    config = msgspec.convert({"uri": "/models/topic"}, Model)
+    history = History(tmp_path, "registry", config.uri, "topic")
+    one = AliasRollout("topic", config.uri, config, world.dependencies, history, quiet())
+    async with running(one):
+        await until(lambda: one.serving)
+        assert [entry["reason"] for entry in history.last()] == ["the configuration names it"]
 
 
 @pytest.mark.parametrize("step_s", [-3600.0, 3600.0])

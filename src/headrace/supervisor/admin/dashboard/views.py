@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace import __version__
+from headrace.core.admin.left_out import by_reason
 from headrace.core.rollout.lifecycle import State
 from headrace.core.telemetry.recent import Figures
 from headrace.supervisor.admin.addresses import model_url
@@ -63,11 +64,17 @@ def top(server: ServerState) -> dict[str, Any]:
         "gateways": gateways,
         "gateway_restarts": server.gateways.restarts,
         "registry_reached_s": server.agent.reached_s,
+        "needs_registry": server.wildcard is not None or any(m.main.uri.directory is None for m in models),
         "registry_problems": sum(bool(m.main.contact.problem) for m in models),
         "ready": len(models) - len(unready),
         "unready": unready,
         "models": models,
+        "left_out_count": len(_left_out(server)),
     }
+
+
+def _left_out(server: ServerState) -> dict[str, str]:
+    return dict(server.wildcard.describe()["left_out"]) if server.wildcard is not None else {}
 
 
 def overview(server: ServerState, entries: Entries) -> dict[str, Any]:
@@ -95,7 +102,8 @@ def overview(server: ServerState, entries: Entries) -> dict[str, Any]:
         "charts": _busiest(server),
         "most_lines": len(_STYLES),
         "warnings": warnings(server),
-        "left_out": server.wildcard.describe()["left_out"] if server.wildcard else {},
+        "left_out": by_reason(_left_out(server)),
+        "left_out_more": server.wildcard is not None and server.wildcard.describe()["more"],
         "wildcard_problem": server.wildcard.problem if server.wildcard else "",
         "said": _said_of_all(server, changes[:1]),
     }
