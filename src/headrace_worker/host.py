@@ -145,7 +145,10 @@ class Host:
 
 
 class _Supervisor:
-    """What a replica hears of its supervisor, between requests: whether it still answers, and nothing else."""
+    """What a replica hears of its supervisor, between requests: whether it still answers, and is still wanted.
+
+    `gone`: the replica is to end when it has answered what it was given.
+    """
 
     def __init__(self, control: Control) -> None:
         self.gone = False
@@ -157,6 +160,8 @@ class _Supervisor:
             for command in self._control.receive():
                 if command["command"] == "ping":
                     self._control.say("pong")
+                elif command["command"] == "retire":
+                    self.gone = True
         except (EOFError, OSError):
             self.gone = True
 

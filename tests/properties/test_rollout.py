@@ -6,8 +6,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from headrace.core.rollout.actions import Action, Flip, Start, Stop
 from headrace.core.rollout.lifecycle import State
-from headrace.core.rollout.rollout import Action, CannotRollBack, Flip, Rollout, Start, Stop
+from headrace.core.rollout.rollout import CannotPause, CannotRollBack, Rollout
 
 UP = [State.FETCHED, State.ENVIRONMENT_READY, State.LOADING, State.WARMING, State.READY]
 VERSIONS = st.sampled_from(["v1", "v2", "v3"])
@@ -27,6 +28,8 @@ class Rollouts(RuleBasedStateMachine):
         self.heard = False
         self.refused: dict[object, object] = {}
         self.sent_back: set[object] = set()
+        self.wrong: set[object] = set()
+        self.badly: set[object] = set()
 
     def do(self, actions: list[Action[str]]) -> None:
         for action in actions:
@@ -44,8 +47,11 @@ class Rollouts(RuleBasedStateMachine):
                 assert action.key in self.ever_ready
                 identity = self.running[action.key]
                 assert identity not in self.sent_back, "what was sent back serves again"
-                assert self.heard or identity == self.rollout.held, "a guess serves before the registry was asked"
+                known = {self.rollout.held, self.rollout.pinned}
+                assert self.heard or identity in known, "a guess serves before the registry was asked"
+                assert not self.rollout.paused or action.old is None, "a version changes while it is paused"
                 self.served = True
+                self.badly.discard(identity)
 
     @rule(version=VERSIONS, ready=st.booleans())
     def guess(self, version: str, *, ready: bool) -> None:
@@ -62,6 +68,7 @@ class Rollouts(RuleBasedStateMachine):
         if version != self.rollout.pointed_at:
             self.refused.clear()
             self.sent_back.clear()
+        self.wrong.discard(version)  # it may be checked, and serve, once more
         self.heard = True
         self.do(self.rollout.pointed(version, self.now_s))
 
@@ -103,12 +110,14 @@ class Rollouts(RuleBasedStateMachine):
         self.do(self.rollout.progressed(key, following, self.now_s))
 
     @precondition(lambda self: self.running)
-    @rule(data=st.data(), for_good=st.booleans())
-    def something_fails(self, data: st.DataObject, *, for_good: bool) -> None:
+    @rule(data=st.data(), for_good=st.booleans(), wrong=st.booleans())
+    def something_fails(self, data: st.DataObject, *, for_good: bool, wrong: bool) -> None:
         key = data.draw(st.sampled_from(sorted(self.running)))
         if key == self.rollout.candidate and for_good:
             self.refused[self.running[key]] = self.rollout.registry
-        self.do(self.rollout.failed(key, "broken", self.now_s, for_good=for_good))
+            if wrong:
+                self.wrong.add(self.running[key])
+        self.do(self.rollout.failed(key, "broken", self.now_s, for_good=for_good, wrong=for_good and wrong))
 
     @precondition(lambda self: self.stopping)
     @rule(data=st.data())
@@ -128,10 +137,51 @@ class Rollouts(RuleBasedStateMachine):
             self.do(decide("it does badly", self.now_s))
         except CannotRollBack:
             self.sent_back.discard(bad)
-            assert serving is None or self.rollout.before is None
+            assert serving is None or self.rollout.paused or not self.rollout.offered
             return False
         assert self.rollout.wanted not in self.sent_back
         return True
+
+    @precondition(lambda self: self.rollout.offered)
+    @rule(data=st.data())
+    def roll_back_to_one_of_those_that_are_offered(self, data: st.DataObject) -> None:
+        to = data.draw(st.sampled_from(self.rollout.offered))
+        older = self.rollout.offered[self.rollout.offered.index(to) + 1 :]
+        assert self.go_back(lambda reason, now_s: self.rollout.roll_back(reason, now_s, to))
+        assert self.rollout.wanted == to
+        assert {*self.rollout.offered} <= {*older}, "a second rollback goes further back"
+
+    @rule(version=VERSIONS)
+    def roll_back_to_what_is_not_offered(self, version: str) -> None:
+        if version not in self.rollout.offered:
+            before = self.rollout.wanted
+            try:
+                self.rollout.roll_back("a mistake", self.now_s, version)
+            except CannotRollBack:
+                assert self.rollout.wanted == before
+            else:
+                raise AssertionError(f"{version} was taken")
+
+    @precondition(lambda self: self.rollout.serving)
+    @rule(well=st.booleans())
+    def it_fares(self, *, well: bool) -> None:
+        assert self.rollout.serving is not None
+        self.rollout.fares(well=well)
+        (self.badly.discard if well else self.badly.add)(self.running[self.rollout.serving])
+
+    @rule()
+    def pause(self) -> None:
+        try:
+            self.do(self.rollout.pause(self.now_s))
+        except CannotPause:
+            assert self.rollout.identity(self.rollout.serving) in self.sent_back
+        else:
+            assert self.rollout.wanted == self.rollout.identity(self.rollout.serving)
+
+    @rule()
+    def resume(self) -> None:
+        self.do(self.rollout.resume(self.now_s))
+        assert not self.rollout.paused
 
     @rule()
     def roll_back(self) -> None:
@@ -162,7 +212,7 @@ class Rollouts(RuleBasedStateMachine):
             self.refused.clear()
             self.sent_back.clear()
         self.do(self.rollout.retry(self.now_s, anew=anew))
-        if anew:
+        if anew and not self.rollout.paused:
             assert self.rollout.wanted == self.rollout.registry
 
     @precondition(lambda self: self.rollout.serving or self.sent_back)
@@ -170,12 +220,18 @@ class Rollouts(RuleBasedStateMachine):
     def headrace_restarts(self) -> None:
         old = self.rollout
         self.rollout = Rollout[str](keep_old_s=50)
-        self.rollout.restore(old.served, old.pointed_at, old.held, old.marks.sent_back, old.marks.refused)
+        self.rollout.restore(
+            old.served, old.pointed_at, old.held, old.marks.sent_back, old.marks.refused,
+            ill=[*old.ill], paused=old.paused, pinned=old.pinned,
+        )  # fmt: skip
+        assert (self.rollout.paused, self.rollout.pinned) == (old.paused, old.pinned)
         self.running.clear()
         self.stopping.clear()
         self.ever_ready.clear()
         self.served = self.heard = False
         self.refused.clear()  # what was refused is checked again
+        # How what served did was known to the process that has ended.
+        self.badly &= {*old.ill}
 
     @rule()
     def it_serves_elsewhere(self) -> None:
@@ -201,12 +257,20 @@ class Rollouts(RuleBasedStateMachine):
         assert states.count(State.SERVING) <= 1
 
     @invariant()
+    def only_what_has_served_well_and_is_not_coming_is_offered(self) -> None:
+        offered = {*self.rollout.offered}
+        coming = {self.rollout.identity(key) for key in (self.rollout.serving, self.rollout.candidate)}
+        assert not offered & (coming | self.sent_back | self.wrong | {self.rollout.wanted})
+        assert not offered & self.badly
+
+    @invariant()
     def memory_is_bounded(self) -> None:
         extra = [k for k in self.running if k not in self.stopping and k != self.rollout.serving]
         assert len(extra) <= 1
 
     def teardown(self) -> None:
         """Left alone, with the registry pointing at a good version, that version serves in the end, new or not."""
+        self.resume()
         for version in ("last", "v1"):
             self.registry_points(version)
             for _ in range(50):

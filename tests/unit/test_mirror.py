@@ -21,6 +21,7 @@ NOT_OF_SRC = {"examples", "deploy"}
 # Modules without a unit test file: which test file covers each instead, and why that one. A name that ends in a slash
 # stands for all modules of a folder that have none.
 ELSEWHERE = {
+    "headrace/cli/admin_port.py": ("tests/integration/test_orders.py", "real commands against a real server"),
     "headrace/cli/check.py": ("tests/integration/test_client_commands.py", "the real command against a real server"),
     "headrace/cli/env.py": ("tests/integration/test_env_command.py", "the real command"),
     "headrace/cli/log.py": ("tests/integration/test_prediction_log.py", "the real command on a real log"),
@@ -60,6 +61,7 @@ ELSEWHERE = {
         "tests/unit/config/test_load.py",
         "classes and messages, no branches but in ConfigErrors",
     ),
+    "headrace/core/rollout/slots.py": ("tests/properties/test_rollout.py", "any order of what may happen"),
     "headrace/environments/builder.py": ("tests/integration/test_environment_builds.py", "real uv"),
     "headrace/environments/building.py": ("tests/integration/test_environment_builds.py", "through what uses it"),
     "headrace/environments/preparing.py": ("tests/integration/test_environment_builds.py", "real uv"),
@@ -73,9 +75,11 @@ ELSEWHERE = {
     "headrace/recorder/process.py": ("tests/integration/test_recorder.py", "a real recorder behind a real gateway"),
     "headrace/recorder/reading.py": ("tests/unit/recorder/test_predictions.py", "reads what the writer has written"),
     "headrace/registry/__main__.py": ("tests/faults/test_hostile_registries.py", "a process"),
+    "headrace/registry/messages.py": ("tests/integration/test_registries.py", "what the agent is asked and answers"),
     "headrace/registry/resolver.py": ("tests/integration/test_registries.py", "real registries, and broken ones"),
     "headrace/supervisor/admin/collector.py": ("tests/integration/test_metrics.py", "every number after known traffic"),
     "headrace/supervisor/admin/dashboard/views.py": ("tests/integration/test_dashboard.py", "in a real browser"),
+    "headrace/supervisor/admin/orders.py": ("tests/unit/supervisor/rollout/test_orders.py", "through the API"),
     "headrace/supervisor/admin/server.py": ("tests/integration/test_dashboard.py", "real requests to the admin port"),
     "headrace/supervisor/admin/try_request.py": ("tests/integration/test_dashboard.py", "in a real browser"),
     "headrace/supervisor/app.py": ("tests/integration/test_serve.py", "joins the parts; the real server"),

@@ -12,6 +12,7 @@ import click
 import httpx
 
 from headrace.cli.credentials import credential_options
+from headrace.cli.saying import say, say_json
 from headrace.client.addresses import check_address
 from headrace.client.credentials import NO_CREDENTIALS, Credentials
 from headrace.client.errors import BadRequest
@@ -53,7 +54,9 @@ def admin_option(function: F) -> F:
     return option(credential_options(command))  # type: ignore[return-value] # it takes what `function` takes, and these
 
 
-def call(admin: AdminPort, path: str, *, method: str = "GET", params: dict[str, str] | None = None) -> Any:
+def call(
+    admin: AdminPort, path: str, *, method: str = "GET", params: dict[str, str] | None = None, timeout_s: float = 10.0
+) -> Any:
     """One call of the admin API; returns the JSON. Raises UsageError for 404 and 409, AdminUnreachable for silence."""
     try:
         url = f"{check_address(admin.address)}{path}"
@@ -62,7 +65,7 @@ def call(admin: AdminPort, path: str, *, method: str = "GET", params: dict[str, 
     shown = admin.credentials
     try:
         verify = shown.context() if shown.has_files else True
-        response = httpx.request(method, url, params=params, headers=shown.headers, verify=verify, timeout=10.0)
+        response = httpx.request(method, url, params=params, headers=shown.headers, verify=verify, timeout=timeout_s)
     except BadRequest as error:
         raise UsageError(str(error)) from None
     except httpx.HTTPError as error:
@@ -77,9 +80,20 @@ def call(admin: AdminPort, path: str, *, method: str = "GET", params: dict[str, 
         raise HeadraceError(_message(response)) from None
 
 
-def model_path(name: str, what: str) -> str:
+def model_path(name: str, what: str = "") -> str:
     """The admin API's path of what concerns one model, whatever characters its name was given with."""
-    return f"/api/models/{quote(name, safe='')}/{what}"
+    return f"/api/models/{quote(name, safe='')}/{what}".rstrip("/")
+
+
+def order(
+    admin: AdminPort, name: str, what: str, params: dict[str, str], *, as_json: bool, timeout_s: float = 10.0
+) -> None:
+    """Ask for something to be done with a model, and print what happens now. Raises as `call`."""
+    answer = call(admin, model_path(name, what), method="POST", params=params, timeout_s=timeout_s)
+    if as_json:
+        say_json(answer)
+    else:
+        say(f"{name}: {answer['message']}")
 
 
 def _message(response: httpx.Response) -> str:

@@ -34,7 +34,7 @@ class Suggesting(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError:
             names = self.list_commands(ctx)
-            near = difflib.get_close_matches(args[0].lower(), names, n=3, cutoff=0.5)
+            near = difflib.get_close_matches(args[0].lower(), names, n=3, cutoff=0.6)
             near = near or [name for name in names if name.startswith(args[0].lower())]
             hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(names)}"
             raise click.UsageError(f"no command {args[0]!r}; {hint}", ctx) from None

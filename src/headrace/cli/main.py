@@ -22,13 +22,18 @@ _COMMANDS = {
     "predict": "Predict with a served model, or with one in this process.",
     "errors": "Show what a model failed with, and where in its code.",
     "history": "Show what served a model when, and why it changed.",
-    "rollback": "Go back to the version before.",
+    "rollback": "Go back to the version before, or to another that served well.",
+    "promote": "Move the alias that a model follows to a version, in the registry.",
+    "pause": "Change no version of a model, whatever the registry says.",
+    "resume": "Follow the registry again.",
+    "scale": "Have a model predict in more processes, or in fewer.",
     "refresh": "Ask the registry now.",
     "log": "Read a model's prediction log: follow it, or see its labels drift.",
     "config": "Check a headrace.yaml, show it with all defaults, or print its JSON Schema.",
     "env": "List, build, check and remove the environments that models were trained in.",
     "package": "Write models and their environments into a directory that needs no registry.",
 }
+_ORDERS = frozenset({"rollback", "promote", "pause", "resume", "scale", "refresh"})
 _EXAMPLES = (
     "headrace serve -m models:/classification@production -p 5001",
     "headrace serve --config headrace.yaml",
@@ -60,7 +65,8 @@ class _Lazy(Suggesting):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"headrace.cli.{cmd_name}").command
+        folder = "headrace.cli.orders" if cmd_name in _ORDERS else "headrace.cli"
+        command: click.Command = importlib.import_module(f"{folder}.{cmd_name}").command
         if cmd_name != "serve":  # which goes on ending at once, until it has a loop that can end it in order
             restore()
         return command

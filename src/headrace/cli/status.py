@@ -179,14 +179,23 @@ def _milliseconds(value: float | None) -> str:
 
 
 def _note(model: dict[str, Any]) -> str:
+    """What operators have asked for, and what there is to know."""
+    told = [word for word, is_so in (("paused", model.get("paused")), ("rolled back", model["held"])) if is_so]
+    wanted, configured = model["replicas"]["wanted"], model["replicas"].get("configured")
+    if configured not in {None, wanted}:
+        told.append(f"scaled from {configured} to {wanted} until a restart")
+    news = _news(model)
+    return "; ".join([*told, *([news] if news else [])])
+
+
+def _news(model: dict[str, Any]) -> str:
     current, candidate, failing = model["current"], model["candidate"], model.get("failing")
     if failing:
         since = time.strftime("%H:%M:%S", time.localtime(failing["since"]))
         return f"failing since {since}: {failing['reason']}"
     if candidate and current:
         return f"bringing up {candidate['label']}: {candidate['state']}"
-    note = str(model["reason"] or model["problem"] or model["registry_problem"] or "")
-    return f"rolled back; {note}".rstrip("; ") if model["held"] else note
+    return str(model["reason"] or model["problem"] or model["registry_problem"] or "")
 
 
 def _side_note(side: dict[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
     python -m headrace.registry --control-fd N JSON
 
-It answers `Resolve` and `Fetch` on the control channel, each in a thread; its death or slowness touches no request.
+It answers `Resolve`, `Fetch`, `List` and `Promote` on the control channel, each in a thread; its death or slowness
+touches no request.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from headrace.core.identity import Resolved, parse_model_uri
 from headrace.core.protocol import framing
 from headrace.core.protocol.liveness import Ping, Pong
 from headrace.registry import directory
-from headrace.registry.messages import Done, Failed, Fetch, FromAgent, Kind, List, Resolve, ToAgent
+from headrace.registry.messages import Done, Failed, Fetch, FromAgent, Kind, List, Promote, Resolve, ToAgent
 from headrace.registry.resolver import Resolver
 from headrace.registry.store import Store
 
@@ -83,7 +84,7 @@ class Agent:
         source = parse_model_uri(resolved.uri).directory and resolved.source
         return directory.copy(source, incoming) if source else self._ask().download(resolved, incoming)
 
-    def _answer(self, request: Resolve | Fetch | List) -> None:
+    def _answer(self, request: Resolve | Fetch | List | Promote) -> None:
         answer: FromAgent
         try:
             if isinstance(request, Resolve):
@@ -94,6 +95,9 @@ class Agent:
                 listed = self._ask().list_models(request.alias, request.at_most)
                 self._store.remember_listed(request.alias, listed)
                 answer = Done(id=request.id, listed=listed)
+            elif isinstance(request, Promote):
+                former = self._ask().promote(request.name, request.alias, request.version)
+                answer = Done(id=request.id, former=former)
             else:
                 stored = self._store.find(request.resolved) or self._store.add(
                     request.resolved, lambda incoming: self._bring(request.resolved, incoming)

@@ -32,6 +32,15 @@ class List(msgspec.Struct, frozen=True, tag=True):
     at_most: int
 
 
+class Promote(msgspec.Struct, frozen=True, tag=True):
+    """Have the alias of a registered model point at this version. Answered with `Done.former`."""
+
+    id: int
+    name: str
+    alias: str
+    version: str
+
+
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
     """Registered names, and what the alias points at; `beyond` are the names of those above the bound.
 
@@ -53,12 +62,13 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Done(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """The answer to the request with this id."""
+    """The answer to the request with this id. `former` is the version that a moved alias pointed at before."""
 
     id: int
     resolved: Resolved | None = None
     stored: Stored | None = None
     listed: Listed | None = None
+    former: str | None = None
 
 
 Kind = Literal["not_found", "usage", "unavailable"]
@@ -72,5 +82,5 @@ class Failed(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     message: str
 
 
-ToAgent = Resolve | Fetch | List | Ping
+ToAgent = Resolve | Fetch | List | Promote | Ping
 FromAgent = Done | Failed | Pong

@@ -8,7 +8,7 @@ import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from headrace.core.errors import ModelLoadError, ModelNotFound, RegistryError, UsageError
 from headrace.core.identity import STAGES, ModelUri, Resolved, parse_model_uri
@@ -100,6 +100,28 @@ class Resolver:
             beyond=tuple(names[at_most : at_most + _MOST_BEYOND]),
             more=len(names) > at_most + _MOST_BEYOND,
         )
+
+    def promote(self, name: str, alias: str, version: str) -> str | None:
+        """Have an alias point at a version; returns the one that it pointed at before, None: there was no such alias.
+
+        Raises ModelNotFound where there is no such version, UsageError, or RegistryError when it cannot be done.
+        """
+        from mlflow.exceptions import MlflowException
+
+        uri = parse_model_uri(f"models:/{quote(name, safe='')}/{version}")
+        if uri.kind != "version":
+            raise UsageError(f"{version!r} is no version of {name!r}: write its number")
+        try:
+            former = self._ask().get_registered_model(name).aliases.get(alias)
+            self._version(uri)
+            self._ask().set_registered_model_alias(name, alias, version)
+        except MlflowException as error:
+            raise self._explain(uri, error) from error
+        except (UsageError, RegistryError):
+            raise
+        except Exception as error:
+            raise RegistryError(f"the registry {_public(self.uri)} could not be asked: {_named(error)}") from error
+        return str(former) if former is not None else None
 
     def _with_alias(self, alias: str, most: int) -> dict[str, str]:
         """{name: what the alias points at} of at least the first `most` + 1 models with it, if there are so many."""

@@ -362,7 +362,8 @@ class Supervisor:
         # Ours as well: while any process holds a port, who comes waits in it unheard, and is cut off at the end.
         self._close_listeners()
         try:
-            await asyncio.wait_for(asyncio.shield(gateways), self.config.gateway.drain_s + 2.0)
+            async with asyncio.timeout(self.config.gateway.drain_s + 2.0):
+                await asyncio.shield(gateways)
         except TimeoutError:
             self._log.warning("not everything was finished in time")
             gateways.cancel()

@@ -9,7 +9,7 @@ from typing import Any
 
 from headrace.config.traffic import other_aliases, shadow_of
 from headrace.config.tree import Model
-from headrace.core.errors import ConfigError, HeadraceError, ModelNotFound
+from headrace.core.errors import ConfigError, HeadraceError, ModelNotFound, UsageError
 from headrace.core.protocol.messages import Pool, Route, Split
 from headrace.core.telemetry.counts import VersionCounts
 from headrace.core.telemetry.tallies import Tallies
@@ -60,9 +60,9 @@ class ServedModel:
         self._failing = failing
         self._tells_texts = tells_texts
         self._counts = counts
-        self.answers = AnswerHealth(name, self._log, dependencies.traffic.publish, tells_texts=tells_texts)
+        self.answers = AnswerHealth(name, self._log, self._health_changed, tells_texts=tells_texts)
         self.prober = (
-            Prober(config.probe, dependencies.traffic, self._log, dependencies.traffic.publish)
+            Prober(config.probe, dependencies.traffic, self._log, self._health_changed)
             if config.probe is not None
             else None
         )
@@ -133,11 +133,53 @@ class ServedModel:
     def refresh(self, *, anew: bool = False) -> None:
         """Ask the registry now; see `AliasRollout.refresh`."""
         for alias in self.aliases:
-            alias.refresh(anew=anew)
+            alias.orders.refresh(anew=anew)
 
-    def roll_back(self, reason: str) -> str:
-        """Go back to the version before; returns what happens now. Raises UsageError where there is none."""
-        return self.main.roll_back(reason)
+    def pause(self, reason: str) -> str:
+        """Change no version, of no alias, until `resume`; returns what that means. Raises UsageError."""
+        if self.current is None:
+            raise UsageError(f"model {self.name!r} cannot be paused: nothing serves yet; {self.why_not()}")
+        for alias in self.aliases:
+            if not alias.paused:
+                alias.orders.pause(reason)
+        return f"paused at {self.current.label}: no version changes before 'headrace resume {self.name}'"
+
+    def resume(self, reason: str) -> str:
+        """Follow the registry again; returns what that means. Raises UsageError where it is not paused."""
+        if not self.main.paused:
+            raise UsageError(f"model {self.name!r} is not paused")
+        for alias in self.aliases:
+            alias.orders.resume(reason)
+        return "follows the registry again"
+
+    def scale(self, replicas: int) -> str:
+        """Have so many replicas until a restart; returns what that means."""
+        before = self.replicas
+        for alias in self.aliases:
+            alias.executor.scale(replicas)
+        self._log.info("scaled", replicas=replicas, was=before, configured=self.config.replicas)
+        kept = "" if replicas == self.config.replicas else f"; a restart goes back to {self.config.replicas}"
+        return f"{replicas} {'replica' if replicas == 1 else 'replicas'} (there were {before}){kept}"
+
+    async def promote(self, version: str) -> str:
+        """Move the alias that it follows to a version, in the registry; returns what happens now.
+
+        Raises UsageError where there is no alias, ModelNotFound for a version that is not there, RegistryError.
+        """
+        uri = self.main.uri
+        if uri.kind != "alias" or uri.name is None:
+            raise UsageError(f"model {self.name!r} follows {uri.text}: only an alias can be moved")
+        former = await self._dependencies.registry.promote(uri.name, uri.selector, version)
+        self._log.info("promoted", alias=uri.selector, version=version, was=former)
+        self.refresh()
+        then = "it is paused, and stays as it is until it is resumed" if self.main.paused else "it is brought up now"
+        was = f"it was {former}" if former is not None else "it was not there"
+        return f"the alias {uri.selector!r} of {uri.name!r} points at version {version} ({was}); {then}"
+
+    @property
+    def replicas(self) -> int:
+        """How many processes of each version predict."""
+        return self.main.executor.replicas
 
     async def run(self) -> None:
         """Follow the registry until cancelled; raises ConfigError with the path of a URI that leads nowhere."""
@@ -170,6 +212,10 @@ class ServedModel:
             self._log.exception("a canary broke", alias=alias, exc_info=error)
             self._dependencies.traffic.publish()
 
+    def _health_changed(self) -> None:
+        self.main.fares(well=not (self.unwell or self.answers.failing))
+        self._dependencies.traffic.publish()
+
     def _canary_changed(self) -> None:
         """A canary that serves nothing because another alias serves the same version asks the registry again."""
         for canary in self.canaries.values():
@@ -181,8 +227,9 @@ class ServedModel:
         self.answers.flipped(self.current, self._counts())
         if self.prober is not None:
             self.prober.flipped()
+        self.main.fares(well=not (self.unwell or self.answers.failing))
         for canary in self.canaries.values():
-            canary.refresh()
+            canary.orders.refresh()
 
     def pools(self) -> list[Pool]:
         """Every version that a gateway should be connected to."""
@@ -244,7 +291,11 @@ class ServedModel:
             "state": self._state(),
             "failing": self.answers.describe(),
             "reason": None if self.ready else self.why_not(),
-            "replicas": {"wanted": self.config.replicas, "ready": self.current.ready if self.current else 0},
+            "replicas": {
+                "wanted": self.replicas,
+                "ready": self.current.ready if self.current else 0,
+                "configured": self.config.replicas,
+            },
             "probe": self.prober.describe() if self.prober is not None else None,
             "prediction_log": {"path": str(kept.path.absolute()), "format": kept.format} if kept else None,
             **self.main.describe(),

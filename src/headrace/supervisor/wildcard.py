@@ -83,7 +83,8 @@ class Wildcard:
                     await self._look(tasks)
                     delay_s = self._poll_s * (0.9 + random.random() / 5)  # noqa: S311 - jitter
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._refresh.wait(), delay_s)
+                        async with asyncio.timeout(delay_s):
+                            await self._refresh.wait()
         finally:
             for name in self._served.values():
                 self._models.pop(name, None)

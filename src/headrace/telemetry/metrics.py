@@ -215,7 +215,7 @@ GROUPS: dict[str, dict[str, Definition]] = {
         "headrace_workers": Definition(
             "gauge",
             "processes",
-            "Workers by state: loading (the model), starting (warming up), ready.",
+            "Workers by state: loading (the model), starting (warming up), ready, leaving (one too many).",
             (*_VERSION, "state"),
         ),
         "headrace_workers_wanted": Definition("gauge", "processes", "Ready workers that there should be.", ("model",)),

@@ -19,8 +19,8 @@ from headrace.client.addresses import with_scheme
 BIN = Path(sys.executable).parent
 HEADRACE = str(BIN / "headrace")
 NAMES = [
-    *("serve", "check", "status", "predict", "errors", "history", "rollback", "refresh"),
-    *("log", "config", "env", "package"),
+    *("serve", "check", "status", "predict", "errors", "history", "rollback", "promote", "pause", "resume", "scale"),
+    *("refresh", "log", "config", "env", "package"),
 ]
 
 

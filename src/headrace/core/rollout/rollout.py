@@ -12,84 +12,46 @@ other with processes, but for the moment in which one drains.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
 
-from headrace.core.rollout.lifecycle import Life, State
+from headrace.core.rollout.actions import Action, Flip, Identity, Stop
+from headrace.core.rollout.lifecycle import State
 from headrace.core.rollout.marks import Marks
-
-Identity = TypeVar("Identity", bound=Hashable)
-"""What identifies a version: two that mean the same one are equal."""
+from headrace.core.rollout.slots import Slots
 
 _MOST_SERVED = 5
 
 
-@dataclass(frozen=True)
-class Start(Generic[Identity]):
-    """Bring a version up: fetch, build, load, warm, check; then say `progressed`, `ready` or `failed`."""
-
-    key: str
-    identity: Identity
-
-
-@dataclass(frozen=True)
-class Flip:
-    """Move all traffic to this version, in one step."""
-
-    key: str
-    old: str | None
-    reason: str
-
-
-@dataclass(frozen=True)
-class Stop:
-    """End a version's processes, after what it has in flight where `drain`; then say `ended`."""
-
-    key: str
-    drain: bool
-    reason: str
-
-
-Action = Start[Identity] | Flip | Stop
-
-
 class CannotRollBack(Exception):
-    """There is no earlier version to go back to."""
+    """There is no earlier version to go back to, or none that may be chosen; says why."""
+
+
+class CannotPause(Exception):
+    """What serves is about to be replaced; says why."""
 
 
 @dataclass
-class Slot(Generic[Identity]):
-    """One version: `confirmed` once the registry is known to point at it (a start may guess from the cache)."""
+class Rollout(Slots[Identity]):
+    """See the module. Times are seconds on the caller's clock.
 
-    identity: Identity
-    life: Life
-    confirmed: bool
-
-
-@dataclass
-class Rollout(Generic[Identity]):
-    """See the module. Times are seconds on the caller's clock. `keep_old_s` 0 keeps no old version warm.
-
-    `fixed`: the version stands in the configuration (a number, a directory), and no registry says otherwise.
+    `fixed`: the version stands in the configuration (a number, a directory), and no registry says otherwise. While
+    `paused`, `pinned` is what should serve, whatever the registry says (None: what does not serve yet does not come).
+    `ill` are those of `served` that did badly when something else took over.
     """
 
-    keep_old_s: float = 600.0
     fixed: bool = False
     marks: Marks[Identity] = field(default_factory=Marks)
 
-    slots: dict[str, Slot[Identity]] = field(default_factory=dict)
-    serving: str | None = None
-    candidate: str | None = None
-    warm: str | None = None
     registry: Identity | None = None
     held: Identity | None = None
+    paused: bool = False
+    pinned: Identity | None = None
     served: list[Identity] = field(default_factory=list)
+    ill: set[Identity] = field(default_factory=set)
     pointed_at: Identity | None = None
     _asked: bool = False
-    _warm_until_s: float = 0.0
-    _serial: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    _fares_well: bool = True
 
     # What happens.
 
@@ -100,6 +62,10 @@ class Rollout(Generic[Identity]):
         held: Identity | None,
         sent_back: Mapping[Identity, str],
         refused: Mapping[Identity, str],
+        *,
+        ill: Sequence[Identity] = (),
+        paused: bool = False,
+        pinned: Identity | None = None,
     ) -> None:
         """Take over what was known before a restart: see the names; `served` has the oldest first.
 
@@ -107,19 +73,20 @@ class Rollout(Generic[Identity]):
         changed, but not before something else serves that it can be compared with, where there is any.
         """
         self.served, self.pointed_at, self.held = list(served), pointed_at, held
+        self.ill, self.paused, self.pinned = set(ill), paused, pinned
         self.marks.restore(sent_back, refused)
 
     def likely(self, hint: Identity | None) -> Identity | None:
         """What will most likely be wanted, before the registry has answered; `hint` is what it said last."""
-        if self.held is not None:
-            return self.held
+        if self.paused or self.held is not None:
+            return self.wanted
         return hint if hint is not None and hint not in self.marks else next(iter(self._earlier()), None)
 
     def guess(self, identity: Identity, now_s: float) -> list[Action[Identity]]:
         """Begin to bring up what is `likely`, before the registry has answered."""
         if self.slots or self.registry is not None or identity in self.marks:
             return []
-        return [self._start(identity, now_s, confirmed=identity == self.held)]
+        return [self._start(identity, now_s, confirmed=identity in {self.held, self.pinned})]
 
     def pointed(self, identity: Identity, now_s: float) -> list[Action[Identity]]:
         """The registry points at `identity` now."""
@@ -145,8 +112,13 @@ class Rollout(Generic[Identity]):
             self.slots[key].life.to(state, now_s)
         return self._settle(now_s)
 
-    def failed(self, key: str, reason: str, now_s: float, *, for_good: bool = False) -> list[Action[Identity]]:
-        """A version could not be brought up, or (`for_good`) was refused by a check."""
+    def failed(
+        self, key: str, reason: str, now_s: float, *, for_good: bool = False, wrong: bool = False
+    ) -> list[Action[Identity]]:
+        """A version could not be brought up, or (`for_good`) was refused by a check.
+
+        `wrong`: for what it answers, whatever it would replace. Then nobody goes back to it, though it has served.
+        """
         if not self.can_fail(key):
             return []
         slot = self.slots[key]
@@ -154,6 +126,8 @@ class Rollout(Generic[Identity]):
         if key == self.candidate:
             self.candidate = None
             self.marks.failed(slot.identity, reason, now_s, refused=for_good)
+            if wrong:
+                self._forget(slot.identity)
         elif key == self.warm:
             self.warm = None
         return [Stop(key, drain=False, reason=reason), *self._settle(now_s)]
@@ -169,28 +143,40 @@ class Rollout(Generic[Identity]):
             self.warm = None
         return self._settle(now_s)
 
-    def roll_back(self, reason: str, now_s: float) -> list[Action[Identity]]:
-        """Go back to the version that served before, and hold it until the registry changes.
+    def fares(self, *, well: bool) -> None:
+        """How the version that serves does now: one that does badly when another takes over is not offered again."""
+        self._fares_well = well
+
+    def pause(self, now_s: float) -> list[Action[Identity]]:
+        """Keep what serves until `resume`, whatever the registry says; raises CannotPause."""
+        current = self.identity(self.serving)
+        if current is not None and self.marks.was_sent_back(current):
+            raise CannotPause(f"{current} was sent back, and another version is about to replace it")
+        self.paused, self.pinned = True, current
+        return self._settle(now_s)
+
+    def resume(self, now_s: float) -> list[Action[Identity]]:
+        """Follow the registry again."""
+        self.paused, self.pinned = False, None
+        return self._settle(now_s)
+
+    def roll_back(self, reason: str, now_s: float, to: Identity | None = None) -> list[Action[Identity]]:
+        """Go back to the version that served before (or `to` one of `offered`), and hold it until the registry changes.
 
         At once where that is still warm, else as soon as it is up again. What served is marked bad; a second rollback
         goes further back. Raises CannotRollBack where there is nothing to go back to.
         """
-        serving, target = self.slots.get(self.serving or ""), self.before
-        if serving is None or target is None:
-            raise CannotRollBack("no other version is known that served before this one and was not sent back itself")
-        self._send_back(serving.identity, reason)
-        self.marks.remove(target)
-        self.held = target
-        return self._settle(now_s)
+        return self._go_back(self.offered, to, reason, now_s)
 
     def send_back(self, reason: str, now_s: float) -> list[Action[Identity]]:
         """The version that serves does badly: `roll_back`, unless the registry points elsewhere already.
 
-        Then that one takes over when it is ready, and what served before only if it cannot. Raises CannotRollBack.
+        Then that one takes over when it is ready, and what served before only if it cannot. One that did badly itself
+        is better than this, where there is no other. Raises CannotRollBack.
         """
         serving = self.slots.get(self.serving or "")
         if serving is None or self.wanted in {None, serving.identity}:
-            return self.roll_back(reason, now_s)
+            return self._go_back(self.offered or self._earlier(), None, reason, now_s)
         self._send_back(serving.identity, reason)
         return self._settle(now_s)
 
@@ -202,10 +188,10 @@ class Rollout(Generic[Identity]):
         if self.serving is None:
             return []
         self._send_back(self.slots[self.serving].identity, reason)
-        self.held = None
+        self.held = self.pinned = None
         self.served.clear()
         actions = self._stop_serving(now_s, reason)
-        if self.candidate is not None and self._identity(self.candidate) != self.registry:
+        if self.candidate is not None and self.identity(self.candidate) != self.registry:
             actions.append(self._abandon(now_s, reason))
         return [*actions, *self._settle(now_s)]
 
@@ -221,7 +207,7 @@ class Rollout(Generic[Identity]):
         """Nothing is wanted here any more: end everything, what serves after it has drained. `pointed` begins anew."""
         actions: list[Action[Identity]] = [self._abandon(now_s, reason)] if self.candidate is not None else []
         actions += self._stop_serving(now_s, reason)
-        self.registry = self.held = self.pointed_at = None
+        self.registry = self.held = self.pinned = self.pointed_at = None
         self.served.clear()
         self.marks.clear()
         return actions
@@ -236,23 +222,23 @@ class Rollout(Generic[Identity]):
 
     @property
     def wanted(self) -> Identity | None:
-        """What should serve: what is held after a rollback, else what the registry points at."""
+        """What should serve: what it is paused at, else what is held after a rollback, else what the registry says."""
+        if self.paused:
+            return self.pinned
         return self.held if self.held is not None else self.registry
 
     @property
-    def before(self) -> Identity | None:
-        """What a rollback would go back to; None where there is nothing to go back from, or to."""
-        return None if self.serving is None else next(iter(self._earlier()), None)
+    def offered(self) -> list[Identity]:
+        """What a rollback may go back to, the newest first: it has served well, and is not on its way already."""
+        if self.serving is None or self.paused:
+            return []
+        coming = {self.wanted, self.identity(self.candidate)}
+        return [identity for identity in self._earlier() if identity not in coming and identity not in self.ill]
 
     def goes_back(self, key: str) -> bool:
         """Whether a version is brought up although the registry points elsewhere: it has served, and is needed."""
         slot = self.slots.get(key)
         return slot is not None and self.registry is not None and slot.identity != self.registry
-
-    def can_fail(self, key: str) -> bool:
-        """Whether anything is lost with a version: what serves is never given up, and what drains is on its way out."""
-        slot = self.slots.get(key)
-        return slot is not None and key != self.serving and not slot.life.over and slot.life.state is not State.DRAINING
 
     def replaces_last(self, key: str) -> bool:
         """Whether a version takes the place of another that served last and, for all that is known, still can."""
@@ -273,6 +259,9 @@ class Rollout(Generic[Identity]):
         actions: list[Action[Identity]] = []
         target = self._target(now_s)
         candidate = self.slots.get(self.candidate or "")
+        if candidate is not None and self.paused and candidate.identity != target:
+            actions.append(self._abandon(now_s, "no version is changed while it is paused"))
+            candidate = None
         if candidate is not None and target is not None:
             if candidate.identity == target:
                 candidate.confirmed = True
@@ -282,9 +271,9 @@ class Rollout(Generic[Identity]):
         if candidate is not None and candidate.confirmed and candidate.life.state is State.READY:
             actions.append(self._flip(self.candidate or "", now_s))
             return [*actions, *self._settle(now_s)]
-        if target is None or self._identity(self.serving) == target or candidate is not None:
+        if target is None or self.identity(self.serving) == target or candidate is not None:
             return actions
-        if self._identity(self.warm) == target:
+        if self.identity(self.warm) == target:
             actions.append(self._flip(self.warm or "", now_s))
         elif self.warm is not None:
             actions.append(self._retire(self.warm, now_s, "to make room for the next version"))
@@ -294,7 +283,9 @@ class Rollout(Generic[Identity]):
 
     def _target(self, now_s: float) -> Identity | None:
         """What to bring up or keep: the wanted version if nothing speaks against it, else what is better than none."""
-        current = self._identity(self.serving)
+        current = self.identity(self.serving)
+        if self.paused and self.pinned is None:
+            return current
         needed = self._asked if current is None else self.marks.was_sent_back(current)
         choices: list[Identity] = [i for i in (self.wanted, *(self._earlier() if needed else ())) if i is not None]
         for identity in choices:
@@ -307,62 +298,56 @@ class Rollout(Generic[Identity]):
 
     def _earlier(self) -> list[Identity]:
         """What has served before, the newest first, without what serves now and what was refused since."""
-        current, bad = self._identity(self.serving), self.marks.bad
+        current, bad = self.identity(self.serving), self.marks.bad
         return [identity for identity in reversed(self.served) if identity != current and identity not in bad]
+
+    def _go_back(
+        self, choices: Sequence[Identity], to: Identity | None, reason: str, now_s: float
+    ) -> list[Action[Identity]]:
+        serving, target = self.slots.get(self.serving or ""), to if to is not None else next(iter(choices), None)
+        if self.paused:
+            raise CannotRollBack("it is paused, and no version is changed before it is resumed")
+        if serving is None or target is None:
+            raise CannotRollBack("no other version is known that served well before this one")
+        if target not in choices:
+            others = ", ".join(map(str, choices)) or "none"
+            raise CannotRollBack(f"{target} is none that served well before this one; there are: {others}")
+        self._send_back(serving.identity, reason)
+        # What served between the two is passed over: a second rollback goes further back.
+        self.served = self.served[: self.served.index(target) + 1]
+        self.marks.remove(target)
+        self.held = target
+        return self._settle(now_s)
 
     def _send_back(self, identity: Identity, reason: str) -> None:
         self.marks.send_back(identity, reason)
-        self.served = [i for i in self.served if i != identity]
+        self._forget(identity)
 
-    def _start(self, identity: Identity, now_s: float, *, confirmed: bool) -> Start[Identity]:
-        key = str(next(self._serial))
-        self.slots[key] = Slot(identity, Life(since_s=now_s), confirmed)
-        self.candidate = key
-        return Start(key, identity)
+    def _forget(self, identity: Identity) -> None:
+        """Nobody goes back to it."""
+        self.served = [i for i in self.served if i != identity]
+        self.ill.discard(identity)
 
     def _flip(self, key: str, now_s: float) -> Flip:
-        old, identity = self.serving, self.slots[key].identity
+        identity = self.slots[key].identity
         reason = _why(self, identity, again=key == self.warm)
-        if key == self.candidate:
-            self.candidate = None
-        if key == self.warm:
-            self.warm = None
-        self.slots[key].life.to(State.SERVING, now_s, reason)
-        self.serving = key
+        former = self.identity(self.serving)
+        old = self._take_over(key, now_s, reason)
         self.marks.remove(identity)
         self.served = [*(i for i in self.served if i != identity), identity][-_MOST_SERVED:]
-        if old is not None:
-            self.slots[old].life.to(State.READY, now_s, "kept warm")
-            self.warm, self._warm_until_s = old, now_s + self.keep_old_s
+        if former is not None and not self._fares_well:
+            self.ill.add(former)
+        self.ill = {i for i in self.ill if i in self.served and i != identity}
+        self._fares_well = True
         return Flip(key, old, reason)
-
-    def _abandon(self, now_s: float, reason: str) -> Stop:
-        key, self.candidate = self.candidate or "", None
-        self.slots[key].life.to(State.STOPPED, now_s, reason)
-        return Stop(key, drain=False, reason=reason)
-
-    def _retire(self, key: str, now_s: float, reason: str) -> Stop:
-        self.warm = None
-        self.slots[key].life.to(State.DRAINING, now_s, reason)
-        return Stop(key, drain=True, reason=reason)
-
-    def _stop_serving(self, now_s: float, reason: str) -> list[Action[Identity]]:
-        """End what serves, after it has drained, and what is kept warm for it."""
-        actions: list[Action[Identity]] = [self._retire(self.warm, now_s, reason)] if self.warm is not None else []
-        if self.serving is not None:
-            key, self.serving = self.serving, None
-            self.slots[key].life.to(State.DRAINING, now_s, reason)
-            actions.append(Stop(key, drain=True, reason=reason))
-        return actions
-
-    def _identity(self, key: str | None) -> Identity | None:
-        return self.slots[key].identity if key is not None else None
 
 
 def _why(rollout: Rollout[Identity], identity: Identity, *, again: bool) -> str:
     """Why a version takes over, for the history."""
     if identity == rollout.held:
         return "rolled back"
+    if identity == rollout.pinned:
+        return "it is paused, and this one served"
     if rollout.fixed:
         return "the configuration names it"
     if identity == rollout.registry:

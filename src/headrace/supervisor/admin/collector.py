@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from headrace.supervisor.served_model import ServedModel
 
 _MOST_MISMATCHES = 50
-_WORKER_STATES = ("loading", "starting", "ready")
+_WORKER_STATES = ("loading", "starting", "ready", "leaving")
 
 
 class Readings:
@@ -71,7 +71,7 @@ def _of_model(model: ServedModel) -> Iterator[Sample]:
     labels: Labels = (("model", model.name),)
     yield "headrace_model_ready", labels, float(model.ready)
     yield "headrace_model_failing", labels, float(bool(model.answers.failing))
-    yield "headrace_workers_wanted", labels, model.config.replicas
+    yield "headrace_workers_wanted", labels, model.replicas
     if model.prober is not None:
         for label, result, count in model.prober.counts.items():
             yield "headrace_probes_total", (*labels, ("version", label), ("result", result)), count

@@ -19,11 +19,12 @@ from starlette.routing import Route
 
 from headrace.config.tree import Admin
 from headrace.core.admin.webhooks import MAX_BODY_BYTES, Rejected
-from headrace.core.errors import HeadraceError, UsageError
+from headrace.core.errors import HeadraceError
 from headrace.supervisor.admin.collector import Readings
 from headrace.supervisor.admin.dashboard.pages import Dashboard
 from headrace.supervisor.admin.error_answers import Refused, answer_refused, asked_model
 from headrace.supervisor.admin.health import health_routes
+from headrace.supervisor.admin.orders import order_routes
 from headrace.supervisor.admin.origin_check import Guard
 from headrace.supervisor.admin.overview import describe_all, describe_model, describe_recent
 from headrace.supervisor.admin.printable_json import PrintableJSON
@@ -46,23 +47,6 @@ def make_app(server: ServerState) -> Starlette:
 
     async def one_model(request: Request) -> Response:
         return PrintableJSON(describe_model(server, asked_model(server, request)))
-
-    async def refresh(request: Request) -> Response:
-        model = asked_model(server, request)
-        model.refresh(anew=request.query_params.get("anew") == "true")
-        return PrintableJSON({"refreshing": model.name}, 202)
-
-    async def rollback(request: Request) -> Response:
-        model = asked_model(server, request)
-        reason = request.query_params.get("reason", "asked for by an operator")
-        seen = request.query_params.get("from")
-        if seen is not None and seen != (model.current.label if model.current else ""):
-            serves = model.current.label if model.current else "nothing"
-            raise Refused("CONFLICT", f"{serves} serves now, not {seen}")
-        try:
-            return PrintableJSON({"model": model.name, "message": model.roll_back(reason)})
-        except UsageError as error:
-            raise Refused("CONFLICT", str(error)) from None
 
     async def history(request: Request) -> Response:
         model = asked_model(server, request)
@@ -104,8 +88,7 @@ def make_app(server: ServerState) -> Starlette:
             Route("/metrics", metrics),
             Route("/api/models", models),
             Route("/api/models/{name}", one_model),
-            Route("/api/models/{name}/refresh", refresh, methods=["POST"]),
-            Route("/api/models/{name}/rollback", rollback, methods=["POST"]),
+            *order_routes(server),
             Route("/api/models/{name}/history", history),
             Route("/api/models/{name}/errors", errors),
             Route("/api/models/{name}/recent", recent),

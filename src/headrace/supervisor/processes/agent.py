@@ -13,7 +13,7 @@ from headrace.core.identity import Resolved, parse_model_uri
 from headrace.core.processes import inheriting
 from headrace.core.processes.restart import RestartPolicy
 from headrace.core.protocol.liveness import Pong
-from headrace.registry.messages import Done, Failed, Fetch, FromAgent, List, Listed, Resolve, Stored, ToAgent
+from headrace.registry.messages import Done, Failed, Fetch, FromAgent, List, Listed, Promote, Resolve, Stored, ToAgent
 from headrace.supervisor.processes.controlled import ControlledProcess
 from headrace.telemetry.logs import Log
 
@@ -99,6 +99,23 @@ class RegistryAgent:
             raise RegistryError("the registry agent answered a fetch without a model")
         return done.stored
 
+    async def promote(self, name: str, alias: str, version: str) -> str | None:
+        """Have an alias point at a version; returns what it pointed at before. Raises as `resolve`.
+
+        After a time-out it is not known whether the registry has done it.
+        """
+        question = self._request(lambda number: Promote(number, name, alias, version), _PATIENCE * self._timeout_s)
+        limit_s = 3 * self._timeout_s  # three calls, one after another
+        try:
+            async with asyncio.timeout(limit_s):
+                done = await question
+        except TimeoutError:
+            raise RegistryError(
+                f"the registry did not answer within {limit_s:g} s; look there whether the alias has moved"
+            ) from None
+        self.reached_s = time.time()
+        return done.former
+
     async def list_models(self, alias: str, at_most: int) -> Listed:
         """Which registered models have `alias` now, at most so many. Raises as `resolve`."""
         done = await self._ask(f"*@{alias}", lambda number: List(number, alias, at_most), patient=True)
@@ -121,7 +138,8 @@ class RegistryAgent:
             asked = self._asked[key] = asyncio.create_task(question)
             asked.add_done_callback(lambda task: self._answered(key, task))
         try:
-            done = await asyncio.wait_for(asyncio.shield(asked), limit_s)
+            async with asyncio.timeout(limit_s):
+                done = await asyncio.shield(asked)
         except TimeoutError:
             raise RegistryError(f"the registry did not answer within {limit_s:g} s") from None
         return done

@@ -86,7 +86,8 @@ class Child:
         """SIGTERM, and SIGKILL after `grace_s`; returns the exit code. Cancelling kills at once."""
         self._send(signal.SIGTERM, why)
         try:
-            code = await asyncio.wait_for(self.wait(), grace_s)
+            async with asyncio.timeout(grace_s):
+                code = await self.wait()
         except TimeoutError:
             self.kill(why)
             code = await self.wait()

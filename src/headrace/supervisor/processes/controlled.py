@@ -147,7 +147,8 @@ class ControlledProcess(Generic[M]):
                     if not isinstance(message, Pong):
                         self._on_message(message)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(child.wait(), _END_S)
+                async with asyncio.timeout(_END_S):
+                    await child.wait()
             child.kill("it had closed its channel, and went on")
         except framing.FramingError as error:
             child.kill("it broke the protocol")

@@ -166,7 +166,8 @@ class Gateways:
         slot.process.say(Probe(token=token, pool=pool, body=body, timeout_s=within_s))
         try:
             # The gateway itself says when the time is over; should it not, it is the gateway that hangs.
-            return await asyncio.wait_for(future, within_s + _GATEWAY_GRACE_S)
+            async with asyncio.timeout(within_s + _GATEWAY_GRACE_S):
+                return await future
         except TimeoutError:
             return Probed(token=token, status=504, reason=f"gateway {slot.configure.index} did not answer")
         finally:

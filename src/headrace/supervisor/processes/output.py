@@ -72,7 +72,8 @@ class OutputPipe:
         try:
             while not self._came.is_set():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._came.wait(), 1.0 if self._output.owes else None)
+                    async with asyncio.timeout(1.0 if self._output.owes else None):
+                        await self._came.wait()
                 self._say(self._output.summary(time.monotonic()))
         finally:
             loop.remove_reader(self._fd)

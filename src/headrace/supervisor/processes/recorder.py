@@ -79,7 +79,8 @@ class RecorderProcess:
         """The gateways are gone: have everything written. Returns when the process has ended."""
         self._process.end_after(Finish())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.ended(), _FINISH_S)
+            async with asyncio.timeout(_FINISH_S):
+                await self._process.ended()
 
     async def samples(self, within_s: float = 1.0) -> list[Sample]:
         """What recorders have counted since headrace started."""

@@ -76,6 +76,10 @@ class Reporter:
         self._conversation.serves()
         self._command("serve", replica=replica, socket=socket)
 
+    def retire(self) -> None:
+        """Have a replica end as soon as it has answered what it was given."""
+        self._command("retire")
+
     def ping(self) -> None:
         """Ask whether it is there."""
         self._conversation.pinged()
@@ -97,7 +101,8 @@ class Reporter:
         end = asyncio.Event()
         loop.add_reader(self._pidfd, end.set)
         try:
-            await asyncio.wait_for(end.wait(), within_s)
+            async with asyncio.timeout(within_s):
+                await end.wait()
         except TimeoutError:
             return False
         finally:
@@ -204,7 +209,8 @@ class ControlRoom:
             raise _Refused(f"{self._strangers} others have not said yet who they are")
         self._strangers += 1
         try:
-            hello = await asyncio.wait_for(reporter.meet(), _HELLO_S)
+            async with asyncio.timeout(_HELLO_S):
+                hello = await reporter.meet()
         except TimeoutError:
             raise _Refused(f"it did not say within {_HELLO_S:g} s who it is") from None
         except ProtocolError as error:

@@ -51,7 +51,7 @@ class WorkerSpec:
 
 @dataclass
 class Replica:
-    """One process that serves. `ready` once it has said so; `index` is the lowest number that no other one has."""
+    """One process that serves. `leaving`: it is one too many. `index` is the lowest number that no other one has."""
 
     id: str
     socket: str
@@ -59,11 +59,17 @@ class Replica:
     token: str = ""
     reporter: Reporter | None = None
     ready: bool = False
+    leaving: bool = False
     end: EndReason = "died"
     ending: Ending = field(default_factory=Ending)
     started_s: float = field(default_factory=time.monotonic)
     rss_bytes: int = 0
     pulse: Pulse = field(default_factory=Pulse)
+
+    @property
+    def state(self) -> str:
+        """`starting`, `ready` or `leaving`."""
+        return "leaving" if self.leaving else "ready" if self.ready else "starting"
 
     def kill(self, why: str, end: EndReason = "died") -> None:
         """Kill its process for that reason; it counts as `end`."""

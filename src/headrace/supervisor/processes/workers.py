@@ -12,6 +12,7 @@ import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from headrace.telemetry.logs import Log
 
 _STOP_GRACE_S = 1.0
 _STOPS = "its version ends"
+_LEAVES_S = 1.0
+"""How long gateways have to hear that a replica takes nothing more; what it was given before is finished."""
 _END_S = 1.0
 """How long after its connections a process may end and still count as one that died."""
 
@@ -81,7 +84,7 @@ class Workers:
     @property
     def ready(self) -> tuple[WorkerRef, ...]:
         """The replicas that can be given requests, oldest first."""
-        return tuple(WorkerRef(r.id, r.socket) for r in self._replicas.values() if r.ready)
+        return tuple(WorkerRef(r.id, r.socket) for r in self._replicas.values() if r.ready and not r.leaving)
 
     @property
     def processes(self) -> list[dict[str, Any]]:
@@ -93,9 +96,19 @@ class Workers:
         ]
         return hosts + [
             {"role": "replica", "id": r.id, "pid": r.reporter.pid if r.reporter else None,
-             "state": "ready" if r.ready else "starting", "index": r.index, "rss_bytes": r.rss_bytes}
+             "state": r.state, "index": r.index, "rss_bytes": r.rss_bytes}
             for r in self._replicas.values()
         ]  # fmt: skip
+
+    def scale(self, replicas: int) -> None:
+        """Have so many replicas from now on. Those that are too many finish what they have, the newest first."""
+        self.spec = replace(self.spec, replicas=replicas)
+        staying = sorted(self._staying, key=lambda replica: not replica.ready)
+        for replica in staying[replicas:]:
+            replica.leaving = True
+            asyncio.get_running_loop().call_later(_LEAVES_S, self._dismiss, replica)
+        self._wake.set()
+        self._on_change()
 
     def load(self, path: str, prepared: Prepared, *, verified: bool) -> None:
         """Say where the model directory is (`verified` just now?) and what it runs in: the first host starts now."""
@@ -114,7 +127,8 @@ class Workers:
                         self._wake.clear()
                         wait_s = await self._step()
                         with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(self._wake.wait(), wait_s)
+                            async with asyncio.timeout(wait_s):
+                                await self._wake.wait()
                 finally:
                     await self._stop()
         except* Exception as group:  # noqa: BLE001 - a fault of ours in one of its tasks: whoever runs this tells it
@@ -135,11 +149,24 @@ class Workers:
             why = "it has closed its connection to a gateway"
             asyncio.get_running_loop().call_later(_END_S, self.kill, replica_id, why, "protocol")
 
+    @property
+    def _staying(self) -> list[Replica]:
+        return [replica for replica in self._replicas.values() if not replica.leaving]
+
+    def _dismiss(self, replica: Replica) -> None:
+        """Have a replica end that gateways give nothing any more."""
+        if replica.id not in self._replicas:
+            return
+        if replica.reporter is not None and replica.ready:
+            replica.reporter.retire()
+        else:  # it has not come up yet
+            asyncio.get_running_loop().call_later(_LEAVES_S, self._dismiss, replica)
+
     async def _step(self) -> float | None:
         """Take the one step that is due; returns the seconds until the next may be, None: when something happens."""
         if self._prepared is None:
             return None
-        missing = self.spec.replicas - len(self._replicas)
+        missing = self.spec.replicas - len(self._staying)
         loading = any(not h.loaded for h in self._hosts)
         source = next((h for h in self._hosts if h.loaded and h.serving is None and h.reporter), None)
         now_s = time.monotonic()
@@ -316,6 +343,11 @@ class Workers:
         if self._replicas.pop(replica.id, None) is None or self._stopping:
             return
         _unlink(replica)
+        if replica.leaving:
+            self._log.info("worker left", worker=replica.id, reason="fewer replicas are wanted")
+            self._wake.set()
+            self._on_change()
+            return
         reason = f"killed by headrace: {replica.ending.why}" if replica.ending.why else why
         self._log.warning("worker lost", worker=replica.id, reason=reason)
         self._ended[end if replica.end == "died" else replica.end] += 1

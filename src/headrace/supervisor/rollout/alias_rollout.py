@@ -11,19 +11,21 @@ from dataclasses import asdict
 from typing import Any
 
 from headrace.config.tree import Model
-from headrace.core.errors import HeadraceError, UsageError
+from headrace.core.errors import HeadraceError
 from headrace.core.identity import Resolved, parse_model_uri
 from headrace.core.rollout.marks import Marks
-from headrace.core.rollout.rollout import CannotRollBack, Rollout
+from headrace.core.rollout.rollout import Rollout
 from headrace.supervisor.rollout import clock
 from headrace.supervisor.rollout.dependencies import Dependencies
 from headrace.supervisor.rollout.executor import Executor
 from headrace.supervisor.rollout.follower import RegistryFollower
 from headrace.supervisor.rollout.history import History
-from headrace.supervisor.rollout.policy import AliasPolicy, Objection, SentBack
+from headrace.supervisor.rollout.orders import Orders
+from headrace.supervisor.rollout.policy import AliasPolicy, Objection
 from headrace.supervisor.rollout.record import AliasRecord
 from headrace.supervisor.rollout.status import RegistryContact, Status
 from headrace.supervisor.rollout.version import Version
+from headrace.supervisor.rollout.watching import Watcher
 from headrace.telemetry.logs import Log
 
 _TICK_S = 0.5
@@ -64,11 +66,15 @@ class AliasRollout:
         self._rollout = Rollout[Resolved](config.rollout.keep_old_s, fixed=not self.uri.moves, marks=marks)
         self._dependencies = dependencies
         self._log = log
-        self._bake: asyncio.Task[None] | None = None
         self.follower = RegistryFollower(self.uri, dependencies.registry, dependencies.poll_s, self, log)
         self.executor = Executor(
             model, self.uri, config, self._rollout, self._policy, dependencies, self.record, self, log
         )
+        self.orders = Orders(model, self._rollout, self.executor, self.follower, self.record)
+        self._watcher = Watcher(
+            model, config.rollout, self._rollout, self._policy, self.executor, self.record, dependencies.traffic,
+            self._sent_back, log,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<AliasRollout {self.model} {self.uri.text} {list(self.executor.versions.values())}>"
@@ -101,9 +107,14 @@ class AliasRollout:
         return self._rollout.held is not None
 
     @property
-    def before(self) -> str | None:
-        """What a rollback would go back to; None where there is nothing."""
-        return str(self._rollout.before) if self._rollout.before is not None else None
+    def paused(self) -> bool:
+        """Whether no version is changed until an operator resumes it."""
+        return self._rollout.paused
+
+    @property
+    def offered(self) -> list[str]:
+        """What a rollback may go back to, the newest first."""
+        return [str(identity) for identity in self._rollout.offered]
 
     @property
     def bad(self) -> list[tuple[str, str]]:
@@ -149,7 +160,9 @@ class AliasRollout:
             "registry_lost": self.contact.lost_s,
             "missing": self.status.missing or None,
             "held": self.held,
-            "before": self.before,
+            "paused": self.paused,
+            "before": next(iter(self.offered), None),
+            "offered": self.offered,
             "rollbacks": self.record.rollbacks,
             "rollouts": self.executor.outcomes,
             "current": serving.describe() if serving else None,
@@ -158,34 +171,6 @@ class AliasRollout:
             "resting": str(self.status.shared) if self.status.shared else None,
             "bad": [{"version": version, "reason": reason} for version, reason in self.bad],
         }
-
-    # What operators ask for.
-
-    def refresh(self, *, anew: bool = False) -> None:
-        """Ask the registry now instead of at the next poll, and try again now what failed for a passing reason.
-
-        `anew`: also what was refused or rolled back, as if the registry had just changed.
-        """
-        self.follower.ask_now()
-        self.executor.do(self._rollout.retry(clock.now_s(), anew=anew))
-        if anew:
-            self.record.remember(self._rollout, self.executor.signature)
-
-    def roll_back(self, reason: str) -> str:
-        """Go back to the version before; returns what happens now in words. Raises UsageError where there is none."""
-        bad = self.serving
-        try:
-            actions = self._rollout.roll_back(reason, clock.now_s())
-        except CannotRollBack as error:
-            raise UsageError(self._why_no_rollback(error)) from None
-        self.record.sent_back(bad, SentBack(actions, "rolled back", reason))
-        self.executor.do(actions)
-        self.record.remember(self._rollout, self.executor.signature)
-        if self.serving is not bad:
-            return f"{self.serving.label if self.serving else 'nothing'} serves again"
-        # Not warm any more; its bring-up may have to wait until another version's processes have ended.
-        target = self.candidate.label if self.candidate else self._rollout.wanted
-        return f"{target} is brought up {'again ' if self.held else ''}and will take over"
 
     async def run(self) -> None:
         """Follow the URI until cancelled; cancelling ends every process of every version before this returns.
@@ -207,8 +192,9 @@ class AliasRollout:
         self._has_served = bool(memory.served)
         self.executor.signature = memory.signature
         self._rollout.restore(
-            memory.served, memory.pointed_at, memory.held, dict(memory.sent_back), dict(memory.refused)
-        )
+            memory.served, memory.pointed_at, memory.held, dict(memory.sent_back), dict(memory.refused),
+            ill=memory.ill, paused=memory.paused, pinned=memory.pinned,
+        )  # fmt: skip
         store = self._dependencies.store
         last_asked = await asyncio.to_thread(store.last, self.uri.text)
         likely = self._rollout.likely(self._policy.hint(last_asked, memory.pointed_at))
@@ -225,6 +211,10 @@ class AliasRollout:
                 self.executor.do(self._rollout.tick(clock.now_s()))
             except Exception as error:  # noqa: BLE001 - whatever happens here, what serves goes on serving
                 self.broke("a tick broke", error)
+
+    def fares(self, *, well: bool) -> None:
+        """How the version that serves does now: see `Rollout.fares`."""
+        self._rollout.fares(well=well)
 
     # What the follower tells: see `follower.Listener`.
 
@@ -269,10 +259,7 @@ class AliasRollout:
         """A version has the traffic now: keep that, and watch how it does."""
         self.record.serves(version, old, reason)
         self.changed()
-        if self._bake is not None:
-            self._bake.cancel()
-        if self.config.rollout.bake_s > 0 and self._rollout.held is None and self._policy.is_watched(old):
-            self._bake = self.executor.hold(self._watch(version, old))
+        self._watcher.begin(version, old)
         self._on_change()
 
     def changed(self) -> None:
@@ -282,32 +269,15 @@ class AliasRollout:
 
     # Inside.
 
-    async def _watch(self, version: Version, old: Version | None) -> None:
-        """Send the new version back when it does badly; once it is being rolled back, there is nothing to watch."""
-        policy, rollout = self._policy, self.config.rollout
-        reason = await policy.watch(self._dependencies.traffic, rollout, self.model, version, old)
-        if self.serving is not version or self._rollout.held is not None:
-            return
-        if reason is None:
-            self._log.info("baked", version=version.label, for_s=rollout.bake_s)
-            return
-        try:
-            sent_back = policy.send_back(self._rollout, version, reason, clock.now_s())
-        except CannotRollBack as error:
-            self.record.not_replaced(version, f"after it took over, {reason}", self._why_no_rollback(error))
-            return
-        self.record.sent_back(version, sent_back)
-        self.executor.do(sent_back.actions)
+    def _sent_back(self) -> None:
         self.changed()
         if self._rollout.serving is None:
             self._on_change()
 
-    def _why_no_rollback(self, error: CannotRollBack) -> str:
-        anew = f"; 'headrace refresh {self.model} --anew' follows the registry again" if self.held else ""
-        return f"model {self.model!r} cannot be rolled back: {error}{anew}"
-
     def _stand_aside(self, objection: Objection) -> None:
-        """Serve nothing until the registry says something else."""
+        """Serve nothing until the registry says something else; while it is paused, what serves goes on serving."""
+        if self.paused:
+            return
         if self.record.objected(objection, self.serving):
             self.executor.do(self._rollout.rest(clock.now_s(), objection.because))
             self.changed()

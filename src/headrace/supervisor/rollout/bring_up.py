@@ -88,5 +88,5 @@ async def bring_up(
         if workers.warm_up.get("ok") is False:
             log.warning("example fails", **{k: v for k, v in workers.warm_up.items() if k != "ok"})
         if is_successor:  # it takes over at full strength; the first serves as soon as it can
-            await around.until(lambda: len(workers.ready) >= config.replicas)
+            await around.until(lambda: len(workers.ready) >= workers.spec.replicas)
         around.progressed(State.READY)

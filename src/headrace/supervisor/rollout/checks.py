@@ -24,6 +24,10 @@ class Refused(ModelLoadError):
     """A check found what must not serve; the version stays out until the registry changes."""
 
 
+class Wrong(Refused):
+    """It was refused for what it answers, and not beside another version: nobody goes back to it, either."""
+
+
 @dataclass(frozen=True)
 class Former:
     """What a version is compared with: what serves, or (`serves` is False) what served last.
@@ -54,7 +58,7 @@ class Checker:
         """
         warm_up = workers.warm_up
         if warm_up.get("ok") is False and strictly and self._config.example == "refuse":
-            raise Refused(f"its own example fails: {warm_up.get('reason') or warm_up.get('status')}")
+            raise Wrong(f"its own example fails: {warm_up.get('reason') or warm_up.get('status')}")
         if former is not None and self._config.signature == "refuse":
             problems = incompatibilities(former.signature, workers.facts.get("signature"))
             if problems:
@@ -84,15 +88,15 @@ class Checker:
         for number, (golden, answer) in enumerate(zip(self._golden, answers, strict=True), 1):
             where = f"golden request {number} of {self._config.file}"
             if answer.status != golden.get("status", 200):
-                raise Refused(f"{where} was answered with {answer.status}, expected {golden.get('status', 200)}")
+                raise Wrong(f"{where} was answered with {answer.status}, expected {golden.get('status', 200)}")
             if "expected" not in golden:
                 continue
             try:
                 got = json.loads(answer.body)
             except ValueError:
-                raise Refused(f"{where} was answered with what is not JSON") from None
+                raise Wrong(f"{where} was answered with what is not JSON") from None
             if not _equal(golden["expected"], got, golden.get("tolerance", self._config.tolerance)):
-                raise Refused(f"{where} was answered wrongly: {_short(got)}, expected {_short(golden['expected'])}")
+                raise Wrong(f"{where} was answered wrongly: {_short(got)}, expected {_short(golden['expected'])}")
 
     async def _measure(self, socket: str, model_path: str) -> float | None:
         """The median time of the model's example, in seconds; None where it has none."""

@@ -42,10 +42,13 @@ class Traffic(Protocol):
 
 
 class Registry(Protocol):
-    """The registry agent. Both raise ModelNotFound, UsageError or RegistryError."""
+    """The registry agent. All raise ModelNotFound, UsageError or RegistryError."""
 
     async def resolve(self, uri: str, *, patient: bool = False) -> Resolved:
         """What `uri` points at now."""
+
+    async def promote(self, name: str, alias: str, version: str) -> str | None:
+        """Have an alias point at a version; returns what it pointed at before."""
 
     async def fetch(self, resolved: Resolved) -> Stored:
         """Bring a version's artifacts into the store."""
@@ -93,6 +96,9 @@ class Processes(Protocol):
     @property
     def processes(self) -> list[dict[str, Any]]:
         """Every process as data."""
+
+    def scale(self, replicas: int) -> None:
+        """Have so many replicas."""
 
     def load(self, path: str, prepared: Prepared, *, verified: bool) -> None:
         """Load the model in a directory, in an environment."""

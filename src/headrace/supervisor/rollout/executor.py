@@ -9,14 +9,15 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Literal, Protocol, get_args
 
 from headrace.config.tree import Model
-from headrace.core.errors import HeadraceError
+from headrace.core.errors import HeadraceError, ModelLoadError
 from headrace.core.identity import ModelUri, Resolved
+from headrace.core.rollout.actions import Action, Flip, Start, Stop
 from headrace.core.rollout.lifecycle import State
-from headrace.core.rollout.rollout import Action, Flip, Rollout, Start, Stop
+from headrace.core.rollout.rollout import Rollout
 from headrace.supervisor.processes.worker_process import EndReason, WorkerSpec, none_ended
 from headrace.supervisor.rollout import clock
 from headrace.supervisor.rollout.bring_up import Surroundings, bring_up, fetch_again
-from headrace.supervisor.rollout.checks import Checker, Former, Refused
+from headrace.supervisor.rollout.checks import Checker, Former, Refused, Wrong
 from headrace.supervisor.rollout.dependencies import Dependencies, Processes
 from headrace.supervisor.rollout.policy import AliasPolicy
 from headrace.supervisor.rollout.record import AliasRecord
@@ -44,7 +45,10 @@ class Owner(Protocol):
 
 
 class Executor:
-    """The only one that creates and ends versions. `signature` is that of the version that took over last."""
+    """The only one that creates and ends versions. `signature` is that of the version that took over last.
+
+    `replicas` is how many a version has.
+    """
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class Executor:
         self.outcomes: dict[Outcome, int] = dict.fromkeys(get_args(Outcome), 0)
         self.ended: dict[str, dict[EndReason, int]] = {}
         self.signature: dict[str, Any] | None = None
+        self.replicas = config.replicas
         self._model = model
         self._uri = uri
         self._config = config
@@ -110,6 +115,14 @@ class Executor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def scale(self, replicas: int) -> None:
+        """Have each version run in so many replicas."""
+        self.replicas = replicas
+        for version in self.versions.values():
+            if version.workers is not None:
+                version.workers.scale(replicas)
+        self.publish()
 
     def publish(self) -> None:
         """Have the gateways know what there is now."""
@@ -203,17 +216,16 @@ class Executor:
                         if not processes.done():
                             await processes
                         rising.cancel()
-                reason, detail, refused = workers.failure or "its processes ended", workers.failure_detail, False
-            except* Refused as group:
-                reason, detail, refused = str(group.exceptions[0]), "", True
+                error: HeadraceError = ModelLoadError(workers.failure or "its processes ended")
+                detail = workers.failure_detail
             except* HeadraceError as group:
-                reason, detail, refused = str(group.exceptions[0]), "", False
+                error, detail = _first_of(group), ""
             except* Exception as group:
-                error = group.exceptions[0]
                 log.exception("bring-up broke", exc_info=group)
-                reason, detail, refused = f"{type(error).__name__}: {error}", "", False
+                error, detail = ModelLoadError(f"{type(group.exceptions[0]).__name__}: {group.exceptions[0]}"), ""
+            reason = str(error)
             if key != self._rollout.serving:
-                self._failed(key, version, reason, detail=detail, refused=refused)
+                self._failed(key, version, error, detail=detail)
                 return
             log.error("the serving version has lost its processes", reason=reason, again_in_s=_AGAIN_S)
             self.publish()
@@ -227,7 +239,7 @@ class Executor:
             key=version.key,
             model=self._model,
             label=version.label,
-            replicas=self._config.replicas,
+            replicas=self.replicas,
             environ=dependencies.environ,
             kept_back=dependencies.kept_back,
             options=dependencies.options,
@@ -261,11 +273,12 @@ class Executor:
         # The registry may have changed while headrace was down: clients are those of what served before.
         return Former(self.signature, serves=False) if self._rollout.replaces_last(key) else None
 
-    def _failed(self, key: str, version: Version, reason: str, *, detail: str, refused: bool) -> None:
+    def _failed(self, key: str, version: Version, error: HeadraceError, *, detail: str) -> None:
         if not self._rollout.can_fail(key):
             return
+        reason, refused = str(error), isinstance(error, Refused)
         identity, now_s = self._rollout.slots[key].identity, clock.now_s()
-        actions = self._rollout.failed(key, reason, now_s, for_good=refused)
+        actions = self._rollout.failed(key, reason, now_s, for_good=refused, wrong=isinstance(error, Wrong))
         self._log.error(
             "FAILED",
             version=version.label,
@@ -290,6 +303,11 @@ class Executor:
         while not condition():
             self._changed.clear()
             await self._changed.wait()
+
+
+def _first_of(group: BaseExceptionGroup[HeadraceError]) -> HeadraceError:
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 _serials = iter(range(1, sys.maxsize))

@@ -79,7 +79,8 @@ class RegistryFollower:
             poll_s = self._poll_s if watching else None
             delay_s = None if poll_s is None else poll_s * (0.9 + random.random() / 5)  # noqa: S311 - jitter
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._now.wait(), delay_s)
+                async with asyncio.timeout(delay_s):
+                    await self._now.wait()
 
     async def _ask(self, *, first: bool) -> bool:
         """Ask once and tell the answer; False where the registry could not be asked, or knows nothing."""

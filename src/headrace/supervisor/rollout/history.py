@@ -29,6 +29,9 @@ class Memory(msgspec.Struct, kw_only=True):
     held: Resolved | None = None
     sent_back: list[tuple[Resolved, str]] = []
     refused: list[tuple[Resolved, str]] = []
+    ill: list[Resolved] = []
+    paused: bool = False
+    pinned: Resolved | None = None
     signature: dict[str, Any] | None = None
 
 
@@ -68,7 +71,7 @@ class History:
         return History(*self._origin, alias)
 
     def add(self, event: str, version: str, reason: str, **more: Any) -> None:
-        """Append one entry: `event` is serving, failed, refused, rolled back, withdrawn or ended."""
+        """Append one entry: `event` is serving, failed, refused, rolled back, withdrawn, ended, paused or resumed."""
         entry = {"at": round(time.time(), 3), "event": event, "version": version, "reason": reason, **more}
         if self._alias is not None:
             entry["alias"] = self._alias

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from headrace.config.tree import Rollout as RolloutConfig
 from headrace.core.identity import Resolved
-from headrace.core.rollout.rollout import Action, Rollout
+from headrace.core.rollout.actions import Action
+from headrace.core.rollout.rollout import Rollout
 from headrace.supervisor.rollout.baking import bake
 from headrace.supervisor.rollout.dependencies import Traffic
 from headrace.supervisor.rollout.status import Status

@@ -43,6 +43,12 @@ class AliasRecord:
         self._history.add(sent_back.event, label or "", sent_back.reason)
         self._log.warning(sent_back.event, version=label, reason=sent_back.reason)
 
+    def ordered(self, event: str, version: Version | None, reason: str) -> None:
+        """An operator has paused it, or has it go on."""
+        label = version.label if version else ""
+        self._history.add(event, label, reason)
+        self._log.info(event, version=label or None, reason=reason)
+
     def not_replaced(self, version: Version, reason: str, why: str) -> None:
         """A version does badly, and serves on: nothing can take its place."""
         self.status = Status(Kind.DOES_BADLY, f"{version.label}: {reason}; {why}", version.label)
@@ -86,6 +92,9 @@ class AliasRecord:
                 held=rollout.held,
                 sent_back=list(rollout.marks.sent_back.items()),
                 refused=list(rollout.marks.refused.items()),
+                ill=list(rollout.ill),
+                paused=rollout.paused,
+                pinned=rollout.pinned,
                 signature=signature,
             )
         )

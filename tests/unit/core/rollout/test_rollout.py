@@ -2,9 +2,10 @@
 
 import pytest
 
+from headrace.core.rollout.actions import Action, Flip, Start, Stop
 from headrace.core.rollout.lifecycle import State
 from headrace.core.rollout.marks import Marks
-from headrace.core.rollout.rollout import Action, CannotRollBack, Flip, Rollout, Start, Stop
+from headrace.core.rollout.rollout import CannotRollBack, Rollout
 
 UP = [State.FETCHED, State.ENVIRONMENT_READY, State.LOADING, State.WARMING, State.READY]
 
@@ -99,7 +100,7 @@ def test_a_second_rollback_goes_further_back_and_never_to_what_was_sent_back() -
     end(rollout, 5.0)
     up(rollout, 6.0)
     assert identity(rollout) == "v1"
-    assert rollout.before is None
+    assert rollout.offered == []
     with pytest.raises(CannotRollBack):
         rollout.roll_back("once more", 7.0)
     assert rollout.marks.sent_back == {"v3": "errors", "v2": "by hand, in the same moment"}
@@ -127,7 +128,7 @@ def test_what_does_badly_gives_way_to_what_the_registry_points_at_by_then() -> N
     assert rollout.held is None
     up(rollout, 5.0)
     assert identity(rollout) == "v3"
-    assert rollout.before == "v1"
+    assert rollout.offered == ["v1"]
 
 
 def test_what_does_badly_gives_way_to_what_served_before_when_its_successor_fails() -> None:

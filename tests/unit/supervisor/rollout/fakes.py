@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,13 @@ class Registry:
         if isinstance(self.points_at, Exception):
             raise self.points_at
         return self.points_at
+
+    async def promote(self, name: str, alias: str, version: str) -> str | None:
+        former = self.points_at
+        self.points_at = Resolved(
+            uri=f"models:/{name}@{alias}", name=name, version=version, source=f"somewhere/{version}"
+        )
+        return former.version if isinstance(former, Resolved) else None
 
     async def fetch(self, resolved: Resolved) -> Stored:
         return Stored(digest=f"digest-{resolved.version}", path="/nowhere", size_bytes=1)
@@ -139,6 +147,11 @@ class Processes:
             return
         self.load_s = 0.1
         self._ready = tuple(WorkerRef(f"w{index}", "/nowhere.sock") for index in range(self.spec.replicas))
+        self._on_change()
+
+    def scale(self, replicas: int) -> None:
+        self.spec = replace(self.spec, replicas=replicas)
+        self._ready = tuple(WorkerRef(f"w{index}", "/nowhere.sock") for index in range(replicas))
         self._on_change()
 
     def end(self) -> None:

@@ -52,9 +52,9 @@ async def test_a_version_comes_up_another_replaces_it_and_all_is_ended(tmp_path:
         await until(lambda: serves(one, "1"))
         assert (one.settled, one.status.kind) == (True, Kind.FINE)
         world.registry.points_at = resolved("2")
-        one.refresh()
+        one.orders.refresh()
         await until(lambda: serves(one, "2"))
-        assert one.before == "topic/1"
+        assert one.offered == ["topic/1"]
         assert world.running == ["topic/1", "topic/2"], "the one before is kept warm"
     assert world.running == []
     assert world.environments.held == []
@@ -81,20 +81,20 @@ async def test_nothing_is_early_or_late_when_the_machine_s_clock_is_set(
     async with running(one):
         await until(lambda: serves(one, "1"))
         world.registry.points_at = resolved("2")
-        one.refresh()
+        one.orders.refresh()
         await until(lambda: serves(one, "2"))
         world.breaking["topic/3"] = "it needs a GPU"
         world.registry.points_at = resolved("3")
-        one.refresh()
+        one.orders.refresh()
         await until(lambda: one.status.kind is Kind.FAILED)
         world.registry.points_at = resolved("4")
         world.breaking["topic/4"] = "it needs a GPU"
-        one.refresh()
+        one.orders.refresh()
         await until(lambda: one.status.version == "topic/4")
         monkeypatch.setattr(time, "time", lambda: by_the_machine() + step_s)
         world.breaking.clear()
         await until(lambda: serves(one, "4"))
-        assert one.before == "topic/2"
+        assert one.offered[0] == "topic/2"
         assert world.running == ["topic/2", "topic/4"], "the one before is kept warm"
         assert one.serving is not None
         assert abs(one.serving.since_s - time.time()) < 60
@@ -107,14 +107,14 @@ async def test_what_does_not_come_up_leaves_what_serves_and_says_why(tmp_path: P
         await until(lambda: serves(one, "1"))
         world.breaking["topic/2"] = "it needs a GPU"
         world.registry.points_at = resolved("2")
-        one.refresh()
+        one.orders.refresh()
         await until(lambda: one.status.kind is Kind.FAILED)
         assert (one.status.version, one.status.problem) == ("topic/2", "topic/2: it needs a GPU")
         assert one.record.failure is not None
         assert serves(one, "1")
         assert one.blocked
         world.breaking.clear()
-        one.refresh()
+        one.orders.refresh()
         await until(lambda: serves(one, "2"))
         assert one.record.failure is None
 
@@ -125,11 +125,11 @@ async def test_a_rollback_goes_back_at_once_and_holds(tmp_path: Path) -> None:
     async with running(one):
         await until(lambda: serves(one, "1"))
         with pytest.raises(UsageError, match="cannot be rolled back"):
-            one.roll_back("by hand")
+            one.orders.roll_back("by hand")
         world.registry.points_at = resolved("2")
-        one.refresh()
+        one.orders.refresh()
         await until(lambda: serves(one, "2"))
-        assert one.roll_back("by hand") == "topic/1 serves again"
+        assert one.orders.roll_back("by hand") == "topic/1 serves again"
         assert (one.held, one.record.rollbacks, one.bad) == (True, 1, [("topic/2", "by hand")])
     again = make(world, tmp_path)
     async with running(again):
@@ -175,7 +175,7 @@ async def test_a_version_that_does_badly_is_sent_back(tmp_path: Path) -> None:
     async with running(one):
         await until(lambda: serves(one, "1"))
         world.registry.points_at = resolved("2")
-        one.refresh()
+        one.orders.refresh()
         await until(lambda: serves(one, "2"))
         world.traffic.failing = "topic/2"
         await until(lambda: serves(one, "1"))
@@ -195,19 +195,19 @@ async def test_a_canary_shares_stands_aside_and_gives_its_share_back(tmp_path: P
             assert beside.running == [], "what serves beside it is not brought up again"
 
             beside.registry.points_at = resolved("2")
-            canary.refresh()
+            canary.orders.refresh()
             await until(lambda: serves(canary, "2"))
             assert canary.status.kind is Kind.FINE
 
             beside.registry.points_at = ModelNotFound("gone")
-            canary.refresh()
+            canary.orders.refresh()
             await until(lambda: canary.status.kind is Kind.MISSING)
             assert canary.serving is None
             await until(lambda: not beside.running)
             assert len(beside.traffic.drained_pools) == 1
 
             beside.registry.points_at = resolved("3")
-            canary.refresh()
+            canary.orders.refresh()
             await until(lambda: serves(canary, "3"))
             beside.traffic.failing = "topic/3"
             await until(lambda: canary.status.kind is Kind.SENT_BACK)
@@ -223,9 +223,9 @@ async def test_a_canary_does_not_bring_up_what_was_sent_back_beside_it(tmp_path:
     async with running(main):
         await until(lambda: serves(main, "1"))
         world.registry.points_at = resolved("2")
-        main.refresh()
+        main.orders.refresh()
         await until(lambda: serves(main, "2"))
-        main.roll_back("by hand")
+        main.orders.roll_back("by hand")
         async with running(canary):
             await until(lambda: canary.status.kind is Kind.SENT_BACK)
             assert canary.status.problem == "topic/2: sent back where it had all the traffic: by hand"

@@ -122,3 +122,16 @@ async def test_an_error_of_its_own_does_not_end_it() -> None:
         registry.points_at = resolved("2")
         follower.ask_now()
         await until(lambda: listener.told[-1] == "2")
+
+
+async def test_it_ends_also_in_the_moment_in_which_it_is_told_to_ask() -> None:
+    registry, listener = Registry(resolved("1")), Listener()
+    follower = RegistryFollower(parse_model_uri("models:/topic@production"), registry, None, listener, quiet())
+    task = asyncio.create_task(follower.run())
+    await until(lambda: follower.contact.asked)
+    await asyncio.sleep(0)
+    follower.ask_now()
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=30)
+    task.cancel()
+    assert done == {task}

@@ -128,7 +128,7 @@ def one_model(server: ServerState, model: ServedModel, entries: list[dict[str, A
         "rows": list(_rows(server, model)),
         "steps": _steps(candidate) if candidate else [],
         "candidate": candidate,
-        "before": model.main.before,
+        "offered": model.main.offered,
         "bad": model.main.bad,
         "failures": model.errors(),
         "entries": entries[::-1],
@@ -172,6 +172,10 @@ def note(model: ServedModel) -> str:
         parts.append(_sentence(main.status.problem))
     if main.contact.problem and (model.ready or main.candidate is not None):
         parts.append(f"The registry cannot be followed: {_sentence(main.contact.problem)}")
+    if main.paused:
+        parts.append("Paused: no version changes until it is resumed.")
+    if model.replicas != model.config.replicas:
+        parts.append(f"Scaled from {model.config.replicas} to {model.replicas} replicas until a restart.")
     if main.held:
         parts.append("Rolled back: held until the registry points at another version.")
     canaries = {name: canary.status.problem or canary.status.missing for name, canary in model.canaries.items()}

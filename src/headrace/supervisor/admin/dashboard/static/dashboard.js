@@ -198,6 +198,8 @@ const dialog = document.getElementById("rollback");
 function ask(button) {
   document.getElementById("rollback-from").textContent = button.dataset.from;
   document.getElementById("rollback-to").textContent = button.dataset.to;
+  const versions = document.getElementById("rollback-version");
+  versions.replaceChildren(...JSON.parse(button.dataset.offered).map((version) => new Option(version)));
   document.getElementById("rollback-problem").textContent = "";
   dialog.dataset.from = button.dataset.from;
   dialog.showModal();
@@ -207,7 +209,7 @@ function ask(button) {
 async function rollBack(event) {
   event.preventDefault();
   const button = document.getElementById("rollback-do");
-  const asked = new URLSearchParams({ from: dialog.dataset.from });
+  const asked = new URLSearchParams({ from: dialog.dataset.from, to: event.target.elements.to.value });
   const reason = event.target.elements.reason.value.trim();
   if (reason) asked.set("reason", reason);
   button.disabled = true;
@@ -227,6 +229,9 @@ async function rollBack(event) {
 }
 
 if (dialog) {
+  document.getElementById("rollback-version").addEventListener("change", (event) => {
+    document.getElementById("rollback-to").textContent = event.target.value;
+  });
   live.addEventListener("click", (event) => {
     const button = event.target.closest("#rollback-open");
     if (button) ask(button);
@@ -235,6 +240,37 @@ if (dialog) {
   document.getElementById("rollback-cancel").addEventListener("click", () => dialog.close());
   // The button that opened it may be gone by then: focus must not fall to the top of the page.
   dialog.addEventListener("close", () => (document.getElementById("rollback-open") || document.getElementById("main")).focus());
+}
+
+// --- Promote, pause, resume, scale, refresh ---------------------------------------------------------------
+
+const told = document.getElementById("order-answer");
+
+async function order(button) {
+  const { order: what, ask: question, field, from } = button.dataset;
+  const asked = new URLSearchParams(from ? { from } : {});
+  if (field) {
+    const value = prompt(question, button.dataset.value || "");
+    if (!value) return;
+    asked.set(field, value.trim());
+  } else if (question && !confirm(question)) return;
+  button.disabled = true;
+  try {
+    const response = await fetch(`${told.dataset.orders}${what}?${asked}`, { method: "POST" });
+    const answer = await response.json();
+    told.textContent = answer.message || "asking the registry";
+  } catch {
+    told.textContent = "headrace does not answer; nothing is known of what was asked for";
+  } finally {
+    button.disabled = false;
+  }
+}
+
+if (told) {
+  live.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-order]");
+    if (button) order(button);
+  });
 }
 
 listen();

@@ -1,0 +1,1 @@
+"""What an operator asks of a model: one subcommand a file."""

@@ -1,0 +1,22 @@
+"""`headrace scale NAME REPLICAS`: more processes that predict, or fewer."""
+
+from __future__ import annotations
+
+import click
+
+from headrace.cli.admin_port import AdminPort, admin_option, order
+from headrace.cli.commands import Exampled
+
+
+@click.command("scale", cls=Exampled, examples=("headrace scale classification 4",))
+@click.argument("name")
+@click.argument("replicas", type=click.IntRange(1, 1024))
+@click.option("--json", "as_json", is_flag=True, help="For scripts: one JSON object.")
+@admin_option
+def command(name: str, replicas: int, as_json: bool, admin: AdminPort) -> None:  # noqa: FBT001 - click's flag
+    """Have each version of model NAME predict in so many processes, until headrace is started anew.
+
+    Those that are too many finish what they have. 'replicas' in the configuration is what lasts; how many threads a
+    process has follows from that, and does not change.
+    """
+    order(admin, name, "scale", {"replicas": str(replicas)}, as_json=as_json)

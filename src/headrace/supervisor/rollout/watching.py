@@ -1,0 +1,71 @@
+"""Watches the version that has just taken over, and has it sent back where it does badly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from headrace.config.tree import Rollout as RolloutConfig
+from headrace.core.identity import Resolved
+from headrace.core.rollout.rollout import CannotRollBack, Rollout
+from headrace.supervisor.rollout import clock
+from headrace.supervisor.rollout.dependencies import Traffic
+from headrace.supervisor.rollout.executor import Executor
+from headrace.supervisor.rollout.orders import why_no_rollback
+from headrace.supervisor.rollout.policy import AliasPolicy
+from headrace.supervisor.rollout.record import AliasRecord
+from headrace.supervisor.rollout.version import Version
+from headrace.telemetry.logs import Log
+
+
+class Watcher:
+    """One alias's. `on_sent_back` is called when a version has been sent back."""
+
+    def __init__(
+        self,
+        model: str,
+        config: RolloutConfig,
+        rollout: Rollout[Resolved],
+        policy: AliasPolicy,
+        executor: Executor,
+        record: AliasRecord,
+        traffic: Traffic,
+        on_sent_back: Callable[[], None],
+        log: Log,
+    ) -> None:
+        self._model = model
+        self._config = config
+        self._rollout = rollout
+        self._policy = policy
+        self._executor = executor
+        self._record = record
+        self._traffic = traffic
+        self._on_sent_back = on_sent_back
+        self._log = log
+        self._bake: asyncio.Task[None] | None = None
+
+    def begin(self, version: Version, old: Version | None) -> None:
+        """A version has taken over from `old`: watch it, unless there is nothing to watch or to compare it with."""
+        if self._bake is not None:
+            self._bake.cancel()
+        if self._config.bake_s > 0 and self._rollout.held is None and self._policy.is_watched(old):
+            self._bake = self._executor.hold(self._watch(version, old))
+
+    async def _watch(self, version: Version, old: Version | None) -> None:
+        """Send the new version back when it does badly; once it is being rolled back, there is nothing to watch."""
+        policy = self._policy
+        reason = await policy.watch(self._traffic, self._config, self._model, version, old)
+        if self._executor.serving is not version or self._rollout.held is not None:
+            return
+        if reason is None:
+            self._log.info("baked", version=version.label, for_s=self._config.bake_s)
+            return
+        try:
+            sent_back = policy.send_back(self._rollout, version, reason, clock.now_s())
+        except CannotRollBack as error:
+            why = why_no_rollback(self._model, self._rollout, error)
+            self._record.not_replaced(version, f"after it took over, {reason}", why)
+            return
+        self._record.sent_back(version, sent_back)
+        self._executor.do(sent_back.actions)
+        self._on_sent_back()
