@@ -13,11 +13,11 @@ from time import monotonic
 import uvloop
 
 from headrace.core.protocol import messages
-from headrace.gateway.connection import Connection
-from headrace.gateway.exchange import Exchange
-from headrace.gateway.pool import Pool
-from headrace.gateway.port import Port
+from headrace.gateway.counters import PoolCounters
+from headrace.gateway.exchange import Exchange, Source
+from headrace.gateway.http.connection import Connection
 from headrace.gateway.server import Gateway
+from headrace.gateway.version import ServedVersion
 from headrace_worker.wire import Answer
 
 _ANSWER = Answer(200, b"application/json", b'{"predictions": ["technology"]}', 1)
@@ -26,19 +26,20 @@ _ANSWER = Answer(200, b"application/json", b'{"predictions": ["technology"]}', 1
 class Constant(Gateway):
     """Answers at once."""
 
-    pool: Pool
+    source: Source
 
     def handle(self, exchange: Exchange, now_s: float) -> None:
         """Answer."""
-        exchange.answer(_ANSWER, self.pool, now_s)
+        exchange.answer(_ANSWER, self.source, now_s)
 
 
 async def _serve(number: int) -> None:
     loop = asyncio.get_running_loop()
     gateway = Constant(loop, messages.Limits(), lambda _: None)
     config = messages.Pool(key="floor", model="m", label="floor/1", mlflow_version="")
-    gateway.pool = Pool(gateway, config, messages.Route(model="m"))
-    server = await loop.create_server(partial(Connection, Port(gateway, None)), "127.0.0.1", number, backlog=2048)
+    version = ServedVersion(config, messages.Route(model="m"), PoolCounters(), lambda _: None)
+    gateway.source = Source(version)
+    server = await loop.create_server(partial(Connection, gateway.port(None)), "127.0.0.1", number, backlog=2048)
     print(f"ready {monotonic():.3f}", flush=True)
     await server.serve_forever()
 

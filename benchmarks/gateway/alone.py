@@ -165,10 +165,9 @@ class _Bench:
 
 
 def _connection(gateway: Any) -> Any:
-    from headrace.gateway.connection import Connection  # noqa: PLC0415
-    from headrace.gateway.port import Port  # noqa: PLC0415
+    from headrace.gateway.http.connection import Connection  # noqa: PLC0415
 
-    return Connection(Port(gateway, "m"))
+    return Connection(gateway.port("m"))
 
 
 def measure(case: str, rounds: int) -> float:

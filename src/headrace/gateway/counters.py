@@ -32,6 +32,15 @@ class Histogram:
         self.buckets[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    def observe_since(self, until: float, begun: list[float]) -> None:
+        """Count the time from each of `begun` until then."""
+        bounds, buckets, total = self.bounds, self.buckets, 0.0
+        for since in begun:
+            value = until - since
+            buckets[bisect_left(bounds, value)] += 1
+            total += value
+        self.total += total
+
     def samples(self, name: str, labels: Labels) -> Iterator[Sample]:
         """Yield the buckets as Prometheus has them: cumulative, `le` as a label, then sum and count."""
         running = 0
@@ -169,6 +178,10 @@ class GatewayCounters:
         self.connections = self.open_connections = 0
         self.refused: dict[str, int] = {}
         self.other: dict[tuple[str, str, int], int] = {}
+
+    def refuse(self, code: str) -> None:
+        """A client was turned away before its request was understood."""
+        self.refused[code] = self.refused.get(code, 0) + 1
 
     def samples(self) -> Iterator[Sample]:
         """Yield everything, labelled."""

@@ -1,23 +1,129 @@
-"""One request and its answer, between the connection it came on and the pool that works on it."""
+"""One request and its answer, between the connection it came on and the pool that works on it.
+
+The protocols say what either side is to a request: neither side's module is imported here.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from headrace.core.serving.batching import NEVER_S, Work
-from headrace.gateway import answers
-from headrace_worker.wire import FLAG_MODEL_ERROR
+from headrace.gateway.http import answers
+from headrace_worker.wire import FLAG_MODEL_ERROR, NO_TIMING
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Sequence
 
     from headrace.core.serving.admission import Charge
-    from headrace.gateway.connection import Connection
-    from headrace.gateway.flights import Flight
-    from headrace.gateway.heads import RequestHead
-    from headrace.gateway.pool import Pool
-    from headrace.gateway.streams import StreamReply
-    from headrace_worker.wire import Answer
+    from headrace.core.serving.memory import Account
+    from headrace.gateway.http.heads import RequestHead
+    from headrace.gateway.http.writer import ResponseWriter
+    from headrace.gateway.version import ServedVersion
+    from headrace_worker.wire import Answer, Timing
+
+
+class ClientPort(Protocol):
+    """`model` is whose own port this is, None on the shared one; `scheme` that of the URL which leads here."""
+
+    @property
+    def model(self) -> str | None:
+        """See the class's docstring."""
+
+    @property
+    def scheme(self) -> bytes:
+        """See the class's docstring."""
+
+
+class Client(Protocol):
+    """The connection that a request came on."""
+
+    transport: asyncio.Transport
+    account: Account
+    writer: ResponseWriter
+    recording: RequestLog | None
+
+    @property
+    def port(self) -> ClientPort:
+        """Where it was accepted."""
+
+    def peer(self) -> bytes:
+        """Where the client comes from, without its port."""
+
+    def complete(self, exchange: Exchange, output: bytes, now_s: float) -> None:
+        """Take the whole answer; it is written when all before it are."""
+
+    def write_part(self, exchange: Exchange, data: bytes) -> bool:
+        """Write a piece of a streamed answer, or hold it until its turn; False: no more until `Reply.go_on`."""
+
+    def end_stream(self, exchange: Exchange, tail: bytes, now_s: float, *, last: bool) -> None:
+        """The streamed answer is whole; `last`: its end is the connection's end."""
+
+    def swap(self, exchange: Exchange, other: Exchange) -> None:
+        """`other` takes the place of the request that came last."""
+
+
+class Owner(Protocol):
+    """The pool that works on a request."""
+
+    version: ServedVersion
+
+    @property
+    def waiting_rows(self) -> int:
+        """How many rows wait for its workers."""
+
+    def give_up(self, exchange: Exchange) -> None:
+        """The client is gone."""
+
+
+class Reply(Protocol):
+    """An answer that comes in pieces. `held` waits for its turn; `ended`: all has come; `broken`: no more will."""
+
+    held: list[bytes]
+    ended: bool
+    broken: bool
+
+    def go_on(self) -> None:
+        """The client's connection takes more."""
+
+    def starved(self) -> None:
+        """The client has taken nothing for too long; the caller ends its connection."""
+
+
+class RequestLog(Protocol):
+    """Is told of every request that is over."""
+
+    def answered(
+        self, exchange: Exchange, answer: Answer, source: Source, request_id: bytes, now_s: float, cached: bytes
+    ) -> None:
+        """A worker's answer, or a kept one, has been given to the client."""
+
+    def replied(
+        self, exchange: Exchange, status: int, size_bytes: int, code: str, request_id: bytes, now_s: float
+    ) -> None:
+        """The gateway has answered by itself; `code` is the error's, if it is one."""
+
+    def streamed(
+        self, exchange: Exchange, status: int, size_bytes: int, code: str, request_id: bytes, now_s: float
+    ) -> None:
+        """A stream has ended; `code` is that of its last event, if that is an error of the gateway's."""
+
+    def left(self, exchange: Exchange, now_s: float) -> None:
+        """The client has gone before its answer came."""
+
+
+class Source:
+    """Where an answer comes from: the version, and the frame of so many requests, if it was not kept from earlier."""
+
+    __slots__ = ("frame_number", "frame_requests", "timing", "version")
+
+    def __init__(
+        self, version: ServedVersion, frame_number: int = 0, frame_requests: int = 0, timing: Timing = NO_TIMING
+    ) -> None:
+        self.version = version
+        self.frame_number = frame_number
+        self.frame_requests = frame_requests
+        self.timing = timing
 
 
 class Job(Work):
@@ -34,16 +140,25 @@ class Job(Work):
         """Those who are answered when it is, each to be counted."""
         return (self,)
 
-    def answer(self, answer: Answer, pool: Pool, now_s: float) -> None:
-        """A worker of `pool` has answered."""
+    def answer(self, answer: Answer, source: Source, now_s: float) -> None:
+        """A worker has answered."""
         raise NotImplementedError
 
     def fail(self, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:
         """There is no answer: an error of the gateway's own instead."""
         raise NotImplementedError
 
-    def move(self, pool: Pool) -> None:
-        """`pool` works on it from now on."""
+    def fail_for(
+        self, version: ServedVersion, code: str, message: str, now_s: float, *, retry_after_s: int = 0
+    ) -> None:
+        """Answer everybody who waits for it with an error of the gateway's own, counted as an answer of `version`."""
+        status = answers.http_status(code)
+        for asked in self.asked_by():
+            version.count_answer(status, now_s - asked.arrived_s)
+        self.fail(code, message, now_s, retry_after_s=retry_after_s)
+
+    def move(self, owner: Owner) -> None:
+        """`owner` works on it from now on."""
         raise NotImplementedError
 
     def outlives_pool(self) -> bool:
@@ -62,9 +177,9 @@ class Exchange(Job):
 
     __slots__ = ("charge", "connection", "flight", "held_bytes", "output", "pool", "reply", "request")
 
-    def __init__(self, connection: Connection, request: RequestHead, body: bytes, now_s: float) -> None:
+    def __init__(self, connection: Client, request: RequestHead, body: bytes, now_s: float) -> None:
         # Not super().__init__: a second call is a tenth of the budget of this object.
-        self.connection: Connection | None = connection
+        self.connection: Client | None = connection
         self.request = request
         self.head = request.wire_head
         self.body = body
@@ -77,9 +192,9 @@ class Exchange(Job):
         self.losses = 0
         self.state = 0
         self.output: bytes | None = None
-        self.pool: Pool | None = None
-        self.flight: Flight | None = None
-        self.reply: StreamReply | None = None
+        self.pool: Owner | None = None
+        self.flight: Job | None = None
+        self.reply: Reply | None = None
         self.charge: Charge | None = None
         self.held_bytes = 0
 
@@ -92,42 +207,33 @@ class Exchange(Job):
         reply = self.reply
         return self.output is None and (reply is None or not (reply.ended or reply.broken))
 
-    def request_id(self, connection: Connection) -> bytes:
+    def request_id(self, connection: Client) -> bytes:
         """The id that the answer carries: the client's own, or one made now."""
-        return self.request.request_id or connection.gateway.new_request_id()
+        return self.request.request_id or connection.writer.new_request_id()
 
-    def answer(self, answer: Answer, pool: Pool, now_s: float, cached: bytes = b"") -> None:
-        """A worker of `pool` has answered, now or earlier: `cached` is what the cache did for it."""
+    def answer(self, answer: Answer, source: Source, now_s: float, cached: bytes = b"") -> None:
+        """A worker has answered, now or earlier: `cached` is what the cache did for it."""
         if self.charge is not None:
             self.charge.release()
         connection = self.connection
         if connection is None:
             return
         status, content_type, body, _, flags = answer
-        prefix = pool.answer_prefixes.get((status, content_type, cached))
-        if prefix is None:
-            prefix = pool.make_prefix(status, content_type, cached)
-        gateway = connection.gateway
         request = self.request
+        version = source.version
+        writer = connection.writer
         request_id = request.request_id
         if request_id is None:
-            request_id = gateway.new_request_id()
-        if flags and pool.strict and status >= 400:
+            request_id = writer.new_request_id()
+        if flags and version.strict and status >= 400:
             body = answers.with_request_id(body, request_id, flags)
-        if gateway.recording is not None:
-            gateway.recording.answered(self, pool, answer, request_id, now_s, cached)
+        if connection.recording is not None:
+            connection.recording.answered(self, answer, source, request_id, now_s, cached)
         if status >= 500 or flags & FLAG_MODEL_ERROR:
-            pool.model_failed(answer, request_id)
-        option = gateway.close_line if request.reusable else self.connection_option(connection)
+            version.failures.add(answer, request_id)
         connection.complete(
-            self, b"%b%d\r\n%bx-request-id: %b\r\n\r\n%b" % (prefix, len(body), option, request_id, body), now_s
+            self, writer.answer(request, request_id, version.label, status, content_type, cached, body), now_s
         )
-
-    def connection_option(self, connection: Connection) -> bytes:
-        """The connection header that the answer needs, or nothing."""
-        if not self.request.keep_alive or connection.gateway.draining:
-            return answers.CLOSE
-        return answers.KEEP_ALIVE if self.request.http10 else b""
 
     def fail(self, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:
         """The gateway answers with an error of its own."""
@@ -137,10 +243,9 @@ class Exchange(Job):
         if connection is None:
             return
         request_id = self.request_id(connection)
-        strict = connection.gateway.is_strict(self.request.target.model)
-        body = answers.error_body(code, message, request_id if strict else None)
+        body = connection.writer.error_body(self.request, request_id, code, message)
         extra = b"retry-after: %d\r\n" % retry_after_s if retry_after_s else b""
-        self._render(connection, answers.http_status(code), answers.JSON, body, request_id, extra, now_s, code)
+        self._complete(connection, answers.http_status(code), answers.JSON, body, request_id, extra, now_s, code)
 
     def reply_with(
         self, status: int, body: bytes, now_s: float, *, content_type: bytes | None = answers.JSON, extra: bytes = b""
@@ -148,15 +253,15 @@ class Exchange(Job):
         """The gateway answers by itself. `extra` is complete header lines."""
         connection = self.connection
         if connection is not None:
-            self._render(connection, status, content_type, body, self.request_id(connection), extra, now_s)
+            self._complete(connection, status, content_type, body, self.request_id(connection), extra, now_s)
 
-    def move(self, pool: Pool) -> None:
-        """`pool` works on it from now on."""
-        self.pool = pool
+    def move(self, owner: Owner) -> None:
+        """`owner` works on it from now on."""
+        self.pool = owner
 
-    def _render(
+    def _complete(
         self,
-        connection: Connection,
+        connection: Client,
         status: int,
         content_type: bytes | None,
         body: bytes,
@@ -165,16 +270,7 @@ class Exchange(Job):
         now_s: float,
         code: str = "",
     ) -> None:
-        recording = connection.gateway.recording
-        if recording is not None:
-            recording.replied(self, status, len(body), code, request_id, now_s)
-        output = answers.render(
-            status,
-            content_type,
-            body,
-            date=connection.gateway.date_line,
-            request_id=request_id,
-            extra=extra + self.connection_option(connection),
-            head_only=self.request.head_only,
-        )
+        if connection.recording is not None:
+            connection.recording.replied(self, status, len(body), code, request_id, now_s)
+        output = connection.writer.own(self.request, request_id, status, content_type, body, extra)
         connection.complete(self, output, now_s)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from headrace.core.protocol.messages import Failure, ModelFailed
-from headrace.gateway import answers
+from headrace.gateway.http import answers
 from headrace_worker.wire import Answer
 
 TELL_S = 1.0

@@ -23,9 +23,8 @@ import uvloop
 from headrace.core.protocol import messages
 from headrace.core.protocol.liveness import Ping, Pong
 from headrace.core.telemetry.totals import Sample
-from headrace.gateway.connection import Connection
 from headrace.gateway.control import Control
-from headrace.gateway.port import Port
+from headrace.gateway.http.connection import Connection
 from headrace.gateway.server import Gateway
 from headrace.security.contexts import ServerContext
 
@@ -127,7 +126,7 @@ class GatewayProcess:
         if self._tls is None and any(listener.tls for listener in config.listeners):
             raise RuntimeError("a port with TLS has no certificate")
         for listener in config.listeners:
-            port = Port(gateway, listener.model, tls=listener.tls)
+            port = gateway.port(listener.model, tls=listener.tls)
             inherited = socket.socket(fileno=listener.fd)
             inherited.setblocking(False)
             tls = self._tls if listener.tls else None
@@ -152,10 +151,10 @@ class GatewayProcess:
                 server.close()
             # A client between two requests is given the time to send the next and be told that it is the last: a
             # connection that is closed under its hands would be an error to it.
-            gateway.begin_drain()
-            await _wait(gateway.idle, min(_DRAIN_GRACE_S, config.drain_s))
-            gateway.close_idle()
-            await _wait(gateway.idle, until_s - monotonic())
+            gateway.clients.begin_drain()
+            await _wait(gateway.clients.idle, min(_DRAIN_GRACE_S, config.drain_s))
+            gateway.clients.close_idle()
+            await _wait(gateway.clients.idle, until_s - monotonic())
         self._ended.set()
 
 

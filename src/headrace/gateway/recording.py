@@ -20,16 +20,15 @@ import msgspec
 from headrace.core.protocol.records import ACCESS, CLIENT_CLOSED, LOGS, PREDICTION, SLOW, TRACE
 from headrace.core.serving.sampling import point
 from headrace.core.serving.tracing import parse_traceparent, ratio_bound, usable_state
-from headrace.gateway.routing import Want
+from headrace.gateway.http.routing import Want
 from headrace_worker.wire import FLAG_MODEL_ERROR, NO_TIMING
 
 if TYPE_CHECKING:
     from headrace.core.protocol import messages
-    from headrace.core.serving.assignments import Frame
     from headrace.core.telemetry.totals import Sample
-    from headrace.gateway.exchange import Exchange, Job
-    from headrace.gateway.pool import Pool
-    from headrace_worker.wire import Answer, Timing
+    from headrace.gateway.exchange import Exchange, Source
+    from headrace.gateway.version import ServedVersion
+    from headrace_worker.wire import Answer
 
 _FLUSH_S = 0.05
 _FLUSH_BYTES = 256 * 1024
@@ -80,27 +79,28 @@ class Recording:
         self._keeping = spawn(self._keep_connected())
 
     def answered(
-        self, exchange: Exchange, pool: Pool, answer: Answer, request_id: bytes, now_s: float, cached: bytes
+        self, exchange: Exchange, answer: Answer, source: Source, request_id: bytes, now_s: float, cached: bytes
     ) -> None:
         """A worker's answer, or a kept one, has been given to the client."""
-        self._add(exchange, pool, answer.status, "", answer, len(answer.body), request_id, now_s, cached)
+        size_bytes = len(answer.body)
+        self._add(exchange, source.version, answer.status, "", answer, size_bytes, request_id, now_s, cached, source)
 
     def replied(
         self, exchange: Exchange, status: int, size_bytes: int, code: str, request_id: bytes, now_s: float
     ) -> None:
         """The gateway has answered by itself; `code` is the error's, if it is one."""
-        self._add(exchange, exchange.pool, status, code, None, size_bytes, request_id, now_s, b"")
+        self._add(exchange, _version(exchange), status, code, None, size_bytes, request_id, now_s, b"")
 
     def streamed(
         self, exchange: Exchange, status: int, size_bytes: int, code: str, request_id: bytes, now_s: float
     ) -> None:
         """A stream has ended; `code` is that of its last event, if that is an error of the gateway's."""
-        self._add(exchange, exchange.pool, status, code, None, size_bytes, request_id, now_s, b"")
+        self._add(exchange, _version(exchange), status, code, None, size_bytes, request_id, now_s, b"")
 
     def left(self, exchange: Exchange, now_s: float) -> None:
         """The client has gone before its answer came."""
         request_id = exchange.request.request_id or b""
-        self._add(exchange, exchange.pool, CLIENT_CLOSED, "", None, 0, request_id, now_s, b"")
+        self._add(exchange, _version(exchange), CLIENT_CLOSED, "", None, 0, request_id, now_s, b"")
 
     def samples(self) -> list[Sample]:
         """What was dropped here: the recorder did not take it in time."""
@@ -128,7 +128,7 @@ class Recording:
     def _add(
         self,
         exchange: Exchange,
-        pool: Pool | None,
+        version: ServedVersion | None,
         status: int,
         code: str,
         answer: Answer | None,
@@ -136,6 +136,7 @@ class Recording:
         request_id: bytes,
         now_s: float,
         cached: bytes,
+        source: Source | None = None,
     ) -> None:
         request = exchange.request
         arrived_s = exchange.arrived_s
@@ -147,7 +148,7 @@ class Recording:
         if total_s >= self._slow_s:
             wanted_by |= SLOW
         body_in = body_out = None
-        keeping = pool.route.prediction_log if pool is not None and answer is not None else None
+        keeping = version.route.prediction_log if version is not None and answer is not None else None
         if keeping is not None and answer is not None and (keeping.sample >= 1.0 or point(request_id) < keeping.sample):
             wanted_by |= PREDICTION
             body_in = exchange.body if len(exchange.body) <= keeping.max_body_bytes else None
@@ -162,11 +163,11 @@ class Recording:
         if len(self._buffer) > _MAX_HELD_BYTES:
             self._drop(wanted_by)
             return
-        frame, timing = _in_hand(pool, exchange, cached)
+        timing = source.timing if source is not None else NO_TIMING
         # A request that waits together with others for one computation was sent with that.
         sent_s = exchange.sent_s if exchange.flight is None else exchange.flight.sent_s
         was_sent = sent_s > arrived_s
-        queue_s = sent_s - arrived_s if was_sent else total_s if pool is not None and answer is None else 0.0
+        queue_s = sent_s - arrived_s if was_sent else total_s if version is not None and answer is None else 0.0
         target = request.target
         connection = exchange.connection
         self._hold(
@@ -179,7 +180,7 @@ class Recording:
                 request.url.partition(b"?")[0][:_MAX_PATH_BYTES],
                 _NAMES[target.want] if request.url else _REFUSED,
                 target.model,
-                pool.config.label if pool is not None else "",
+                version.config.label if version is not None else "",
                 status,
                 code,
                 answer is not None and bool(answer.flags & FLAG_MODEL_ERROR),
@@ -189,8 +190,8 @@ class Recording:
                 queue_s,
                 total_s - queue_s if was_sent else 0.0,
                 total_s,
-                frame.number if frame is not None else 0,
-                len(frame.works) if frame is not None else 0,
+                source.frame_number if source is not None else 0,
+                source.frame_requests if source is not None else 0,
                 timing.parse_us,
                 timing.predict_us,
                 timing.serialise_us,
@@ -290,13 +291,9 @@ class _Line(asyncio.Protocol):
         self.closed.set()
 
 
-def _in_hand(pool: Pool | None, exchange: Exchange, cached: bytes) -> tuple[Frame[Job] | None, Timing]:
-    """The frame whose answers are being given out, if this request was in it."""
-    if pool is None or pool.in_hand is None or cached == b"hit":
-        return None, NO_TIMING
-    frame, timing = pool.in_hand
-    work = exchange.flight or exchange
-    return (frame, timing) if work.sent_s == frame.sent_s else (None, NO_TIMING)
+def _version(exchange: Exchange) -> ServedVersion | None:
+    """The version that worked on it, if one did."""
+    return exchange.pool.version if exchange.pool is not None else None
 
 
 def _logs(wanted_by: int) -> tuple[str, ...]:

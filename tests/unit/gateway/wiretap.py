@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 from headrace.core.protocol import messages
-from headrace.gateway.connection import Connection
-from headrace.gateway.exchange import Exchange
-from headrace.gateway.port import Port
-from headrace.gateway.routing import Target, Want
+from headrace.gateway.exchange import Exchange, Source
+from headrace.gateway.http.connection import Connection
+from headrace.gateway.http.routing import Target, Want
+from headrace.gateway.http.writer import ResponseWriter
 from headrace.gateway.server import Gateway
 from headrace_worker.wire import Answer
 
@@ -59,7 +59,7 @@ class Tap:
     ) -> None:
         self.gateway = _Echo(loop, limits or messages.Limits(), hold=hold)
         self.transport = MemoryTransport()
-        self.connection = Connection(Port(self.gateway, "m"))
+        self.connection = Connection(self.gateway.port("m"))
         self.connection.connection_made(self.transport)
 
     def feed(self, data: bytes) -> None:
@@ -78,11 +78,10 @@ class _Echo(Gateway):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: messages.Limits, *, hold: bool) -> None:
         super().__init__(loop, limits, lambda _: None)
-        self.date_line = b""
+        self.state.writer = _Dateless()
         self.held: list[Exchange] = []
         self._hold = hold
-        self._ids_made = 0
-        self.loop.run_until_complete(
+        loop.run_until_complete(
             self.apply(
                 messages.Table(
                     generation=1,
@@ -105,7 +104,18 @@ class _Echo(Gateway):
 
     def echo(self, exchange: Exchange) -> None:
         """Answer it."""
-        exchange.answer(Answer(200, b"text/plain", exchange.body), self._serving["m"], 0.0)
+        exchange.answer(Answer(200, b"text/plain", exchange.body), Source(self._serving["m"].version), 0.0)
+
+
+class _Dateless(ResponseWriter):
+    """Writes the same for the same requests: no date, and ids that count from 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ids_made = 0
+
+    def set_date(self, moment: object) -> None:
+        pass
 
     def new_request_id(self) -> bytes:
         self._ids_made += 1

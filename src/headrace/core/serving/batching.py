@@ -32,8 +32,8 @@ NEVER_S = float("inf")
 class Work:
     """One request as the queue sees it.
 
-    `rows` is an estimate (see `gateway.rows`), `head` and `body` what a worker is sent, `deadline_s` the moment after
-    which nobody waits for the answer, `losses` how many workers died with it in their hands.
+    `rows` is an estimate (see `gateway.pools.rows`), `head` and `body` what a worker is sent, `deadline_s` the moment
+    after which nobody waits for the answer, `losses` how many workers died with it in their hands.
     `solo` requests travel alone. `state` is written by `Lanes` and `Dispatcher` only. `probe` is true of requests that
     no client has sent: they travel alone, to the worker that has been idle longest.
     """
@@ -302,7 +302,8 @@ class Lanes(Generic[W]):
         work.state = QUEUED
         self.rows += work.rows
         self.size_bytes += work.size_bytes
-        self._soonest_s = min(self._soonest_s, work.deadline_s)
+        if work.deadline_s < self._soonest_s:  # noqa: PLR1730 - a call for each request
+            self._soonest_s = work.deadline_s
 
     def _count_out(self, work: W) -> None:
         if work.solo:

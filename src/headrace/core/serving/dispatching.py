@@ -130,20 +130,15 @@ class Dispatcher(Generic[W]):
             return False
         return True
 
-    def offer(self, work: W) -> bool:
-        """Queue `work`; False if the queue is full and it must be turned away."""
-        lanes = self.lanes
-        if not self.admission.admits(lanes.rows, lanes.size_bytes, work.rows, work.size_bytes):
+    def offer(self, work: W, *, admitted: bool = False) -> bool:
+        """Queue `work`; False if the queue is full and it must be turned away, unless it was `admitted` elsewhere."""
+        lanes, batch, rows, size_bytes = self.lanes, self.batch, work.rows, work.size_bytes
+        if not admitted and not self.admission.admits(lanes.rows, lanes.size_bytes, rows, size_bytes):
             return False
-        self.requeue(work)
-        return True
-
-    def requeue(self, work: W) -> None:
-        """Queue `work` without asking whether there is room: it was admitted before, elsewhere."""
-        batch = self.batch
-        if work.rows > batch.max_rows or work.size_bytes > batch.max_bytes:
+        if rows > batch.max_rows or size_bytes > batch.max_bytes:
             work.solo = True
-        self.lanes.add(work)
+        lanes.add(work)
+        return True
 
     def next_frame(self, now_s: float) -> Frame[W] | None:
         """Decide the next frame, or None. Ask again until None; then look at `overdue` and `wake_s`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from headrace.gateway import answers
+from headrace.gateway.http import answers
 
 
 def test_dates_are_those_of_the_rfc() -> None:

@@ -8,21 +8,23 @@ parked as well after each window, so that it takes turns with them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import takewhile
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from headrace.core.serving.batching import DONE, NEVER_S, SENT
-from headrace.gateway import answers
+from headrace.gateway.http import answers
 from headrace_worker import wire
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from headrace.core.serving.assignments import Frame
-    from headrace.gateway.channel import Channel
-    from headrace.gateway.connection import Connection
-    from headrace.gateway.exchange import Exchange, Job
-    from headrace.gateway.pool import Pool
+    from headrace.gateway.exchange import Client, Exchange, Job
+    from headrace.gateway.pools.channel import Channel
+    from headrace.gateway.pools.feeder import Feeder
+    from headrace.gateway.state import ServerState
+    from headrace.gateway.version import ServedVersion
 
 _LAST_CHUNK = b"0\r\n\r\n"
 _EVENT_END = b"\n\n"
@@ -75,16 +77,14 @@ class StreamReply:
         self.owed_bytes = self.size_bytes = 0
         exchange.reply = self
 
-    def begin(self, prefix: bytes) -> None:
-        """Send the head. `prefix` is all of it that does not depend on the request."""
+    def begin(self, label: bytes, content_type: bytes) -> None:
+        """Send the head: it is the answer of the version that `label` names."""
         exchange = self.exchange
         connection = exchange.connection
         if connection is None:
             return
-        framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
-        option = exchange.connection_option(connection) if self._chunked else answers.CLOSE
         request_id = self._request_id = exchange.request_id(connection)
-        self._write(b"%b%b%bx-request-id: %b\r\n\r\n" % (prefix, framing, option, request_id))
+        self._write(connection.writer.stream_head(exchange.request, request_id, label, self._status, content_type))
 
     def chunk(self, data: bytes) -> None:
         """Send a piece."""
@@ -134,8 +134,8 @@ class StreamReply:
         """The client has taken nothing for too long; the caller ends its connection."""
         self._streams.counters.limited("stream_idle_s")
 
-    def _record(self, connection: Connection, now_s: float, code: str) -> None:
-        recording = connection.gateway.recording
+    def _record(self, connection: Client, now_s: float, code: str) -> None:
+        recording = connection.recording
         if recording is not None:
             recording.streamed(self.exchange, self._status, self.size_bytes, code, self._request_id, now_s)
 
@@ -146,25 +146,30 @@ class StreamReply:
 
 
 class Streams:
-    """The streams of one pool that have begun and have not ended, in the order of their beginning."""
+    """The streams of one pool that have begun and have not ended, in the order of their beginning.
 
-    __slots__ = ("_limits", "_open", "_pool", "counters")
+    `settle` is called when one has ended.
+    """
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._limits = pool.gateway.limits
-        self._open: dict[StreamReply, None] = {}
-        self.counters = pool.counters
+    __slots__ = ("_feeder", "_open", "_settle", "_state", "_version", "counters")
+
+    def __init__(self, state: ServerState, version: ServedVersion, feeder: Feeder, settle: Callable[[], None]) -> None:
+        self._state = state
+        self._version = version
+        self._feeder = feeder
+        self._settle = settle
+        self._open: dict[Exchange, StreamReply] = {}
+        self.counters = version.counters
 
     def __len__(self) -> int:
         return len(self._open)
 
     def admit(self, exchange: Exchange, now_s: float) -> bool:
         """Count a request that asks for a stream against its client's share; False: it was refused."""
-        connection, most = exchange.connection, self._limits.max_streams_per_client
+        connection, most = exchange.connection, self._state.limits.max_streams_per_client
         if connection is None or most is None:
             return True
-        charge = self._pool.gateway.stream_shares.take(connection.peer(), 1, most, also=exchange.charge)
+        charge = self._state.stream_shares.take(connection.peer(), 1, most, also=exchange.charge)
         if charge is not None:
             exchange.charge = charge
             return True
@@ -173,7 +178,7 @@ class Streams:
             f"This address has {most} streams open or waiting, as many as one may (max_streams_per_client); "
             "end one of them, or try again later."
         )
-        self._pool.fail(exchange, "REQUEST_LIMIT_EXCEEDED", message, now_s, retry_after_s=1)
+        exchange.fail_for(self._version, "REQUEST_LIMIT_EXCEEDED", message, now_s, retry_after_s=1)
         return False
 
     # What a channel reports.
@@ -183,40 +188,40 @@ class Streams:
         frame = self._frame(channel, number)
         if frame is None:
             return
-        pool, job = self._pool, frame.works[0]
+        job = frame.works[0]
         now_s = monotonic()
         frame.progress_s = now_s
         if job.state != SENT:
             self._finish(frame, now_s, cancel=True)
             return
-        if not job.stream or job.reply is not None:  # type: ignore[attr-defined] # only exchanges ask for streams
-            pool.distrust(channel, "it streams an answer to a request that asked for none")
+        exchange: Exchange = job  # type: ignore[assignment] # only exchanges ask for streams
+        if not job.stream or exchange.reply is not None:
+            self._feeder.crew.distrust(channel, "it streams an answer to a request that asked for none")
             return
-        exchange: Exchange = job  # type: ignore[assignment]
         # From here on the time between two chunks counts, and the request can go to no other worker.
         exchange.deadline_s = NEVER_S
-        frame.act_s = now_s + pool.core.timeout_s
-        pool.count_answer(status, now_s - exchange.arrived_s)
+        frame.act_s = now_s + self._feeder.core.timeout_s
+        self._version.count_answer(status, now_s - exchange.arrived_s)
         self.counters.wait.observe(frame.sent_s - exchange.arrived_s)
-        longest_s = self._limits.max_stream_s
+        longest_s = self._state.limits.max_stream_s
         reply = StreamReply(self, frame, exchange, status, NEVER_S if longest_s is None else now_s + longest_s)
-        self._open[reply] = None
-        reply.begin(pool.head_lines(status, content_type))
+        self._open[exchange] = reply
+        reply.begin(self._version.label, content_type)
 
     def chunk(self, channel: Channel, number: int, data: bytes) -> None:
         """The next piece of a stream."""
         frame = self._frame(channel, number)
         if frame is None:
             return
-        reply: StreamReply | None = frame.works[0].reply  # type: ignore[attr-defined]
+        reply = self._open.get(frame.works[0])  # type: ignore[call-overload] # a job that is no exchange is not there
         if reply is None:
-            self._pool.distrust(channel, "it goes on with a stream that it had not begun")
+            self._feeder.crew.distrust(channel, "it goes on with a stream that it had not begun")
             return
         if reply.credit_bytes <= 0 or len(data) > wire.STREAM_CHUNK_BYTES:
-            self._pool.distrust(channel, _TOO_MUCH)
+            self._feeder.crew.distrust(channel, _TOO_MUCH)
             return
         now_s = frame.progress_s = monotonic()
-        most_bytes = self._limits.max_stream_bytes
+        most_bytes = self._state.limits.max_stream_bytes
         if most_bytes is not None and reply.size_bytes + len(data) > most_bytes:
             message = f"This stream holds more than {most_bytes} bytes, the most that one may (max_stream_bytes)."
             self._cut(reply, "max_stream_bytes", "STREAM_TOO_LONG", message, now_s)
@@ -224,14 +229,14 @@ class Streams:
         reply.credit_bytes -= len(data)
         reply.owed_bytes += len(data)
         reply.chunk(data)
-        core = self._pool.core
+        core = self._feeder.core
         if reply.flowing and reply.owed_bytes >= _GRANT_BYTES and not core.lanes.count:
             self._grant(reply)
         elif reply.credit_bytes <= 0:
             core.park(frame)
             if reply.flowing:
                 core.parking.wake(frame.worker, number)
-            self._pool.flush()
+            self._feeder.flush()
 
     def end(self, channel: Channel, number: int, status: int) -> None:
         """A stream has ended: well if `status` is 0."""
@@ -239,61 +244,58 @@ class Streams:
         if frame is None:
             return
         now_s = monotonic()
-        exchange: Exchange = frame.works[0]  # type: ignore[assignment]
-        reply = exchange.reply
+        job = frame.works[0]
         self._finish(frame, now_s)
-        if exchange.state == DONE:
+        if job.state == DONE:
+            reply = self._open.pop(job, None)  # type: ignore[call-overload] # as in `chunk`
             if reply is None:
                 message = "The worker ended a stream that it had not begun."
-                self._pool.fail(exchange, "INTERNAL_ERROR", message, now_s)
+                job.fail_for(self._version, "INTERNAL_ERROR", message, now_s)
+            elif status == 0:
+                reply.end(now_s)
             else:
-                del self._open[reply]
-                if status == 0:
-                    reply.end(now_s)
-                else:
-                    reply.fail()
-        self._pool.settle()
+                reply.fail()
+        self._settle()
 
     # What happens elsewhere.
 
     def go_on(self, reply: StreamReply) -> None:
         """The client has caught up."""
-        if reply not in self._open:
+        if reply.exchange not in self._open:
             return
         frame = reply.frame
         if reply.credit_bytes <= 0:
-            self._pool.core.parking.wake(frame.worker, frame.number)
-            self._pool.flush()
+            self._feeder.core.parking.wake(frame.worker, frame.number)
+            self._feeder.flush()
         elif reply.owed_bytes >= _GRANT_BYTES:
             self._grant(reply)
 
     def resume(self, frame: Frame[Job]) -> None:
         """The worker of a parked stream has time for it."""
-        reply: StreamReply = frame.works[0].reply  # type: ignore[attr-defined]
-        self._grant(reply)
+        self._grant(self._open[frame.works[0]])  # type: ignore[index] # only exchanges ask for streams
 
-    def leave(self, reply: StreamReply) -> None:
-        """The client is gone."""
-        self._close(reply, monotonic())
+    def leave(self, exchange: Exchange) -> None:
+        """The client of a stream that has begun is gone."""
+        self._close(self._open[exchange], monotonic())
 
     def lost(self, worker: str) -> None:
         """A worker is gone: what its clients have seen cannot be taken back."""
-        for reply in [reply for reply in self._open if reply.frame.worker == worker]:
-            del self._open[reply]
-            self._pool.core.give_up(reply.exchange)
+        for reply in [reply for reply in self._open.values() if reply.frame.worker == worker]:
+            del self._open[reply.exchange]
+            self._feeder.core.give_up(reply.exchange)
             reply.fail()
 
     def expire(self, now_s: float) -> None:
         """End the streams that have lasted too long."""
-        longest_s = self._limits.max_stream_s
+        longest_s = self._state.limits.max_stream_s
         # In the order of their beginning: where one may go on, those that follow may.
-        for reply in list(takewhile(lambda reply: reply.until_s <= now_s, self._open)):
+        for reply in list(takewhile(lambda reply: reply.until_s <= now_s, self._open.values())):
             message = f"This stream has lasted {longest_s:g} s, as long as one may (max_stream_s)."
             self._cut(reply, "max_stream_s", "STREAM_TOO_LONG", message, now_s)
 
     def states(self) -> Iterator[tuple[str, int]]:
         """How many there are of each kind."""
-        parked = sum(reply.credit_bytes <= 0 for reply in self._open)
+        parked = sum(reply.credit_bytes <= 0 for reply in self._open.values())
         yield "running", len(self._open) - parked
         yield "parked", parked
 
@@ -301,39 +303,39 @@ class Streams:
 
     def _frame(self, channel: Channel, number: int) -> Frame[Job] | None:
         """The frame that a stream's news belong to; None for late news of a stream that was cancelled."""
-        pool = self._pool
-        if not pool.crew.holds(channel):
+        core, crew = self._feeder.core, self._feeder.crew
+        if not crew.holds(channel):
             return None
-        frame = pool.core.workers.find(channel.worker, number)
+        frame = core.workers.find(channel.worker, number)
         if frame is not None and len(frame.works) == 1:
             return frame
-        if pool.core.parking.find(channel.worker, number) is not None:
-            pool.distrust(channel, _TOO_MUCH)
+        if core.parking.find(channel.worker, number) is not None:
+            crew.distrust(channel, _TOO_MUCH)
         return None
 
     def _grant(self, reply: StreamReply) -> None:
         frame, size_bytes = reply.frame, reply.owed_bytes
         reply.credit_bytes += size_bytes
         reply.owed_bytes = 0
-        self._pool.crew[frame.worker].grant(frame.number, size_bytes)
+        self._feeder.crew[frame.worker].grant(frame.number, size_bytes)
 
     def _cut(self, reply: StreamReply, limit: str, code: str, message: str, now_s: float) -> None:
         self.counters.limited(limit)
-        self._pool.core.give_up(reply.exchange)
+        self._feeder.core.give_up(reply.exchange)
         self._close(reply, now_s)
         reply.refuse(code, message, now_s)
-        self._pool.settle()
+        self._settle()
 
     def _close(self, reply: StreamReply, now_s: float) -> None:
         """Nobody wants the rest of it: its worker closes the model's generator."""
-        del self._open[reply]
+        del self._open[reply.exchange]
         self._finish(reply.frame, now_s, cancel=True)
 
     def _finish(self, frame: Frame[Job], now_s: float, *, cancel: bool = False) -> None:
-        pool = self._pool
+        feeder = self._feeder
         if cancel:
-            pool.crew[frame.worker].cancel(frame.number)
-        if pool.core.parking.find(frame.worker, frame.number) is None:
-            pool.worker_done(frame, now_s)
-        elif not pool.core.drop_parked(frame):
-            pool.crew.let_go(frame.worker)
+            feeder.crew[frame.worker].cancel(frame.number)
+        if feeder.core.parking.find(frame.worker, frame.number) is None:
+            feeder.done(frame, now_s)
+        elif not feeder.core.drop_parked(frame):
+            feeder.crew.let_go(frame.worker)

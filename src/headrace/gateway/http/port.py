@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from headrace.gateway.heads import RequestHead
-    from headrace.gateway.server import Gateway
+    from headrace.gateway.exchange import Exchange
+    from headrace.gateway.http.clients import Clients
+    from headrace.gateway.http.heads import RequestHead
+    from headrace.gateway.http.routing import Target
+    from headrace.gateway.state import ServerState
 
 _MAX_HEADS = 4096
 _MAX_HEAD_BYTES = 2048
+
+
+class Application(Protocol):
+    """Who answers requests."""
+
+    def handle(self, exchange: Exchange, now_s: float) -> None:
+        """Answer a request, now or later."""
+
+    def answer(self, exchange: Exchange, now_s: float) -> None:
+        """Answer a request now, without its body."""
+
+    def overloaded(self, exchange: Exchange, now_s: float) -> None:
+        """Say that there is no memory for a request."""
+
+    def takes_body(self, target: Target) -> bool:
+        """Whether the body of a request for `target` is needed."""
 
 
 class Port:
@@ -19,10 +38,14 @@ class Port:
     is emptied, so that heads which never come back (a unique header in each) do not stay.
     """
 
-    __slots__ = ("gateway", "heads", "model", "scheme")
+    __slots__ = ("application", "clients", "heads", "model", "scheme", "state")
 
-    def __init__(self, gateway: Gateway, model: str | None, *, tls: bool = False) -> None:
-        self.gateway = gateway
+    def __init__(
+        self, state: ServerState, clients: Clients, application: Application, model: str | None, *, tls: bool = False
+    ) -> None:
+        self.state = state
+        self.clients = clients
+        self.application = application
         self.model = model
         self.scheme = b"https" if tls else b"http"
         self.heads: dict[bytes, RequestHead] = {}

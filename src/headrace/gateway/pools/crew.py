@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from headrace.core.protocol.messages import WorkerLost, WorkerRef
-from headrace.gateway.channel import Channel
+from headrace.core.protocol.messages import WorkerBroke, WorkerLost, WorkerRef
 
 if TYPE_CHECKING:
-    from headrace.gateway.pool import Pool
+    from collections.abc import Callable
+
+    from headrace.gateway.pools.channel import Channel
+    from headrace.gateway.state import ServerState
 
 _CONNECT_TRIES = 10
 _CONNECT_PAUSE_S = 0.05
@@ -21,12 +23,14 @@ _CONNECT_LATER_S = 0.5
 
 
 class Crew:
-    """The owner of a pool's channels."""
+    """The owner of a pool's channels, which `make` makes; `joined` is told of each worker that is connected."""
 
-    __slots__ = ("_channels", "_condemned", "_connecting", "_pool", "_wanted")
+    __slots__ = ("_channels", "_condemned", "_connecting", "_joined", "_make", "_state", "_wanted")
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, state: ServerState, make: Callable[[str], Channel], joined: Callable[[str], None]) -> None:
+        self._state = state
+        self._make = make
+        self._joined = joined
         self._wanted: dict[str, WorkerRef] = {}
         self._channels: dict[str, Channel] = {}
         self._condemned: set[str] = set()
@@ -50,7 +54,7 @@ class Crew:
         for ref in refs:
             if ref.id not in self._channels and ref.id not in self._condemned and ref.id not in self._connecting:
                 self._connecting.add(ref.id)
-                tasks.append(self._pool.gateway.spawn(self._connect(ref)))
+                tasks.append(self._state.spawn(self._connect(ref)))
         return tasks, [worker for worker in self._channels if worker not in self._wanted]
 
     def workers(self) -> list[str]:
@@ -63,6 +67,12 @@ class Crew:
         channel = self._channels.get(worker)
         if channel is not None:
             channel.drop()
+
+    def distrust(self, channel: Channel, reason: str) -> None:
+        """A worker has sent what is no frame, or an answer that nobody asked for: never talk to it again."""
+        if self.holds(channel):
+            self._state.report(WorkerBroke(channel.worker, reason))
+            self.condemn(channel.worker)
 
     def forget(self, channel: Channel) -> None:
         """The connection has ended."""
@@ -86,16 +96,14 @@ class Crew:
 
         Whatever else is in the way (this process has no descriptors left) is not the worker's fault: tried again.
         """
-        gateway = self._pool.gateway
+        state = self._state
         refused = False
         try:
             for _ in range(_CONNECT_TRIES):
                 if ref.id not in self._wanted:
                     return
                 try:
-                    _, channel = await gateway.loop.create_unix_connection(
-                        lambda: Channel(self._pool, ref.id), ref.socket
-                    )
+                    _, channel = await state.loop.create_unix_connection(lambda: self._make(ref.id), ref.socket)
                 except OSError as error:
                     refused = isinstance(error, ConnectionRefusedError | FileNotFoundError)
                     await asyncio.sleep(_CONNECT_PAUSE_S)
@@ -104,12 +112,12 @@ class Crew:
                     channel.close()
                     return
                 self._channels[ref.id] = channel
-                self._pool.joined(ref.id)
+                self._joined(ref.id)
                 return
             if refused:
-                gateway.report(WorkerLost(ref.id, 0))
+                state.report(WorkerLost(ref.id, 0))
             else:
-                gateway.spawn(self._connect_later(ref))
+                state.spawn(self._connect_later(ref))
         finally:
             self._connecting.discard(ref.id)
 

@@ -11,15 +11,16 @@ from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
 from headrace.core.serving.shadowing import Outcome, Shadowing, compare
-from headrace.gateway import answers
-from headrace.gateway.exchange import Exchange, Job
-from headrace.gateway.flights import HIT
+from headrace.gateway.exchange import Exchange, Job, Owner, Source
+from headrace.gateway.http import answers
+from headrace.gateway.pools.flights import HIT
 
 if TYPE_CHECKING:
     from headrace.core.protocol import messages
     from headrace.core.telemetry.totals import Sample
-    from headrace.gateway.pool import Pool
-    from headrace.gateway.server import Gateway
+    from headrace.gateway.pools.pool import Pool
+    from headrace.gateway.state import ServerState
+    from headrace.gateway.version import ServedVersion
     from headrace_worker.wire import Answer
 
 
@@ -30,12 +31,12 @@ class Watched(Exchange):
 
     shadow: Shadow
 
-    def answer(self, answer: Answer, pool: Pool, now_s: float, cached: bytes = b"") -> None:
-        """A worker of `pool` has answered: the client first, the shadow after all that is due in this moment."""
+    def answer(self, answer: Answer, source: Source, now_s: float, cached: bytes = b"") -> None:
+        """A worker has answered: the client first, the shadow after all that is due in this moment."""
         body = self.body
-        super().answer(answer, pool, now_s, cached)
-        if cached is not HIT:
-            pool.gateway.loop.call_soon(self.shadow.copy, self.head, body, answer, pool)
+        super().answer(answer, source, now_s, cached)
+        if cached is not HIT and self.pool is not None:
+            self.shadow.copy_soon(self.head, body, answer, self.pool)
 
 
 class Copy(Job):
@@ -47,7 +48,7 @@ class Copy(Job):
 
     def __init__(self, shadow: Shadow, target: Pool, head: bytes, body: bytes, real: tuple[int, bytes]) -> None:
         now_s = monotonic()
-        super().__init__(head, body, arrived_s=now_s, deadline_s=now_s + target.route.timeout_s)
+        super().__init__(head, body, arrived_s=now_s, deadline_s=now_s + target.version.route.timeout_s)
         self._shadow = shadow
         self._target = target
         self._real = real
@@ -56,33 +57,34 @@ class Copy(Job):
         """No client."""
         return ()
 
-    def answer(self, answer: Answer, pool: Pool, now_s: float) -> None:  # noqa: ARG002 - a job's signature
+    def answer(self, answer: Answer, source: Source, now_s: float) -> None:  # noqa: ARG002 - a job's signature
         """The shadow has answered."""
-        pool.counters.copy_answered(answer.status)
-        self._shadow.done(self, pool, compare(self._real, (answer.status, answer.body)))
+        source.version.counters.copy_answered(answer.status)
+        self._shadow.done(self, source.version, compare(self._real, (answer.status, answer.body)))
 
     def fail(self, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:  # noqa: ARG002
         """The shadow has not answered."""
-        self._target.counters.copy_answered(answers.http_status(code))
-        self._shadow.done(self, self._target, "error")
+        version = self._target.version
+        version.counters.copy_answered(answers.http_status(code))
+        self._shadow.done(self, version, "error")
 
-    def move(self, pool: Pool) -> None:
+    def move(self, owner: Owner) -> None:
         """Another version is not what it was for."""
-        raise RuntimeError(f"a copy stays with its shadow, and does not move to {pool!r}")
+        raise RuntimeError(f"a copy stays with its shadow, and does not move to {owner!r}")
 
     def outlives_pool(self) -> bool:
         """It was for this version only."""
-        self._shadow.done(self, self._target, "dropped")
+        self._shadow.done(self, self._target.version, "dropped")
         return False
 
 
 class Shadow:
     """The owner of one model's copies."""
 
-    __slots__ = ("_counts", "_gateway", "_model", "_rule", "_target")
+    __slots__ = ("_counts", "_model", "_rule", "_state", "_target")
 
-    def __init__(self, gateway: Gateway, model: str) -> None:
-        self._gateway = gateway
+    def __init__(self, state: ServerState, model: str) -> None:
+        self._state = state
         self._model = model
         self._rule = Shadowing(0.0)
         self._target: Pool | None = None
@@ -100,23 +102,14 @@ class Shadow:
             return False
         return self._rule.due()
 
-    def copy(self, head: bytes, body: bytes, answer: Answer, pool: Pool) -> None:
-        """Send a copy of what `pool` has answered, if there is room for it."""
-        target = self._target
-        if target is None or target is pool or self._gateway.draining:
-            return
-        waiting_rows = pool.core.lanes.rows + target.core.lanes.rows
-        if not self._rule.admit(len(body), waiting_rows=waiting_rows, frame_rows=target.core.batch.max_rows):
-            self._count(target, "dropped")
-            return
-        copy = Copy(self, target, head, body, (answer.status, answer.body))
-        if not target.take_copy(copy):
-            self.done(copy, target, "dropped")
+    def copy_soon(self, head: bytes, body: bytes, answer: Answer, owner: Owner) -> None:
+        """Send a copy of what `owner` has answered, after all that is due in this moment."""
+        self._state.loop.call_soon(self._copy, head, body, answer, owner)
 
-    def done(self, copy: Copy, pool: Pool, outcome: Outcome) -> None:
+    def done(self, copy: Copy, version: ServedVersion, outcome: Outcome) -> None:
         """A copy is over."""
         self._rule.done(copy.size_bytes)
-        self._count(pool, outcome)
+        self._count(version, outcome)
 
     def samples(self) -> Iterator[Sample]:
         """Yield what was counted."""
@@ -124,6 +117,19 @@ class Shadow:
             labels = (("model", self._model), ("version", version), ("result", outcome))
             yield "headrace_shadow_total", labels, count
 
-    def _count(self, pool: Pool, outcome: Outcome) -> None:
-        key = (pool.config.label, outcome)
+    def _copy(self, head: bytes, body: bytes, answer: Answer, owner: Owner) -> None:
+        """Send a copy if there is room for it."""
+        target = self._target
+        if target is None or target is owner or self._state.writer.draining:
+            return
+        waiting_rows = owner.waiting_rows + target.waiting_rows
+        if not self._rule.admit(len(body), waiting_rows=waiting_rows, frame_rows=target.core.batch.max_rows):
+            self._count(target.version, "dropped")
+            return
+        copy = Copy(self, target, head, body, (answer.status, answer.body))
+        if not target.take_copy(copy):
+            self.done(copy, target.version, "dropped")
+
+    def _count(self, version: ServedVersion, outcome: Outcome) -> None:
+        key = (version.config.label, outcome)
         self._counts[key] = self._counts.get(key, 0) + 1

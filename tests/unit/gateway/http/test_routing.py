@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.gateway.routing import Target, Want, resolve, split_target
+from headrace.gateway.http.routing import Target, Want, resolve, split_target
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,20 @@ given up when the last of them is gone. All of them get its answer, whatever it 
 Keys are exact: the head and the body themselves, or for longer bodies their BLAKE2b digest and length. Bodies above
 `_MAX_BODY_BYTES` go past the cache, for digesting them would hold up everybody else.
 
-A second level, shared by machines (`gateway.shared`), is asked where a flight starts and told where it lands.
+A second level, shared by machines (`gateway.pools.shared`), is asked where a flight starts and told where it lands.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
 
+from headrace.core.serving.batching import GONE
 from headrace.core.serving.caching import Cache
-from headrace.gateway.exchange import Exchange, Job
-from headrace.gateway.shared import SharedCache
+from headrace.gateway.exchange import Exchange, Job, Owner, Source
+from headrace.gateway.pools.shared import SharedCache
 from headrace_worker.wire import FLAG_MODEL_ERROR
 
 if TYPE_CHECKING:
@@ -25,8 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from headrace.core.protocol.messages import CacheOptions
-    from headrace.gateway.counters import PoolCounters
-    from headrace.gateway.pool import Pool
+    from headrace.gateway.version import ServedVersion
     from headrace_worker.wire import Answer
 
 Key = tuple[bytes, bytes] | tuple[bytes, bytes, int]
@@ -80,15 +82,15 @@ class Flight(Job):
         self.soonest_s = min((e.deadline_s for e in self.waiting), default=self.deadline_s)
         return late
 
-    def answer(self, answer: Answer, pool: Pool, now_s: float, how: bytes = MISS) -> None:
+    def answer(self, answer: Answer, source: Source, now_s: float, how: bytes = MISS) -> None:
         """Give everybody the answer, and keep it if it is good. `how` HIT: it is the second level's."""
         self._desk.landed(self, answer, now_s, computed=how is MISS)
         for exchange in self.waiting:
             if how is COALESCED:
-                pool.count_answer(answer.status, now_s - exchange.arrived_s)
+                source.version.count_answer(answer.status, now_s - exchange.arrived_s)
                 if answer.flags & FLAG_MODEL_ERROR:
-                    pool.counters.model_failed(answer.status)
-            exchange.answer(answer, pool, now_s, how)
+                    source.version.counters.model_failed(answer.status)
+            exchange.answer(answer, source, now_s, how)
             how = COALESCED
 
     def fail(self, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:
@@ -97,34 +99,46 @@ class Flight(Job):
         for exchange in self.waiting:
             exchange.fail(code, message, now_s, retry_after_s=retry_after_s)
 
-    def move(self, pool: Pool) -> None:
+    def move(self, owner: Owner) -> None:
         """Another version computes it: its answer is good for those who wait, and for nobody else."""
         self._desk.crashed(self)
         for exchange in self.waiting:
-            exchange.pool = pool
+            exchange.pool = owner
+
+
+class LookedUp(Protocol):
+    """Is told when the second level has said what it has of a flight; `missed`: a worker must compute it."""
+
+    def __call__(self, flight: Flight, now_s: float, *, missed: bool) -> None:
+        """See the class's docstring."""
 
 
 class CacheDesk:
-    """The cache of one pool, its second level and the flights in the air: the one owner of all three.
+    """The cache of one version, its second level and the flights in the air: the one owner of all three.
 
-    `spawn` runs a task that the gateway holds.
+    `spawn` runs a task that the gateway holds. `looking` has the flights that wait for the second level, which outlive
+    the desk where the cache is turned off meanwhile.
     """
 
-    __slots__ = ("_cache", "_counters", "_flights", "_spawn", "shared")
+    __slots__ = ("_cache", "_flights", "_looked_up", "_looking", "_source", "_spawn", "_version", "shared")
 
     def __init__(
         self,
         options: CacheOptions,
-        identity: str,
-        counters: PoolCounters,
+        version: ServedVersion,
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        looking: set[Flight],
+        looked_up: LookedUp,
     ) -> None:
         self._cache: Cache[Key, Answer] = Cache(options.max_bytes, options.ttl_s)
         self._flights: dict[Key, Flight] = {}
-        self._counters = counters
+        self._version = version
+        self._source = Source(version)
         self._spawn = spawn
+        self._looking = looking
+        self._looked_up = looked_up
         self.shared: SharedCache | None = None
-        self.configure(options, identity)
+        self.configure(options)
 
     @property
     def size_bytes(self) -> int:
@@ -136,8 +150,9 @@ class CacheDesk:
         """How many answers are kept."""
         return len(self._cache)
 
-    def configure(self, options: CacheOptions, identity: str) -> None:
-        """Have the bounds and the second level that `options` name; without an `identity` there is no second level."""
+    def configure(self, options: CacheOptions) -> None:
+        """Have the bounds and the second level that `options` name; without an identity there is no second level."""
+        identity = self._version.config.identity
         self._cache.resize(options.max_bytes, options.ttl_s)
         url = options.url if identity else None
         if self.shared is not None and (self.shared.url, self.shared.identity) != (url, identity):
@@ -145,7 +160,7 @@ class CacheDesk:
         if url is None:
             return
         if self.shared is None:
-            self.shared = SharedCache(url, identity, options.ttl_s, self._counters, self._spawn)
+            self.shared = SharedCache(url, identity, options.ttl_s, self._version.counters, self._spawn)
         self.shared.ttl_s = options.ttl_s
 
     def unshare(self) -> None:
@@ -154,28 +169,29 @@ class CacheDesk:
             self.shared.close()
             self.shared = None
 
-    @staticmethod
-    def key(exchange: Exchange) -> Key | None:
-        """What makes a request the same as another; None if this one goes past the cache."""
-        body = exchange.body
-        size = len(body)
-        if size <= _EXACT_BYTES:
-            return exchange.head, body
-        if size > _MAX_BODY_BYTES:
+    def take(self, exchange: Exchange, now_s: float) -> Job | None:
+        """Answer from the cache or join a flight (None), or return what a worker must do."""
+        key = _key(exchange)
+        if key is None:
+            return exchange
+        counters = self._version.counters
+        kept = self._cache.get(key, now_s)
+        if kept is not None:
+            counters.cache_hits += 1
+            self._version.count_answer(kept.status, 0.0)
+            exchange.answer(kept, self._source, now_s, HIT)
             return None
-        return exchange.head, blake2b(body, digest_size=32).digest(), size
-
-    def find(self, key: Key, now_s: float) -> Answer | None:
-        """Return the kept answer."""
-        return self._cache.get(key, now_s)
-
-    def flight(self, key: Key) -> Flight | None:
-        """Return the flight in the air."""
-        return self._flights.get(key)
-
-    def start(self, key: Key, exchange: Exchange) -> Flight:
-        """Begin a flight."""
+        flight = self._flights.get(key)
+        if flight is not None:
+            counters.cache_coalesced += 1
+            flight.join(exchange)
+            return None
         flight = self._flights[key] = Flight(self, key, exchange)
+        shared = self.shared
+        if shared is not None and shared.look(flight.head, flight.body, partial(self._found, flight)):
+            self._looking.add(flight)
+            return None
+        counters.cache_misses += 1
         return flight
 
     def landed(self, flight: Flight, answer: Answer, now_s: float, *, computed: bool) -> None:
@@ -205,3 +221,30 @@ class CacheDesk:
     def clear(self) -> None:
         """Let go of what is kept; flights go on."""
         self._cache.clear()
+
+    def _found(self, flight: Flight, kept: Answer | None) -> None:
+        """The second level has said what it has."""
+        self._looking.discard(flight)
+        now_s = monotonic()
+        missed = False
+        if flight.state == GONE:
+            pass  # nobody waits for it any more
+        elif kept is not None:
+            self._version.counters.cache_hits += 1
+            self._version.count_answer(kept.status, now_s - flight.arrived_s)
+            flight.answer(kept, self._source, now_s, HIT)
+        else:
+            self._version.counters.cache_misses += 1
+            missed = True
+        self._looked_up(flight, now_s, missed=missed)
+
+
+def _key(exchange: Exchange) -> Key | None:
+    """What makes a request the same as another; None if this one goes past the cache."""
+    body = exchange.body
+    size = len(body)
+    if size <= _EXACT_BYTES:
+        return exchange.head, body
+    if size > _MAX_BODY_BYTES:
+        return None
+    return exchange.head, blake2b(body, digest_size=32).digest(), size

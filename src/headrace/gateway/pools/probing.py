@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 
 from headrace.core.protocol.messages import Probe, Probed
-from headrace.gateway import answers
-from headrace.gateway.exchange import Job
+from headrace.gateway.exchange import Job, Owner, Source
+from headrace.gateway.http import answers
 from headrace_worker import wire
 
 if TYPE_CHECKING:
     from headrace.core.protocol.messages import FromGateway
-    from headrace.gateway.pool import Pool
+    from headrace.gateway.pools.pool import Pool
     from headrace_worker.wire import Answer
 
 _HEAD = wire.head(b"application/json")
@@ -28,29 +28,28 @@ class ProbeJob(Job):
 
     probe: ClassVar[bool] = True
 
-    def __init__(self, asked: Probe, report: Callable[[FromGateway], None], now_s: float) -> None:
+    def __init__(self, asked: Probe, pool: Pool, report: Callable[[FromGateway], None], now_s: float) -> None:
         super().__init__(_HEAD, asked.body, arrived_s=now_s, deadline_s=now_s + asked.timeout_s)
         self.solo = True
         self._token = asked.token
         self._report = report
-        self._pool: Pool | None = None
+        self._pool = pool
 
     def asked_by(self) -> tuple[()]:
         """No client: it is not counted."""
         return ()
 
-    def answer(self, answer: Answer, pool: Pool, now_s: float) -> None:  # noqa: ARG002 - a job's signature
+    def answer(self, answer: Answer, source: Source, now_s: float) -> None:  # noqa: ARG002 - a job's signature
         """A worker has answered."""
         self._say(answer.status, "" if answer.status == 200 else _message(bytes(answer.body)), now_s)
 
     def fail(self, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:  # noqa: ARG002
         """Nobody has answered. Where only an earlier probe keeps the workers from this one, that says enough."""
-        asked = self.sent_s > self.arrived_s or (self._pool is not None and self._pool.held_by_probes())
+        asked = self.sent_s > self.arrived_s or self._pool.held_by_probes()
         self._say(answers.http_status(code), message, now_s, asked=asked)
 
-    def move(self, pool: Pool) -> None:
+    def move(self, owner: Owner) -> None:
         """It stays with the version that it was sent to."""
-        self._pool = pool
 
     def outlives_pool(self) -> bool:
         """It was for this version only."""

@@ -7,8 +7,8 @@ import tracemalloc
 import pytest
 
 from headrace.core.protocol.messages import Limits
-from headrace.gateway.heads import RequestHead
-from headrace.gateway.parsing import RequestReader
+from headrace.gateway.http.heads import RequestHead
+from headrace.gateway.http.parsing import RequestReader
 
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 UPGRADE = b"POST /invocations HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from headrace.gateway.rows import estimate_rows
+from headrace.gateway.pools.rows import estimate_rows
 
 JSON = b"application/json\n\n"
 

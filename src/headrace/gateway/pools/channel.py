@@ -5,29 +5,60 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from headrace_worker import wire
 
 if TYPE_CHECKING:
-    from headrace.core.serving.assignments import Frame
-    from headrace.gateway.exchange import Job
-    from headrace.gateway.pool import Pool
+    from collections.abc import Callable
 
+    from headrace.core.serving.assignments import Frame
+    from headrace.core.serving.batching import W
 
 _LARGE_BYTES = 256 * 1024
 
 
-class Channel(asyncio.Protocol):
-    """A connection to one worker. Everything that happens on it is told to its pool."""
+class ChannelEvents(Protocol):
+    """Who is told of answers, and of the end."""
 
-    __slots__ = ("_fd", "_reader", "pool", "transport", "worker")
+    def answered(self, channel: Channel, number: int, decoded: wire.Answers) -> None:
+        """The worker has answered its frame of that number."""
+
+    def lost(self, channel: Channel) -> None:
+        """The connection has ended."""
+
+
+class StreamEvents(Protocol):
+    """Who is told of streamed answers; `number` is that of the frame whose only request is answered."""
+
+    def head(self, channel: Channel, number: int, status: int, content_type: bytes) -> None:
+        """A stream begins."""
+
+    def chunk(self, channel: Channel, number: int, data: bytes) -> None:
+        """The next piece of it."""
+
+    def end(self, channel: Channel, number: int, status: int) -> None:
+        """It has ended: well if `status` is 0."""
+
+
+class Channel(asyncio.Protocol):
+    """A connection to one worker. `distrust` is called where the worker says what is no frame."""
+
+    __slots__ = ("_distrust", "_events", "_fd", "_reader", "_streams", "transport", "worker")
 
     transport: asyncio.Transport
 
-    def __init__(self, pool: Pool, worker: str) -> None:
-        self.pool = pool
+    def __init__(
+        self,
+        worker: str,
+        events: ChannelEvents,
+        streams: StreamEvents,
+        distrust: Callable[[Channel, str], None],
+    ) -> None:
         self.worker = worker
+        self._events = events
+        self._streams = streams
+        self._distrust = distrust
         self._reader = wire.FrameReader()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -42,17 +73,17 @@ class Channel(asyncio.Protocol):
                 self._take(frame)
         except wire.WireError as error:
             # The stream is out of step and cannot be trusted again.
-            self.pool.distrust(self, str(error))
+            self._distrust(self, str(error))
         except Exception as error:  # noqa: BLE001 - told with its traceback; it costs this worker, and no other
-            self.pool.distrust(self, f"{type(error).__name__}: {error}")
+            self._distrust(self, f"{type(error).__name__}: {error}")
             context = {"message": "a worker's frame could not be taken", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Called by asyncio."""
-        self.pool.lost(self)
+        self._events.lost(self)
 
-    def send(self, frame: Frame[Job], *, beside: bool) -> None:
+    def send(self, frame: Frame[W], *, beside: bool) -> None:
         """Send the requests of `frame`; `beside`: the worker is to answer it beside others."""
         works = frame.works
         kind = wire.CALL if beside else wire.BATCH
@@ -106,12 +137,12 @@ class Channel(asyncio.Protocol):
 
     def _take(self, frame: wire.Frame) -> None:
         if frame.kind == wire.ANSWERS:
-            self.pool.answered(self, frame.batch_id, wire.decode_answers(frame.payload))
+            self._events.answered(self, frame.batch_id, wire.decode_answers(frame.payload))
         elif frame.kind == wire.STREAM_CHUNK:
-            self.pool.streams.chunk(self, frame.batch_id, bytes(frame.payload))
+            self._streams.chunk(self, frame.batch_id, bytes(frame.payload))
         elif frame.kind == wire.STREAM_HEAD:
-            self.pool.streams.head(self, frame.batch_id, *wire.decode_status(frame.payload))
+            self._streams.head(self, frame.batch_id, *wire.decode_status(frame.payload))
         elif frame.kind == wire.STREAM_END:
-            self.pool.streams.end(self, frame.batch_id, wire.decode_status(frame.payload)[0])
+            self._streams.end(self, frame.batch_id, wire.decode_status(frame.payload)[0])
         else:
             raise wire.WireError(f"a worker may not send frames of kind {frame.kind}")

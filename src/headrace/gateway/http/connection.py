@@ -4,7 +4,7 @@ An `asyncio.Protocol`. Bytes go to a `RequestReader`, except that a whole reques
 this port skips the parser: the bytes of a head, up to and with its empty line, say everything that a head says, so the
 port remembers what the reader made of them (`Port.heads`).
 
-`deadline_s` is when this connection is to be closed unless something happens; the gateway looks at it in its sweep.
+`deadline_s` is when this connection is to be closed unless something happens; `Clients.expire` looks at it.
 What it stands for is `phase` of the reader, or that the client does not read, or that the connection lingers.
 
 `account` has what the client makes the gateway hold: requests that arrive, those that wait for answers (but a little
@@ -21,17 +21,15 @@ from typing import TYPE_CHECKING
 
 from headrace.core.serving.batching import NEVER_S
 from headrace.core.serving.memory import LITTLE_BYTES, Account
-from headrace.gateway import answers
-from headrace.gateway.exchange import Exchange
-from headrace.gateway.flow import LINGER_S, Flow
-from headrace.gateway.heads import RequestHead
-from headrace.gateway.parsing import BODY, HEAD, IDLE, STOPPED, RequestReader
-from headrace.gateway.routing import Want
+from headrace.gateway.exchange import Exchange, Reply
+from headrace.gateway.http import answers
+from headrace.gateway.http.flow import LINGER_S, Flow
+from headrace.gateway.http.heads import RequestHead
+from headrace.gateway.http.parsing import BODY, HEAD, IDLE, STOPPED, RequestReader
+from headrace.gateway.http.routing import Want
 
 if TYPE_CHECKING:
-    from headrace.gateway.port import Port
-    from headrace.gateway.server import Gateway
-    from headrace.gateway.streams import StreamReply
+    from headrace.gateway.http.port import Port
 
 _AHEAD_BYTES = 1024 * 1024
 _REQUEST_BYTES = 1024
@@ -42,8 +40,10 @@ class Connection(asyncio.Protocol):
     """See the module's docstring. Made by a listening socket's server for each accepted client."""
 
     __slots__ = (
+        "_application",
         "_closing",
         "_flow",
+        "_limits",
         "_lingering",
         "_owes_continue",
         "_parked",
@@ -54,21 +54,26 @@ class Connection(asyncio.Protocol):
         "account",
         "deadline_s",
         "exchanges",
-        "gateway",
         "port",
+        "recording",
         "transport",
+        "writer",
     )
 
     transport: asyncio.Transport
 
     def __init__(self, port: Port) -> None:
         self.port = port
-        self.gateway: Gateway = port.gateway
+        state = port.state
+        self.writer = state.writer
+        self.recording = state.recording
+        self._application = port.application
+        self._limits = state.limits
         self.exchanges: deque[Exchange] = deque()
         self.deadline_s = NEVER_S
         self._reader: RequestReader | None = None
         self._parked: deque[tuple[RequestHead, bytes | None, int]] = deque()
-        self.account = Account(self.gateway.memory)
+        self.account = Account(state.memory)
         # Whether anything of what follows is not as usual: for nearly every answer this one look is enough.
         self._special = False
         self._peer: bytes | None = None
@@ -92,9 +97,9 @@ class Connection(asyncio.Protocol):
         """Called by asyncio."""
         self.transport = transport  # type: ignore[assignment]
         self._flow = Flow(self.transport, self.account)
-        self.deadline_s = monotonic() + self.gateway.limits.keep_alive_s
+        self.deadline_s = monotonic() + self._limits.keep_alive_s
         sock = transport.get_extra_info("socket")
-        self.gateway.opened(self, sock.fileno() if sock is not None else 0)
+        self.port.clients.opened(self, sock.fileno() if sock is not None else 0)
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
@@ -116,20 +121,20 @@ class Connection(asyncio.Protocol):
         first = self.exchanges[0]
         if not first.request.http10 and not first.stream:
             self.transport.write(answers.CONTINUE)
-            self._flow.watch_for_reset(self.gateway.loop)
+            self._flow.watch_for_reset(self.port.state.loop)
         self._stop_reading()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Called by asyncio."""
         self._closing = self._special = True
-        self.gateway.closed(self)
+        self.port.clients.closed(self)
         if self._reader is not None:
             self._reader.close()
             self._reader = None
         self._parked.clear()
         self.account.close()
-        recording = self.gateway.recording
+        recording = self.recording
         for exchange in self.exchanges:
             if recording is not None and exchange.output is None:
                 recording.left(exchange, monotonic())
@@ -143,7 +148,7 @@ class Connection(asyncio.Protocol):
         self._special = True
         self._flow.pause_writing()
         self.deadline_s = monotonic() + self._write_patience_s()
-        self.gateway.relieve()
+        self.port.clients.relieve()
 
     def resume_writing(self) -> None:
         """Called by asyncio."""
@@ -173,7 +178,7 @@ class Connection(asyncio.Protocol):
 
     def takes_body(self, head: RequestHead) -> bool:
         """Whether a worker could be given this request with its body."""
-        return not head.problem and self.gateway.takes_body(head.target)
+        return not head.problem and self._application.takes_body(head.target)
 
     def on_request(self, head: RequestHead, body: bytes | None) -> None:
         """A request is complete; `body` None: it was not kept, and no worker is asked."""
@@ -192,11 +197,11 @@ class Connection(asyncio.Protocol):
         if not head.keep_alive:
             self._closing = self._special = True
         if body is None:
-            self.gateway.answer(exchange, now_s)
+            self._application.answer(exchange, now_s)
         elif held_bytes and not self.account.fair:
-            self.gateway.overloaded(exchange, now_s)
+            self._application.overloaded(exchange, now_s)
         else:
-            self.gateway.handle(exchange, now_s)
+            self._application.handle(exchange, now_s)
 
     def on_refused(self, code: str, message: str) -> None:
         """One error answer, after those of earlier requests; then close."""
@@ -206,9 +211,8 @@ class Connection(asyncio.Protocol):
         self._lingering = True
         exchange = Exchange(self, head, b"", monotonic())
         self.exchanges.append(exchange)
-        self.gateway.refused(code)
-        retry_after_s = 1 if code == "OVERLOADED" else 0
-        exchange.fail(code, message, exchange.arrived_s, retry_after_s=retry_after_s)
+        self.port.state.counters.refuse(code)
+        exchange.fail(code, message, exchange.arrived_s, retry_after_s=int(code == "OVERLOADED"))
 
     # What an exchange or the gateway asks for.
 
@@ -233,10 +237,10 @@ class Connection(asyncio.Protocol):
             self.account.hold(-exchange.held_bytes)
         self.transport.write(output)
         reader = self._reader
-        if exchanges or self._special or self.gateway.draining or (reader is not None and reader.phase != IDLE):
+        if exchanges or self._special or self.writer.draining or (reader is not None and reader.phase != IDLE):
             self._advance(now_s)
         else:
-            self.deadline_s = now_s + self.gateway.limits.keep_alive_s
+            self.deadline_s = now_s + self._limits.keep_alive_s
 
     def write_part(self, exchange: Exchange, data: bytes) -> bool:
         """Write a piece of a streamed answer, or hold it until its turn; False: no more for now (see `go_on`)."""
@@ -293,7 +297,7 @@ class Connection(asyncio.Protocol):
         held_bytes = _REQUEST_BYTES + head.size_bytes + (len(body) if body is not None else 0)
         self.account.arriving(self._reader.held_bytes if self._reader is not None else 0)
         self.account.hold(held_bytes)
-        full = len(self.exchanges) >= self.gateway.limits.max_pipelined
+        full = len(self.exchanges) >= self._limits.max_pipelined
         waits = full or self._flow.write_paused or bool(self._parked)
         if waits:
             self._parked.append((head, body, held_bytes))
@@ -307,7 +311,7 @@ class Connection(asyncio.Protocol):
             self._flow.discard(data)
             return
         if reader is None:
-            reader = self._reader = RequestReader(self, self.gateway.limits, self.port.model)
+            reader = self._reader = RequestReader(self, self._limits, self.port.model)
         was_idle = reader.phase == IDLE
         reader.feed(data)
         if was_idle and reader.first_head is not None and reader.first_head.reusable:
@@ -347,20 +351,24 @@ class Connection(asyncio.Protocol):
             self.account.hold(-first.held_bytes)
         if self._flow.write_paused:
             self._flow.count_unread()
-            self.gateway.relieve()
+            self.port.clients.relieve()
         elif self._parked:
             self._unpark()
         if exchanges or self._parked:
             self._resume_reading()
             return
-        if self._closing:
-            self._finish(now_s)
-        else:
+        if not self._closing:
             if self._owes_continue:
                 self._owes_continue = False
                 self.transport.write(answers.CONTINUE)
             self._resume_reading()
             self._rest(now_s)
+        elif self._lingering and not self.transport.is_closing():
+            # A client that is still sending is to read the last answer first.
+            self.deadline_s = now_s + LINGER_S
+            self._flow.end_writing()
+        else:
+            self.transport.close()
 
     def _rest(self, now_s: float) -> None:
         """Set the time for what is awaited next, when no answer is."""
@@ -368,10 +376,10 @@ class Connection(asyncio.Protocol):
             return
         self._special = bool(self._parked or self._flow.read_paused or self._owes_continue)
         phase = self._timed_phase = self._reader.phase if self._reader is not None else IDLE
-        limits = self.gateway.limits
+        limits = self._limits
         if phase == IDLE:
             self.deadline_s = now_s + limits.keep_alive_s
-            if self.gateway.draining:
+            if self.writer.draining:
                 self.close_when_done()
         else:
             self.deadline_s = now_s + (limits.header_timeout_s if phase == HEAD else limits.body_timeout_s)
@@ -387,20 +395,12 @@ class Connection(asyncio.Protocol):
                 return
         self._resume_reading()
 
-    def _finish(self, now_s: float) -> None:
-        """The last answer is written: close, but let a client that is still sending read it first."""
-        if self._lingering and not self.transport.is_closing():
-            self.deadline_s = now_s + LINGER_S
-            self._flow.end_writing()
-        else:
-            self.transport.close()
-
     def _write_patience_s(self) -> float:
         """How long the client may take nothing of what is written for it."""
-        limits = self.gateway.limits
+        limits = self._limits
         return limits.body_timeout_s if self._stream() is None else limits.stream_idle_s
 
-    def _stream(self) -> StreamReply | None:
+    def _stream(self) -> Reply | None:
         """The stream that is being written."""
         return self.exchanges[0].reply if self.exchanges else None
 

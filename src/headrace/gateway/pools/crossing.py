@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from headrace.core.serving.splitting import point_of, share_at, stride_of
-from headrace.gateway.shadows import Shadow, Watched
+from headrace.gateway.pools.shadows import Shadow, Watched
 
 if TYPE_CHECKING:
     from headrace.core.protocol.messages import Split
     from headrace.core.telemetry.totals import Sample
     from headrace.gateway.exchange import Exchange
-    from headrace.gateway.pool import Pool
-    from headrace.gateway.server import Gateway
+    from headrace.gateway.pools.pool import Pool
+    from headrace.gateway.state import ServerState
 
 
 class Crossing:
-    """Stands where a pool would (`queues`, `submit`). `main` takes what no other version can."""
+    """Stands where a pool would (`queues`, `submit`). `main` takes what no other version can.
+
+    `refuse` answers a request that pins a version that does not serve; it is told that version, and those that do.
+    """
 
     __slots__ = (
-        "_gateway",
         "_pin",
         "_pins",
+        "_refuse",
         "_salt",
         "_shadow",
         "_shares",
@@ -33,8 +36,10 @@ class Crossing:
         "main",
     )
 
-    def __init__(self, gateway: Gateway, model: str) -> None:
-        self._gateway = gateway
+    def __init__(
+        self, state: ServerState, model: str, refuse: Callable[[Exchange, str, list[str], float], None]
+    ) -> None:
+        self._refuse = refuse
         self._salt = model.encode()
         self._turn = 0
         self._total = self._stride = 1
@@ -42,7 +47,7 @@ class Crossing:
         self._pins: dict[str, Pool] = {}
         self._pin: bytes | None = None
         self._sticky: bytes | None = None
-        self._shadow = Shadow(gateway, model)
+        self._shadow = Shadow(state, model)
         self.main: Pool
 
     def __repr__(self) -> str:
@@ -73,7 +78,7 @@ class Crossing:
             name = wanted.decode("latin-1")
             pinned = self._pins.get(name)
             if pinned is None:
-                self._gateway.unknown_version(exchange, name, sorted(self._pins), now_s)
+                self._refuse(exchange, name, sorted(self._pins), now_s)
                 return
             pool = pinned
         else:

@@ -24,8 +24,8 @@ from typing import Protocol
 import httptools
 
 from headrace.core.protocol.messages import Limits
-from headrace.gateway.heads import RequestHead
-from headrace.gateway.routing import resolve
+from headrace.gateway.http.heads import RequestHead
+from headrace.gateway.http.routing import resolve
 from headrace_worker import wire
 
 IDLE = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.gateway.routing import Target
+from headrace.gateway.http.routing import Target
 
 _NONE_WATCHED: dict[bytes, bytes] = {}
 

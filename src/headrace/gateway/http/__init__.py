@@ -1,0 +1,1 @@
+"""Clients' connections: bytes to requests, answers to bytes."""

@@ -1,0 +1,147 @@
+"""What the gateway answers by itself: health, lists, mistakes, and that no version can answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from headrace.core.escaping import header_bytes, header_value
+from headrace.gateway.http import answers
+from headrace.gateway.http.routing import Want
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from headrace.core.protocol import messages
+    from headrace.gateway.counters import GatewayCounters
+    from headrace.gateway.exchange import Client, Exchange
+    from headrace.gateway.pools.pool import Pool
+
+
+class LocalAnswers:
+    """Answers by the newest table: `routes`, and the pool of each model that is `serving`, and what `ready` asks."""
+
+    def __init__(self, counters: GatewayCounters) -> None:
+        self._counters = counters
+        self._routes: Mapping[str, messages.Route] = {}
+        self._serving: Mapping[str, Pool] = {}
+        self._ready = "all"
+
+    def configure(self, routes: Mapping[str, messages.Route], serving: Mapping[str, Pool], ready: str) -> None:
+        """This is what the newest table says."""
+        self._routes, self._serving, self._ready = routes, serving, ready
+        for model in routes:
+            self._counters.other.setdefault(("invocations", model, 503), 0)
+
+    def answer(self, exchange: Exchange, client: Client, now_s: float) -> None:
+        """Answer a request of `client` without a worker."""
+        request = exchange.request
+        want, model, detail = request.target
+        if request.problem:
+            self._fail(exchange, "BAD_REQUEST", request.problem, now_s)
+        elif want == Want.HEALTH:
+            self._answer_health(exchange, client, model, now_s)
+        elif want == Want.NOT_FOUND:
+            self._reply(exchange, 404, answers.NOT_FOUND, now_s)
+        elif want == Want.WRONG_METHOD:
+            self._reply(exchange, 405, answers.METHOD_NOT_ALLOWED, now_s, extra=b"allow: %b\r\n" % detail)
+        elif want == Want.REDIRECT:
+            base = b"%b://%b" % (client.port.scheme, request.host) if request.host else b""
+            extra = b"location: %b\r\n" % header_bytes(base + detail)
+            self._reply(exchange, 307, b"", now_s, content_type=None, extra=extra)
+        elif want == Want.MODELS:
+            self._reply(exchange, 200, self._list_models(), now_s)
+        elif want == Want.WRONG_MODEL or (model not in self._routes and client.port.model is None):
+            self._answer_unknown_model(exchange, client, now_s)
+        elif want == Want.VERSION and (pool := self._serving.get(model)) is not None:  # type: ignore[arg-type]
+            self._reply(exchange, 200, pool.version.config.mlflow_version.encode(), now_s)
+        else:
+            self._fail(exchange, "TEMPORARILY_UNAVAILABLE", self.why_not(model or ""), now_s, retry_after_s=1)
+
+    def overloaded(self, exchange: Exchange, now_s: float) -> None:
+        """There is no memory for a request."""
+        message = "The gateway holds as many bytes of requests as it may; try again in a moment."
+        self._fail(exchange, "OVERLOADED", message, now_s, retry_after_s=1)
+
+    def unknown_version(self, exchange: Exchange, wanted: str, there: list[str], now_s: float) -> None:
+        """A request asks for a version that does not serve."""
+        names = ", ".join(f"'{name}'" for name in there)
+        message = f"No version '{wanted}' of model '{exchange.request.target.model}' serves; there are: {names}."
+        self._fail(exchange, "NOT_FOUND", message, now_s)
+
+    def why_not(self, model: str) -> str:
+        """Why no version of `model` can answer."""
+        route = self._routes.get(model)
+        if route is None:
+            return f"Model '{model}' is not configured yet."
+        if route.pool is None:
+            return f"Model '{model}' does not serve yet: {route.reason or 'it is being loaded'}."
+        if route.unwell:
+            return f"Model '{model}' is not well: {route.unwell}."
+        return f"Model '{model}' has no running worker: {route.reason or 'a new one is being started'}."
+
+    def _answer_health(self, exchange: Exchange, client: Client, model: str | None, now_s: float) -> None:
+        if model is not None and model not in self._routes and client.port.model is None:
+            self._answer_unknown_model(exchange, client, now_s)
+            return
+        models = [model] if model is not None else sorted(self._routes)
+        down = [name for name in models if not self._is_ready(name)]
+        enough = not down or (model is None and self._ready == "any" and len(down) < len(models))
+        if models and enough:
+            failing = "; ".join(f"{name}: {why}" for name in models if (why := self._failing(name)))
+            extra = b"headrace-failing: %b\r\n" % header_value(failing[:500]) if failing else b""
+            self._reply(exchange, 200, b"\n", now_s, extra=extra)
+            return
+        why = " ".join(self.why_not(name) for name in down) if models else "No model is configured yet."
+        self._fail(exchange, "TEMPORARILY_UNAVAILABLE", why, now_s, retry_after_s=1)
+
+    def _answer_unknown_model(self, exchange: Exchange, client: Client, now_s: float) -> None:
+        there = [client.port.model] if client.port.model is not None else sorted(self._routes)
+        names = ", ".join(f"'{name}'" for name in there) or "none"
+        message = f"There is no model '{exchange.request.target.model}' here; there are: {names}."
+        self._fail(exchange, "NOT_FOUND", message, now_s)
+
+    def _is_ready(self, model: str) -> bool:
+        pool = self._serving.get(model)
+        return pool is not None and len(pool.crew) > 0 and not self._routes[model].unwell
+
+    def _failing(self, model: str) -> str:
+        """Why a model that is ready is of no use; empty where nothing is known against it."""
+        route = self._routes.get(model)
+        return route.failing if route is not None else ""
+
+    def _list_models(self) -> bytes:
+        models = []
+        for model in sorted(self._routes):
+            pool = self._serving.get(model)
+            label = pool.version.config.label if pool is not None else None
+            failing = bool(self._failing(model))
+            models.append({"name": model, "label": label, "ready": self._is_ready(model), "failing": failing})
+        return msgspec.json.encode(models)
+
+    def _reply(
+        self,
+        exchange: Exchange,
+        status: int,
+        body: bytes,
+        now_s: float,
+        *,
+        content_type: bytes | None = answers.JSON,
+        extra: bytes = b"",
+    ) -> None:
+        self._count(exchange, status)
+        exchange.reply_with(status, body, now_s, content_type=content_type, extra=extra)
+
+    def _fail(self, exchange: Exchange, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:
+        self._count(exchange, answers.http_status(code))
+        exchange.fail(code, message, now_s, retry_after_s=retry_after_s)
+
+    def _count(self, exchange: Exchange, status: int) -> None:
+        want, model, _ = exchange.request.target
+        if want == Want.INVOKE:  # a model that has no version to take it: the error is the model's, too
+            key = ("invocations", model if model is not None and model in self._routes else "", status)
+        else:
+            key = (want.name.lower(), "", status)
+        other = self._counters.other
+        other[key] = other.get(key, 0) + 1

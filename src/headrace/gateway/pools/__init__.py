@@ -1,0 +1,1 @@
+"""The workers of served versions, and the requests that they answer."""
