@@ -48,7 +48,7 @@ def cpu_ms(call: Any) -> float:
 
 
 def mlflow_body(form: Form, body: bytes) -> bytes:
-    """What MLflow is asked: unpacked, and repaired where it would refuse what headrace takes."""
+    """What MLflow is asked: unpacked, and repaired where it would refuse what headrace takes (0 for a null)."""
     plain = form.plain(body)
     if form.kind != JSON or form.status != 200:
         return plain
@@ -57,7 +57,7 @@ def mlflow_body(form: Form, body: bytes) -> bytes:
         scorer.oracle.server.invocations(plain, form.kind, scorer.model, scorer.oracle.input_schema)
     except Exception:  # noqa: BLE001 - whatever it is, it is a refusal
         found = scorer.second_try.repaired(plain)
-        if found is not None and not found.nulls:
+        if found is not None:
             return json.dumps(found.request, default=float).encode()
     return plain
 

@@ -18,9 +18,7 @@ MOST_LINES_OF_A_FILE = 420
 MOST_MODULES_IN_A_FOLDER = 24
 
 # What is beyond a bound today, and how far: it may shrink, not grow. Whoever brings one within takes it out.
-KNOWN = {
-    "headrace_worker.scoring.scorer": 423,
-}
+KNOWN: dict[str, int] = {}
 
 SOURCES = Path(__file__).resolve().parent.parent / "src"
 

@@ -139,7 +139,7 @@ class Builder:
             return list(value.values())
         if kind.form in (shapes.TABLE, shapes.INDEXED):
             return list(zip(*value["data"]))
-        return list(zip(*(row.values() for row in value)))
+        return list(zip(*map(dict.values, value)))
 
     def _array(self, column: Any, dtype: Any, *, from_numpy: bool) -> Any:
         if dtype.kind in "biuf":

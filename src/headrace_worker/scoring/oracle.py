@@ -153,9 +153,9 @@ class Oracle:
         if validate is not None:
             validate(data, params, self.input_schema, self.params_schema)
 
-    def score(self, data: Any) -> Call:
+    def score(self, data: Any, params: Any = None) -> Call:
         """Predict a table that was parsed here; raises CallFailed with MLflow's words for what went wrong."""
-        return self._score(Call(self.model), data, None)
+        return self._score(Call(self.model), data, params)
 
     def score_with_nulls(self, data: Any, params: Any, nulls: dict[str, list[int]]) -> Call:
         """As `score`, for columns with nulls that MLflow has no type for: the model gets pandas' nullable types.

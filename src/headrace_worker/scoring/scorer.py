@@ -6,28 +6,26 @@ import copy
 import json
 import logging
 import platform
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from headrace_worker import wire
 from headrace_worker.scoring import plan as plans
-from headrace_worker.scoring import rows
 from headrace_worker.scoring.bodies import extent, extent_files, jsonbody, media
 from headrace_worker.scoring.bodies.inflate import inflate
-from headrace_worker.scoring.bodies.tables import Tables
 from headrace_worker.scoring.building import Builder
 from headrace_worker.scoring.engine import Clock, Engine
-from headrace_worker.scoring.errors import locate, telling
+from headrace_worker.scoring.errors import telling
 from headrace_worker.scoring.errors import type_hints as hints
 from headrace_worker.scoring.errors.failures import Failures
-from headrace_worker.scoring.errors.refusal import JSON, Refusal
+from headrace_worker.scoring.errors.refusal import Refusal
 from headrace_worker.scoring.evidence import Evidence
 from headrace_worker.scoring.example import read_example
 from headrace_worker.scoring.oracle import Call, CallFailed, Oracle
-from headrace_worker.scoring.output import Encoder, Unsendable
+from headrace_worker.scoring.output import Encoder
 from headrace_worker.scoring.predicting import stream_chunks
+from headrace_worker.scoring.reference import Reference
 from headrace_worker.scoring.repairing.second_try import SecondTry
-from headrace_worker.scoring.shapes import LLM_KEYS, Classifier, Share
+from headrace_worker.scoring.shapes import Classifier, Share
 from headrace_worker.scoring.streaming import events, streams
 
 if TYPE_CHECKING:
@@ -71,6 +69,11 @@ class Scorer:
         self.classifier = Classifier(self.plan)
         # What is made of a type hint's input is no table.
         self._bounds = None if self.oracle.is_type_hint else extent.Bounds(self.oracle.input_schema)
+        self._teller = telling.Teller(self.oracle, self.plan, strict=options.strict)
+        self.second_try = SecondTry(self.oracle, self.plan, self._teller, self._parse)
+        self._reference = Reference(
+            self.oracle, self.plan, self.encoder, self.second_try, self._teller, self._parse, strict=options.strict
+        )
         self._engine = Engine(
             self.oracle,
             Builder(self.oracle, self.plan),
@@ -78,14 +81,9 @@ class Scorer:
             self.evidence,
             max_rows=options.max_rows,
             tolerance=options.tolerance,
-            finish=self._finish,
-            fail=self._fail,
+            finish=self._reference.finish,
+            fail=self._reference.fail,
         )
-        self._teller = telling.Teller(self.oracle, self.plan, strict=options.strict)
-        self._tables = Tables(self.oracle)
-        self.second_try = SecondTry(self.oracle, self.plan, self._teller, self._parse)
-        self._hazards: Counter[str] = Counter()
-        self._raised: list[tuple[wire.Answer, BaseException]] = []
         self._failures = Failures()
         self._streams = streams(model)
         self._heads: dict[bytes, media.Media | Refusal] = {}
@@ -138,15 +136,15 @@ class Scorer:
             self._score_group(members, answers, clock)
         for place, head, whole, request in apart:
             clock.predicts += 1
-            answers[place] = self._score_apart(head, whole, request)
+            answers[place] = self._reference.score(head, whole, request)
             clock.lap("predict")
-        if self._raised:
+        if self._reference.raised:
             self._keep_failures(answers)
         return answers, clock.timing(), self._notes()
 
     def _keep_failures(self, answers: list[wire.Answer]) -> None:
         """What the model raised, by the requests that it was raised for: two may share an answer."""
-        raised, self._raised = self._raised, []
+        raised, self._reference.raised = self._reference.raised, []
         for answer, error in raised:
             places = [place for place, one in enumerate(answers) if one is answer]
             if places:
@@ -161,7 +159,7 @@ class Scorer:
             for share in shares:
                 if answers[share.place] is None:
                     body = bytes(share.body)
-                    answers[share.place] = self._by_reference(media.JSON, body, self._parse(body))
+                    answers[share.place] = self._reference.by_reference(media.JSON, body, self._parse(body))
 
     def _sort(
         self,
@@ -222,126 +220,19 @@ class Scorer:
                 self._heads[head] = known
         return known
 
-    def _finish(self, raw: Any, share: Share) -> wire.Answer:
-        """The answer to a share that the model answered with `raw`."""
-        rows_out = rows.count(raw)
-        if rows_out is not None and rows_out < share.rows:
-            return self._tell_fewer(raw, share.rows, rows_out)
-        try:
-            return wire.Answer(200, JSON, self.encoder.encode(raw), share.rows)
-        except Unsendable as unsendable:
-            return self._tell_unsendable(unsendable, share.rows)
-
-    def _tell_fewer(self, raw: Any, rows_in: int, rows_out: int) -> wire.Answer:
-        self._hazards[locate.FEWER_ROWS] += 1
-        if self.options.strict:
-            return telling.tell_fewer_rows(rows_in, rows_out)
-        try:
-            return wire.Answer(200, JSON, self.encoder.encode(raw), rows_in, wire.FLAG_HAZARD)
-        except Unsendable as unsendable:
-            return self._tell_unsendable(unsendable, rows_in)
-
-    def _fail(self, share: Share, error: Exception, predicting: bool) -> wire.Answer:  # noqa: FBT001
-        """The answer to a share whose conversion or prediction raised `error`, in MLflow's words.
-
-        The scoring server goes through the request once more with a model that raises `error`, or, where nothing was
-        predicted yet, with the real one.
-        """
-        body = bytes(share.body)
-        return self._by_reference(media.JSON, body, self._parse(body), error if predicting else None)
-
-    def _score_apart(self, head: media.Media, body: bytes, request: Any) -> wire.Answer:
-        """Score a request that cannot be merged, watching for hazards of the protocol."""
-        found = []
-        if self.plan.has_hazards and type(request) is dict:
-            found = [finding for finding in locate.findings(request, self.plan) if finding.hazard]
-        if found and self.options.strict:
-            refusal = Refusal(400, "INVALID_PARAMETER_VALUE", found[0].message, found[0].path)
-            self._hazards.update({finding.hazard for finding in found})
-            return telling.tell_refusal(refusal, strict=True)
-        answer = self._by_reference(head.kind, body, request)
-        if found and answer.status == 200:
-            self._hazards.update({finding.hazard for finding in found})
-            answer = answer._replace(flags=answer.flags | wire.FLAG_HAZARD)
-        return answer
-
-    def _by_reference(self, kind: str, body: bytes, request: Any, error: Exception | None = None) -> wire.Answer:
-        try:
-            call, text = self._call(kind, body, request, error)
-        except CallFailed as failed:
-            if not failed.call.predicted:
-                return self._again(kind, body, request, failed)
-            # The model has answered, with something that MLflow cannot send.
-            call, text = failed.call, None
-        return self._answer(call, text, request)
-
-    def _again(self, kind: str, body: bytes, request: Any, failed: CallFailed) -> wire.Answer:
-        """The answer to a request that MLflow has refused or the model failed on; repaired where it can be."""
-        outcome = self.second_try.score(kind, body, failed)
-        if outcome is None or (outcome.is_refused and not self.options.strict):
-            return self._tell(failed, request)
-        repaired = outcome.repaired
-        if outcome.call is not None:
-            return self._answer(outcome.call, outcome.text, request if repaired is None else repaired.request)
-        assert outcome.failed is not None  # noqa: S101 - what has no call has failed
-        told = self.second_try.repaired(body, as_json=True) if repaired is not None else None
-        if told is None:
-            return self._tell(outcome.failed, request)
-        return self._tell(outcome.failed, told.request, told.told)
-
-    def _tell(self, failed: CallFailed, request: Any, told: Callable[[str], str] = str) -> wire.Answer:
-        answer = self._teller.tell(failed, request, told)
-        if answer.flags & wire.FLAG_MODEL_ERROR:
-            self._raised.append((answer, failed.call.raised or failed.error))
-        return answer
-
-    def _tell_unsendable(self, unsendable: Unsendable, rows_in: int) -> wire.Answer:
-        answer = telling.tell_unsendable(unsendable, rows_in, strict=self.options.strict)
-        self._raised.append((answer, unsendable))
-        return answer
-
-    def _answer(self, call: Call, text: str | None, request: Any) -> wire.Answer:
-        """The answer to a request that the model has answered in `call`."""
-        if call.is_table and (rows_out := rows.count(call.raw)) is not None and rows_out < call.rows:
-            return self._tell_fewer(call.raw, call.rows, rows_out)
-        if text is not None:
-            return wire.Answer(200, JSON, text.encode("utf-8", "surrogatepass"), call.rows)
-        try:
-            is_wrapped = call.is_table or type(request) is not dict or LLM_KEYS.isdisjoint(request)
-            return wire.Answer(200, JSON, self.encoder.encode(call.raw, wrapped=is_wrapped), call.rows)
-        except Unsendable as unsendable:
-            return self._tell_unsendable(unsendable, call.rows)
-
-    def _call(self, kind: str, body: bytes, request: Any, error: Exception | None) -> tuple[Call, str | None]:
-        """(the call, the text of the answer if MLflow has written it); raises CallFailed."""
-        if kind == media.JSON:
-            return self.oracle.call(kind, body, request, error)
-        try:
-            frame = self._tables.parse(kind, body)
-        except Exception as failure:
-            raise CallFailed(Call(self.model), failure) from failure
-        if frame is None:
-            return self.oracle.call(kind, body)
-        try:
-            return self.oracle.score(frame), None
-        except CallFailed as failed:
-            if self.options.strict or not self._teller.is_callers(failed.call):
-                raise
-            return self.oracle.call(kind, body)  # what is refused all the same is refused in MLflow's words
-
     def _notes(self) -> bytes:
         """What the gateway should hear about, as JSON; empty almost always. Hazards are counted in requests."""
         failures = self._failures.take()
-        if self.evidence.news is None and not self._hazards and not failures:
+        if self.evidence.news is None and not self._reference.hazards and not failures:
             return b""
         notes: dict[str, Any] = {}
         if self.evidence.news is not None:
             _logger.warning("such requests are scored one by one from now on: %s", self.evidence.news)
             notes["unmergeable"], self.evidence.news = self.evidence.news, None
             notes["mergeable"] = self.evidence.unmergeable is None
-        if self._hazards:
-            notes["hazards"] = dict(self._hazards)
-            self._hazards.clear()
+        if self._reference.hazards:
+            notes["hazards"] = dict(self._reference.hazards)
+            self._reference.hazards.clear()
         if failures:
             notes["failures"] = failures
         return json.dumps(notes).encode()
@@ -366,7 +257,7 @@ class Scorer:
         except Refusal as refusal:
             return telling.tell_refusal(refusal, strict=self.options.strict)
         except _Misfit as misfit:
-            return self._by_reference(media.JSON, whole, request, misfit.error)
+            return self._reference.by_reference(media.JSON, whole, request, misfit.error)
         except Exception as error:  # noqa: BLE001 - MLflow's parser raises whatever pandas raises
             return self._teller.tell(CallFailed(Call(self.model), error), request)
         chunks = stream_chunks(model, data, params)

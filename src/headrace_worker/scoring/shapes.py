@@ -175,6 +175,14 @@ def merged(shares: list[Share]) -> Any:
     return {"columns": list(kind.names), **table} if kind.names else table
 
 
+def common_names(rows: list[Any]) -> tuple[str, ...] | None:
+    """The names in `rows`, in order, if all of these are objects with the same ones; None where they are not."""
+    if set(map(type, rows)) != {dict}:
+        return None
+    names = set(map(tuple, rows))
+    return names.pop() if len(names) == 1 else None
+
+
 def _elements(value: Any) -> tuple[str, tuple[str, ...], tuple[Any, ...], Any, int] | None:
     """A list of anything, where all elements have one form."""
     if type(value) is not list or not value:
@@ -241,12 +249,10 @@ def _labels(index: list[Any]) -> str | None:
 def _objects(
     value: Any, plan: plans.Plan, *, is_frame: bool
 ) -> tuple[str, tuple[str, ...], tuple[Any, ...], Any, int] | None:
-    if type(value) is not list or not value or set(map(type, value)) != {dict}:
+    names = common_names(value) if type(value) is list else None
+    if not names:
         return None
-    names = tuple(value[0])
-    if not names or any(tuple(row) != names for row in value):
-        return None
-    letters = _column_letters(names, list(zip(*(row.values() for row in value))), plan, is_frame=is_frame)
+    letters = _column_letters(names, list(zip(*map(dict.values, value))), plan, is_frame=is_frame)
     return None if letters is None else (OBJECTS, names, letters, value, len(value))
 
 
@@ -320,7 +326,7 @@ def _odd_letter(types: set[type], column: Any, letter: str | None, *, free: bool
         return None
     if letter == plans.BINARY:
         return (letter,)
-    formats = {len(value) if len(value) == len("2024-02-29") else value[10] for value in column if _DATE.match(value)}
+    formats = {value[10:11] for value in column}
     return (letter, formats.pop()) if len(formats) == 1 and all(map(_DATE.match, column)) else None
 
 

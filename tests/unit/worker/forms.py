@@ -1,5 +1,6 @@
 """Bodies of every form and of any size: what a scorer may be sent, valid or not."""
 
+import datetime as dt
 import gzip
 import io
 import json
@@ -58,6 +59,11 @@ def count(data: Any, _params: Any) -> list[int]:
 def _big(n: int) -> int:
     """An integer of nearly as many digits as are taken."""
     return 10**3900 + n
+
+
+def _moment(n: int) -> str:
+    """One of as many dates as are wanted."""
+    return (dt.datetime(2024, 2, 29) + dt.timedelta(seconds=n)).isoformat()  # noqa: DTZ001 - the zone is put behind it
 
 
 def _deep(depth: int) -> bytes:
@@ -147,8 +153,17 @@ FORMS: dict[str, Form] = {
     "one value in base64": Form(lambda n: {"dataframe_records": [{"x": "AAAA" * n}]}, BYTES),
     "dates": Form(_records(x="2024-02-29"), DATES),
     "dates with a zone": Form(_records(x="2024-02-29T00:00:00Z"), DATES),
+    "dates with a zone, each another": Form(
+        lambda n: {"dataframe_records": [{"x": f"{_moment(i)}Z"} for i in range(n)]}, DATES
+    ),
+    "dates with several zones": Form(
+        lambda n: {"dataframe_records": [{"x": f"{_moment(i)}+0{i % 3}:00"} for i in range(n)]}, DATES
+    ),
     "no dates": Form(_records(x="tomorrow"), DATES, status=400),
     "nulls among integers": Form(lambda n: {"dataframe_records": [{"x": None}, *[{"x": 1}] * n]}, LONG),
+    "as many nulls as integers": Form(
+        lambda n: {"dataframe_records": [{"x": (None, 1)[i % 2]} for i in range(n)]}, LONG
+    ),
     "nested rows": Form(_records(o=[{"id": 1.5}], m={"a": 1.5}), NESTED),
     "one nested row": Form(
         lambda n: {"dataframe_records": [{"o": [{"id": 1.5}] * n, "m": dict.fromkeys(names(n), 1.5)}]}, NESTED
@@ -189,6 +204,9 @@ FORMS: dict[str, Form] = {
     "CSV, blank lines": Form(lambda n: b"\n" * n + b"x\n" + b"\r\n" * n + b"1\n", kind=CSV),
     "CSV, dates": Form(lambda n: b"x\n" + b"2024-02-29\n" * n, DATES, kind=CSV),
     "CSV, dates with a zone": Form(lambda n: b"x\n" + b"2024-02-29T00:00:00Z\n" * n, DATES, kind=CSV),
+    "CSV, dates with a zone, each another": Form(
+        lambda n: b"x\n" + b"".join(b"%bZ\n" % _moment(i).encode() for i in range(n)), DATES, kind=CSV
+    ),
     "CSV, semicolons": Form(lambda n: b"x;y\n" + b"1.5;a\n" * n, NUMBER, kind=CSV),
     "CSV, no numbers": Form(lambda n: b"x\n" + b"a\n" * n, NUMBER, kind=CSV, status=400),
     "CSV, no UTF-8": Form(lambda n: b"x\n" + b"\xff\n" * n, NUMBER, kind=CSV, status=400),

@@ -110,6 +110,9 @@ def check_cells(path: str, rows: int, columns: int, values: int) -> None:
 
 def _rows(rows: list[Any]) -> tuple[int, int, int]:
     """(rows, values in them, columns) of a list of lists, objects or scalars."""
+    common = shapes.common_names(rows)
+    if common is not None:
+        return len(rows), len(rows) * len(common), len(common)
     names: set[str] = set()
     values = widest = 0
     for row in rows:

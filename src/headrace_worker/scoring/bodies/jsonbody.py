@@ -16,6 +16,7 @@ _DIGITS = re.compile(rb"[0-9]+")
 _NOT_STRUCTURE = bytes(b for b in range(256) if b not in b'[]{}"')
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _STEP = [1 if b in b"[" else -1 for b in range(256)]
+_NEIGHBOURS = (b"],[", b"], [", b"},{", b"}, {")
 _PEELED = 4
 """Levels that are taken off in one go each, from the inside; few bodies have more."""
 
@@ -30,7 +31,7 @@ def parse(body: bytes, *, decode_first: bool, max_nesting: int, max_integer_digi
     `decode_first` follows the MLflow versions that decode the body as UTF-8 before they parse it; the others
     leave it to `json.loads`, which also takes UTF-16 and UTF-32. A byte order mark is taken from all.
     """
-    if body.count(b"[") + body.count(b"{") > max_nesting and _deeper_than(body, max_nesting):
+    if _most_levels(body) > max_nesting and _deeper_than(body, max_nesting):
         raise Refusal(
             400, "BAD_REQUEST", f"The JSON body is nested too deeply: at most {max_nesting} levels are accepted."
         )
@@ -49,6 +50,14 @@ def parse(body: bytes, *, decode_first: bool, max_nesting: int, max_integer_digi
 def _unescaped(body: bytes) -> bytes:
     """`body` without the escapes in its strings that could be taken for their end."""
     return body.replace(b"\\\\", b"").replace(b'\\"', b"")
+
+
+def _most_levels(body: bytes) -> int:
+    """How deep `body` can be at most: a bracket that opens where another has just closed adds no level.
+
+    That holds wherever the two stand, for they are both in a string or both outside of one.
+    """
+    return body.count(b"[") + body.count(b"{") - sum(map(body.count, _NEIGHBOURS))
 
 
 def _deeper_than(body: bytes, max_nesting: int) -> bool:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _MOMENT = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
     r"(?:[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?(Z|z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
 )
+_SHORTEST = len("2024-02-29T12:34:56")
+_ZONE = re.compile("[+-][0-9]{2}:[0-9]{2}")
+_FIRST_YEAR, _LAST_YEAR = "1678", "2262"
+"""Nanoseconds of years from the one to before the other fit 64 bits, wherever on Earth."""
 MAX_CHARACTERS = 64
 """No date is longer."""
 
@@ -32,6 +39,48 @@ def without_zone(value: Any) -> str | None:
     except (ValueError, OverflowError):
         return None
     return f"{moment.replace(tzinfo=None).isoformat()}.{(fraction or '').ljust(9, '0')}"
+
+
+def all_without_zone(values: Iterable[Any]) -> dict[str, str | None]:
+    """`without_zone` of every text among `values`."""
+    texts = {value for value in values if type(value) is str}
+    known = _by_numpy(texts)
+    return {text: known[text] if text in known else without_zone(text) for text in texts}
+
+
+def _by_numpy(texts: Iterable[str]) -> dict[str, str]:
+    """What is known at once of the usual dates: those that NumPy reads and writes again as the very same."""
+    import numpy as np
+
+    ends = {text: text[-6:] for text in texts}
+    offsets = {end: _minutes(end) for end in set(ends.values())}
+    known = [text for text, end in ends.items() if offsets[end] is not None]
+    plain = [text[:-1] if text[-1] in "Zz" else text[:-6] for text in known]
+    minutes = [offsets[ends[text]] for text in known]
+    try:
+        moments = np.array(plain, "datetime64[ns]")
+    except ValueError:  # one of them is no date, or has parts of days
+        return {}
+    read = written = np.datetime_as_string(moments).tolist() if plain else []
+    if any(minutes):
+        written = np.datetime_as_string(moments - np.array(minutes, "timedelta64[m]")).tolist()
+    return {
+        text: whole
+        for text, one, same, whole in zip(known, plain, read, written)
+        if same.startswith(one) and len(one) >= _SHORTEST and one[-1] != "." and _FIRST_YEAR <= one < _LAST_YEAR
+    }
+
+
+def _minutes(end: str) -> int | None:
+    """The offset from UTC with which a date ends, in minutes; None where it is not written in the usual form."""
+    if end[-1:] in ("Z", "z"):
+        return 0
+    if not _ZONE.fullmatch(end):
+        return None
+    try:
+        return int(_offset(end).total_seconds()) // 60
+    except ValueError:
+        return None
 
 
 def _offset(zone: str | None) -> dt.timedelta:

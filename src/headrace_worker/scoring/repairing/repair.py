@@ -13,10 +13,10 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace_worker.scoring import shapes
-from headrace_worker.scoring.repairing.moments import without_zone
+from headrace_worker.scoring.repairing.moments import all_without_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 NULLABLE = {"integer": "Int32", "long": "Int64", "boolean": "boolean"}
 """The pandas type of an optional column with a null in it, by the signature's type."""
@@ -183,64 +183,54 @@ class _Walk:
         if not all(isinstance(row, list) and len(row) > max((c for c, _ in specs), default=-1) for row in rows):
             return
         for c, spec in specs:
-            fix = self._cell(spec)
-            for r, row in enumerate(rows):
-                row[c] = fix(row[c], r)
+            for r, fixed in self._fixes(spec, [row[c] for row in rows] if _is_repairable(spec) else ()):
+                rows[r][c] = fixed
 
     def _records(self, rows: list[Any]) -> None:
-        fixes = {name: self._cell(spec) for name, spec in self._named.items()}
-        nullable = {name for name, spec in self._named.items() if _null_of(spec) is not None}
-        seen: set[str] = set()
-        given = 0
-        for r, row in enumerate(rows):
-            for key in row if isinstance(row, dict) else ():
-                given += 1
-                if key in fixes:
-                    row[key] = fixes[key](row[key], r)
-                    seen.add(key)
-        lacking = sorted(seen & nullable)
+        specs = {name: spec for name, spec in self._named.items() if _is_repairable(spec)}
+        if not specs:
+            return
+        places, given = _places(rows, specs)
+        for name, at in places.items():
+            for i, fixed in self._fixes(specs[name], [rows[r][name] for r in at], at):
+                rows[at[i]][name] = fixed
+        lacking = [name for name in places if null_of(specs[name]) is not None and len(places[name]) < len(rows)]
         if len(rows) * len(lacking) > MAX_FILLED * given:
             return
         for name in lacking:  # what one record leaves out and another has is a null, as pandas takes it
-            for r, row in enumerate(rows):
-                if isinstance(row, dict) and name not in row:
-                    row[name] = fixes[name](None, r)
+            at = [r for r, row in enumerate(rows) if isinstance(row, dict) and name not in row]
+            for i, fixed in self._fixes(specs[name], [None] * len(at), at):
+                rows[at[i]][name] = fixed
 
     def _column(self, spec: Any, elements: Any) -> Any:
         """One column below `inputs` or `instances`, or the value of one row."""
-        fix = self._cell(spec)
-        if not isinstance(elements, list) or _is_nested(spec):
-            return self._value(spec.type, elements) if _is_nested(spec) else fix(elements, 0)
-        for r, element in enumerate(elements):
-            elements[r] = fix(element, r)
+        if _is_nested(spec):
+            return self._value(spec.type, elements)
+        if not isinstance(elements, list):
+            return next((fixed for _, fixed in self._fixes(spec, [elements])), elements)
+        for r, fixed in self._fixes(spec, elements):
+            elements[r] = fixed
         return elements
 
-    def _cell(self, spec: Any) -> Callable[[Any, int], Any]:
-        """What repairs the value of one column, given its row."""
-        kind = getattr(spec.type, "name", None)
-        if kind is None:
-            return lambda value, _row: self._value(spec.type, value)
-        if kind == "datetime":
-            return lambda value, _row: self._moment(value)
-        null = _null_of(spec)
-        if null is None:
-            return lambda value, _row: value
-
-        def filled(value: Any, row: int) -> Any:
-            if value is not None:
-                return value
+    def _fixes(self, spec: Any, values: Sequence[Any], rows: Sequence[int] | None = None) -> Iterator[tuple[int, Any]]:
+        """The repaired ones of some `values` of a column, each with its place; `rows` says where those lie."""
+        null = null_of(spec)
+        if _is_nested(spec):
+            for place, value in enumerate(values):
+                yield place, self._value(spec.type, value)
+        elif getattr(spec.type, "name", None) == "datetime":
+            moments = all_without_zone(values)
+            for place, value in enumerate(values if any(moments.values()) else ()):
+                text = moments.get(value) if type(value) is str else None
+                if text is not None:
+                    self.is_changed = True
+                    yield place, text
+        elif null is not None and None in values:
             self.is_changed = True
-            self.nulls.setdefault(spec.name, []).append(row)
-            return null
-
-        return filled
-
-    def _moment(self, value: Any) -> Any:
-        text = without_zone(value)
-        if text is None:
-            return value
-        self.is_changed = True
-        return text
+            places = [place for place, value in enumerate(values) if value is None]
+            self.nulls.setdefault(spec.name, []).extend(places if rows is None else [rows[place] for place in places])
+            for place in places:
+                yield place, null
 
     def _value(self, kind: Any, value: Any) -> Any:
         """A value of a nested type. Lists beyond those of the type are rows, however many levels of them there are."""
@@ -277,7 +267,26 @@ class _Walk:
         return made
 
 
-def _null_of(spec: Any) -> Any:
+def _places(rows: list[Any], names: Collection[str]) -> tuple[dict[str, Sequence[int]], int]:
+    """(by name, in which of the objects among `rows` it is, how many values these have)."""
+    common = shapes.common_names(rows)
+    if common is not None:
+        return {name: range(len(rows)) for name in common if name in names}, len(rows) * len(common)
+    objects = [row for row in rows if isinstance(row, dict)]
+    found: dict[str, Any] = {}
+    for r, row in enumerate(rows):
+        for name in row if isinstance(row, dict) else ():
+            if name in names:
+                found.setdefault(name, []).append(r)
+    return dict(sorted(found.items())), sum(map(len, objects))
+
+
+def _is_repairable(spec: Any) -> bool:
+    """Whether there are values that are repaired in this column."""
+    return _is_nested(spec) or getattr(spec.type, "name", None) == "datetime" or null_of(spec) is not None
+
+
+def null_of(spec: Any) -> Any:
     """What stands for a null in an optional column of integers or booleans, None in any other column."""
     kind = getattr(spec.type, "name", None)
     if kind not in NULLABLE or getattr(spec, "required", True) or getattr(spec, "name", None) is None:

@@ -6,9 +6,10 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from headrace_worker.scoring import shapes
 from headrace_worker.scoring.bodies import extent_files, media
 from headrace_worker.scoring.bodies.extent import Bounds
-from headrace_worker.scoring.repairing.moments import without_zone
+from headrace_worker.scoring.repairing.moments import all_without_zone, without_zone
 from headrace_worker.scoring.repairing.repair import NULLABLE
 
 if TYPE_CHECKING:
@@ -37,6 +38,35 @@ def repaired(oracle: Oracle, kind: str, body: bytes) -> RepairedTable | None:
     if separator == ";":
         extent_files.check_csv(body, Bounds(schema), b";")
     return _mended(_read_csv(text, separator, schema, specs), specs, is_changed=separator == ";")
+
+
+def with_utc(frame: Any, request: dict[str, Any], schema: Any) -> Any:
+    """What MLflow's parser made of a JSON `request`, with dates in UTC instead of with a zone; None if there is none.
+
+    None as well where not all columns of dates are in ISO 8601, whatever else pandas may have read: pandas takes the
+    form of the first value for all of a column.
+    """
+    dates = [spec.name for spec in schema.inputs if getattr(spec.type, "name", "") == "datetime"]
+    zoned = [name for name in dates if getattr(getattr(frame.get(name), "dtype", None), "tz", None) is not None]
+    if not zoned or any(without_zone(_first(request, name)) is None for name in zoned):
+        return None
+    return frame.assign(**{name: _in_utc(frame[name]) for name in zoned})
+
+
+def _first(request: dict[str, Any], name: str) -> Any:
+    """The first value of a column of a table."""
+    try:
+        if shapes.RECORDS in request:
+            return next((row[name] for row in request[shapes.RECORDS] if row.get(name) is not None), None)
+        table = request[shapes.SPLIT]
+        place = table["columns"].index(name)
+        return next((row[place] for row in table["data"] if row[place] is not None), None)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _in_utc(column: Any) -> Any:
+    return column.dt.tz_convert("UTC").dt.tz_localize(None)
 
 
 def _separator(text: str, required: list[str]) -> str:
@@ -75,10 +105,12 @@ def _mended(frame: Any, specs: dict[str, Any], *, is_changed: bool) -> RepairedT
         column, kind = frame[name], _nullable(spec)
         if getattr(spec.type, "name", "") == "datetime":
             if getattr(column.dtype, "tz", None) is not None:
-                frame[name], is_changed = column.dt.tz_convert("UTC").dt.tz_localize(None), True
+                frame[name], is_changed = _in_utc(column), True
             elif getattr(column.dtype, "kind", "O") not in "Mm":
-                texts = [without_zone(value) if isinstance(value, str) else value for value in column]
-                if not any(text is None and isinstance(value, str) for text, value in zip(texts, column)):
+                values = column.tolist()
+                moments: dict[Any, Any] = dict(all_without_zone(values))
+                if None not in moments.values():
+                    texts = [moments.get(value, value) for value in values]
                     frame[name], is_changed = pd.to_datetime(pd.Series(texts, index=column.index)), True
         elif kind is not None and bool(column.isna().any()):
             frame[name] = _filled(column, kind)

@@ -40,16 +40,40 @@ class SecondTry:
         self._parse = parse
         self._hint: Any = None
         self._has_hint = False
+        inputs = () if oracle.input_schema is None or oracle.is_type_hint else oracle.input_schema.inputs
+        self._integers = {spec.name for spec in inputs if type(repair.null_of(spec)) is int}
 
-    def score(self, kind: str, body: bytes, failed: CallFailed) -> Outcome | None:
-        """Ask once more for `body`, which ended in `failed`; None where it was not refused or cannot be repaired."""
+    def score(self, kind: str, body: bytes, request: Any, failed: CallFailed) -> Outcome | None:
+        """Ask once more for `body`, which ended in `failed`; None where it was not refused or cannot be repaired.
+
+        `request` is the body's JSON as it was before MLflow saw it, but for what MLflow changes inside of it.
+        """
         if kind != media.JSON:
             return self._score_table(kind, body, failed)
+        outcome = self._score_in_utc(request, failed)
+        if outcome is not None:
+            return outcome
         found = self.repaired(body)
         if found is None or not self._was_refused(failed):
             return None
         if not found.nulls:
             return self._outcome(found, lambda: self._oracle.call(media.JSON, body, found.request))
+        return self._with_nulls(found)
+
+    def foresee(self, body: bytes) -> Outcome | None:
+        """Ask for a repaired JSON body whose like every MLflow refuses; None where that is not sure, or did not help.
+
+        A null in a column of integers is refused by all: pandas makes it a NaN, and that is no integer.
+        """
+        if not self._integers or b"null" not in body:
+            return None
+        found = self.repaired(body)
+        if found is None or self._integers.isdisjoint(found.nulls):
+            return None
+        outcome = self._with_nulls(found)
+        return None if outcome.is_refused else outcome
+
+    def _with_nulls(self, found: repair.Repaired) -> Outcome:
         try:
             data, params = self.parsed(found)
         except Exception as failure:  # noqa: BLE001 - MLflow's parser raises whatever pandas raises
@@ -71,13 +95,26 @@ class SecondTry:
             return None
         if found is None or (found.nulls and oracle.unenforced is None):
             return None
-        is_lossy = self._plan.has_hazards and any(f.hazard for f in locate.findings(found.request, self._plan))
+        is_lossy = self._plan.has_hazards and any(locate.hazards(found.request, self._plan))
         return None if is_lossy else found
 
     def parsed(self, found: repair.Repaired) -> tuple[Any, Any]:
         """(data, params) of a repaired request with nulls, which is always in one of the four formats."""
         name = next(name for name in shapes.FORMATS if name in found.request)
         return self._oracle.parse_value(name, found.request[name]), found.request.get("params")
+
+    def _score_in_utc(self, request: Any, failed: CallFailed) -> Outcome | None:
+        """The usual date with a zone, without parsing anything again; None where that is not all there is to repair."""
+        oracle, call = self._oracle, failed.call
+        if call.raised is None or not hasattr(call.data, "assign") or type(request) is not dict:
+            return None
+        frame = None
+        if oracle.input_schema is not None:
+            frame = repair_tables.with_utc(call.data, request, oracle.input_schema)
+        if frame is None or not self._was_refused(failed):
+            return None
+        outcome = self._outcome(None, lambda: (oracle.score(frame, call.params), None))
+        return None if outcome.is_refused else outcome
 
     def _read_hint(self) -> Any:
         if not self._has_hint:

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace_worker.scoring.bodies import jsonbody
 from headrace_worker.scoring.errors.refusal import Refusal
@@ -38,6 +40,28 @@ def test_nesting_beyond_the_limit_is_a_400(body: bytes) -> None:
 def test_a_wide_body_is_not_a_deep_one() -> None:
     body = json.dumps([[[i]] for i in range(100)]).encode()
     assert parse(body) == json.loads(body)
+
+
+def depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (isinstance(value, (list, dict))) + max(map(depth, inner), default=0)
+
+
+BRACKETS = st.text('[]{}, "\\\\', max_size=12)
+
+
+@given(
+    st.recursive(
+        st.integers() | BRACKETS, lambda v: st.lists(v, max_size=4) | st.dictionaries(BRACKETS, v, max_size=3)
+    ),
+    st.sampled_from([(",", ":"), (", ", ": ")]),
+)
+def test_the_depth_of_a_body_is_what_its_brackets_say(value: Any, separators: tuple[str, str]) -> None:
+    body = json.dumps(value, separators=separators).encode()
+    assert parse(body, nesting=depth(value)) == value
+    if depth(value):
+        with pytest.raises(Refusal):
+            parse(body, nesting=depth(value) - 1)
 
 
 @pytest.mark.parametrize(

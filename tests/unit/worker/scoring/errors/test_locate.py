@@ -3,10 +3,14 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mlflow.types import ColSpec, Schema, TensorSpec
 from numpy import dtype
 
 from headrace_worker import wire
+from headrace_worker.scoring import plan as plans
+from headrace_worker.scoring.errors import locate
 from tests.unit.worker.models import NUMBER, ask, ask_for_notes, error, load
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -115,3 +119,45 @@ def test_fewer_predictions_than_rows_are_a_hazard() -> None:
     (answer,) = ask(strict, two)
     assert (answer.status, error(answer)["error_code"]) == (500, "MODEL_ERROR")
     assert answer.flags & wire.FLAG_MODEL_ERROR
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from([2**31 - 1, 2**31, -(2**31), 2**63, -(2**63) - 1, 1.0, 1e10, 1e300]),
+    st.floats(),
+    st.sampled_from(["", "1", "1.5", "nan", "true", str(2**40)]),
+    st.just([1]),
+    st.just({}),
+)
+
+
+@given(st.data(), st.lists(st.sampled_from("dilbs"), min_size=1, max_size=4), st.integers(1, 5))
+def test_columns_that_are_right_by_type_hold_nothing_to_find(data: st.DataObject, names: list[str], count: int) -> None:
+    names = sorted(set(names))
+    # Mostly of one type, for it is whole columns that are passed over.
+    columns = [
+        data.draw(st.lists(data.draw(st.sampled_from([VALUES, st.integers(-9, 9)])), min_size=count, max_size=count))
+        for _ in names
+    ]
+    table = [list(row) for row in zip(*columns, strict=True)]
+    records = [dict(zip(names, row, strict=True)) for row in table]
+    plan = plans.make_plan(MIXED, closed=False)
+    for request in (
+        {"dataframe_split": {"columns": names, "data": table}},
+        {"dataframe_records": records},
+        {"inputs": records},
+        {"inputs": dict(zip(names, columns, strict=True))},
+    ):
+        (name,) = request
+        judged = {
+            (r, c): locate._judge(plan.named[names[c]] or "", table[r][c], through_numpy=name == "inputs")
+            for r in range(count)
+            for c in range(len(names))
+        }
+        # Sorted, for an object of columns is gone through column by column.
+        wanted = sorted(found for found in judged.values() if found is not None)
+        found = list(locate.findings(request, plan))
+        assert sorted((one.hazard, one.message) for one in found) == wanted
+        assert list(locate.hazards(request, plan)) == [one for one in found if one.hazard]

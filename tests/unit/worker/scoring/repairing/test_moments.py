@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace_worker.scoring.repairing.moments import without_zone
+from headrace_worker.scoring.repairing.moments import all_without_zone, without_zone
 from tests.unit.worker.models import ask, load
 from tests.unit.worker.scoring.repairing.sent import DATES, assert_equal, forms, relaxed, seen
 
@@ -43,6 +43,26 @@ def test_a_date_is_the_same_moment_to_the_nanosecond(pair: tuple[str, str]) -> N
     assert text is not None
     assert dt.datetime.fromisoformat(text) == dt.datetime.fromisoformat(pair[1])
     assert without_zone("2024-02-29T12:34:56.123456789+02:00") == "2024-02-29T10:34:56.123456789"
+
+
+NO_DATES = st.sampled_from(
+    [
+        "",
+        "Z",
+        "NaT",
+        "today",
+        "2024-02-29",
+        "2024-02-29T12:34:56.Z",
+        "2024-02-29T12:34:56Z+01:00",
+        "1600-01-01T00:00:00Z",
+    ]
+)
+
+
+@given(st.lists(dated().map(lambda pair: pair[0]), max_size=6), st.lists(NO_DATES | st.text(max_size=30), max_size=1))
+def test_many_dates_at_once_are_those_one_by_one(texts: list[str], others: list[str]) -> None:
+    values = [*texts, *others, None, 1.5]
+    assert all_without_zone(values) == {text: without_zone(text) for text in (*texts, *others)}
 
 
 @pytest.mark.parametrize(
