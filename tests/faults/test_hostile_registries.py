@@ -234,6 +234,22 @@ def test_a_download_that_never_ends_is_given_up(registry: HostileRegistry, tmp_p
     assert (Path(stored.path) / "MLmodel").is_file()
 
 
+def test_a_file_that_never_ends_does_not_fill_the_disk(registry: HostileRegistry, tmp_path: Path) -> None:
+    asking = Asking(registry.uri, tmp_path)
+    asking.until(registry.version)
+    resolved = asking.resolve()
+    # As on a disk on which so much is left.
+    psutil.Process(asking.agent.pid).rlimit(psutil.RLIMIT_FSIZE, (64 * MIB, 64 * MIB))
+    registry.behaviours = {"file": hostile.endless}
+    with pytest.raises(RegistryError, match="no room on the disk"):
+        asking.wait(asking.agent.fetch(resolved))
+    assert registry.sent_bytes < 256 * MIB
+    assert sum(file.stat().st_size for file in tmp_path.rglob("*")) < MIB, "what had come is removed"
+    registry.recover()
+    assert (Path(asking.wait(asking.agent.fetch(resolved)).path) / "MLmodel").is_file()
+    asking.close()
+
+
 @pytest.mark.slow
 def test_the_agent_is_not_blamed_for_a_pause_of_the_supervisor(registry: HostileRegistry, tmp_path: Path) -> None:
     asking = Asking(registry.uri, tmp_path)

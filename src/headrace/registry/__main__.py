@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import sys
@@ -34,6 +35,8 @@ from headrace.registry.store import Store
 _MOST_MEMORY_BYTES = 1 << 30
 """MLflow reads an answer whole, whatever its length: beyond this the question fails, instead of the machine."""
 _MOST_MESSAGE_CHARACTERS = 2_000
+_KEPT_FREE_BYTES = 1 << 30
+"""Of the disk, by every download: a file that has no end must not fill the disk that others write to."""
 
 
 class Agent:
@@ -81,6 +84,7 @@ class Agent:
             return self._resolver
 
     def _bring(self, resolved: Resolved, incoming: Path) -> Path:
+        _bound_files(incoming)
         source = parse_model_uri(resolved.uri).directory and resolved.source
         return directory.copy(source, incoming) if source else self._ask().download(resolved, incoming)
 
@@ -127,6 +131,17 @@ def _bound_memory() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if soft == resource.RLIM_INFINITY or soft > _MOST_MEMORY_BYTES:
         resource.setrlimit(resource.RLIMIT_DATA, (_MOST_MEMORY_BYTES, hard))
+
+
+def _bound_files(where: Path) -> None:
+    """Have the kernel refuse this process a file that would not leave room on the disk of `where`.
+
+    Writing on is EFBIG then. A limit that is there stays: that is the hard one.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    room_bytes = max(0, shutil.disk_usage(where).free - _KEPT_FREE_BYTES)
+    most = room_bytes if hard == resource.RLIM_INFINITY else min(room_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
 
 
 def _tell(repaired: str) -> None:

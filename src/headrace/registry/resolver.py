@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 _UNTRUSTED = re.compile(r"certificate verify failed: ([^(]+)")
+# MLflow makes one text of the errors of several files.
+_NO_ROOM = re.compile(rf"\[Errno ({errno.EFBIG}|{errno.ENOSPC}|{errno.EDQUOT})\]")
 _PAGE = 100
 _MOST_PAGES = 1_000
 _MOST_BEYOND = 500
@@ -307,6 +310,8 @@ def _line(error: BaseException) -> str:
             f"its TLS certificate is not trusted ({untrusted[1].strip(' .')}); name the file of the CA that has "
             "signed it in REQUESTS_CA_BUNDLE"
         )
+    if _NO_ROOM.search(text):
+        return "there is no room on the disk of headrace's home for what it sends; make room, or set home elsewhere"
     return text[:400] or type(error).__name__
 
 
