@@ -12,6 +12,7 @@ renamed, so that any number of headrace processes may share one home.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -102,13 +103,11 @@ class Store:
             if self._verified(digest) is None:
                 # The list of files first: from the rename on the copy is whole for every other process.
                 self._write(target.with_suffix(".json"), msgspec.json.encode(files))
-                if os.path.lexists(target):
+                if not _renamed(source, target) and self._verified(digest) is None:
+                    # Nobody was faster with the same content: what is in the place is damaged.
                     self._set_aside(target, staging / "damaged")
-                try:
-                    source.rename(target)
-                except OSError:
-                    if self._verified(digest) is None:
-                        raise  # else another process was faster with the same content
+                    if not _renamed(source, target) and self._verified(digest) is None:
+                        raise ModelLoadError(f"{target} cannot be written: something else is in its place")
         finally:
             shutil.rmtree(staging, ignore_errors=True)
             os.close(held)
@@ -172,6 +171,17 @@ def _hold(directory: int) -> bool:
     try:
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+        return False
+    return True
+
+
+def _renamed(source: Path, target: Path) -> bool:
+    """Move a directory to where nothing is yet; False where something is."""
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+            raise
         return False
     return True
 

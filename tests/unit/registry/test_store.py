@@ -162,22 +162,26 @@ def test_the_caches_are_private(tmp_path: Path) -> None:
 
 def test_many_that_bring_the_same_content_at_once_all_find_it_whole(tmp_path: Path) -> None:
     together = threading.Barrier(6)
+    told: list[str] = []
 
     def download(directory: Path) -> Path:
         made = writes(MODEL)(directory)
         together.wait(60)
         return made
 
-    def add(number: int) -> str:
+    def add(home: Path, number: int) -> str:
         version = Resolved(uri="models:/a@p", name="a", version=str(number), source="models:/m-1")
-        stored = Store(tmp_path, "r").add(version, download)
+        stored = Store(home, "r", told.append).add(version, download)
         assert Path(stored.path, "data/model.bin").read_text(encoding="utf-8") == "weights"
         return stored.digest
 
     with ThreadPoolExecutor(6) as pool:
-        digests = set(pool.map(add, range(6)))
-    assert len(digests) == 1
-    assert {p.name for p in (tmp_path / "models").iterdir()} == {*digests, *(f"{d}.json" for d in digests)}
+        for attempt in range(30):
+            home = tmp_path / str(attempt)
+            digests = set(pool.map(add, [home] * 6, range(6)))
+            assert len(digests) == 1
+            assert {p.name for p in (home / "models").iterdir()} == {*digests, *(f"{d}.json" for d in digests)}
+    assert told == [], "a copy that another has just brought is not a damaged one"
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b'{"name": "\xff"}', b"[]"])
@@ -281,7 +285,8 @@ def test_whatever_stands_in_a_place_of_the_cache_it_is_made_anew(
     assert again == first == store.find(VERSION)
     assert store.last(VERSION.uri) == VERSION
     assert Path(again.path, "data/model.bin").read_text(encoding="utf-8") == "weights"
-    if damage is not nothing and (place.startswith("models/*") and not place.endswith("json")):
+    is_empty = place == "models/*[!n]" and damage is a_directory  # nothing is lost with it
+    if damage is not nothing and not is_empty and (place.startswith("models/*") and not place.endswith("json")):
         assert told
     if damage is link_out:
         assert (tmp_path / "outside" / "kept").exists(), "what a link points to is not ours"
