@@ -28,9 +28,9 @@ def client_registry(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def client_server(client_registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """A real headrace that serves all of `MODELS`."""
+    """A real headrace that serves all of `MODELS`. It runs beside all other tests, so it looks rarely for aliases."""
     document = {
-        "registry": {"tracking_uri": client_registry, "poll_s": 0.5},
+        "registry": {"tracking_uri": client_registry, "poll_s": 3600},
         "admin": {"port": 0},
         "models": {name: {"port": 0, "uri": f"models:/{name}@production", "environment": "local"} for name in MODELS},
     }

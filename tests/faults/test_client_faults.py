@@ -31,7 +31,7 @@ from headrace.client import (
     connect,
 )
 from tests.client_rig.proxy import HANG, Fault, Proxy
-from tests.integration.serving import Serving, serving, until
+from tests.integration.serving import Serving, ask, serving, until
 
 pytestmark = pytest.mark.timeout(300)  # the server of all starts in one of them
 
@@ -532,6 +532,7 @@ def test_a_version_swapped_in_the_middle_fails_no_call(client_registry: str, cli
     with Load(client_server.url("sentiment")) as load:
         load.more()
         admin.set_registered_model_alias("sentiment", "production", "2")
+        assert ask(f"{client_server.admin}/api/models/sentiment/refresh", method="POST").status == 202
         until(lambda: load.failures or any("/2 " in told for told in load.answers), "the new version")
         load.more()
     assert load.failures == []
