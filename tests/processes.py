@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterable
 
 import psutil
+
+
+def tied(command: list[str]) -> list[str]:
+    """The command of a process that the kernel ends with the one that starts it: a run that is killed leaves none.
+
+    By util-linux's `setpriv`, for what Popen could run in the child would have it fork all of pytest's memory.
+    """
+    return ["setpriv", "--pdeathsig", "TERM", *command] if shutil.which("setpriv") else command
 
 
 def family(pid: int) -> list[psutil.Process]:

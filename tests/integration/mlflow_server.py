@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.integration.serving import ask, until
-from tests.processes import family
+from tests.processes import family, tied
 
 _SCRIPT = Path(__file__).with_name("build_pair.py")
 _PATIENCE_S = 150.0
@@ -52,7 +52,7 @@ class MlflowServer:
         """Start it; returns once it answers."""
         with (self._directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._command,
+                tied(self._command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

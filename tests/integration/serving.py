@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import psutil
 import yaml
 
-from tests.processes import command, family
+from tests.processes import command, family, tied
 
 HEADRACE = str(Path(sys.executable).with_name("headrace"))
 PATIENCE_S = 150.0
@@ -73,7 +73,7 @@ class Serving:
         self.other_lines: list[str] = []
         self._news = threading.Condition()
         self.process = subprocess.Popen(
-            [HEADRACE, "serve", *arguments, "--log-format", "json", "--log-level", "debug"],
+            tied([HEADRACE, "serve", *arguments, "--log-format", "json", "--log-level", "debug"]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -30,8 +30,7 @@ def failing(registry: str, directory: Path, setting: str, *names: str) -> contex
 def several(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """One model for each test that breaks it."""
     with failing(registry, tmp_path_factory.mktemp("failing"), "warn", "seen", "why", "asked") as one:
-        for name in ("seen", "why", "asked"):
-            until(lambda name=name: one.status(name)["replicas"]["ready"] == 1, name)
+        until(lambda: ask(f"{one.admin}/readyz").status == 200, "the models")
         yield one
 
 
