@@ -88,37 +88,12 @@ ELSEWHERE = {
         "tests/unit/supervisor/processes/test_controlled.py",
         "whatever its process says",
     ),
-    "headrace/supervisor/processes/gateways.py": (
-        "tests/unit/supervisor/processes/test_controlled.py",
-        "through what uses it",
-    ),
-    "headrace/supervisor/processes/liveness.py": ("tests/faults/test_hung.py", "through what uses it"),
     "headrace/supervisor/processes/recorder.py": (
         "tests/unit/supervisor/processes/test_controlled.py",
         "whatever its process says",
     ),
     "headrace/supervisor/processes/worker_process.py": ("tests/faults/test_process_death.py", "real workers that end"),
-    "headrace/supervisor/processes/workers.py": ("tests/faults/test_process_death.py", "through what uses it"),
-    "headrace/supervisor/rollout/bring_up.py": ("tests/integration/test_rollouts.py", "through what uses it"),
-    "headrace/supervisor/rollout/canary.py": (
-        "tests/unit/supervisor/rollout/test_alias_rollout.py",
-        "through what uses it",
-    ),
-    "headrace/supervisor/rollout/checks.py": ("tests/integration/test_rollouts.py", "through what uses it"),
     "headrace/supervisor/rollout/dependencies.py": ("tests/integration/test_rollouts.py", "through what uses it"),
-    "headrace/supervisor/rollout/executor.py": (
-        "tests/unit/supervisor/rollout/test_alias_rollout.py",
-        "through what uses it",
-    ),
-    "headrace/supervisor/rollout/record.py": (
-        "tests/unit/supervisor/rollout/test_alias_rollout.py",
-        "through what uses it",
-    ),
-    "headrace/supervisor/rollout/version.py": (
-        "tests/unit/supervisor/rollout/test_alias_rollout.py",
-        "through what uses it",
-    ),
-    "headrace/supervisor/served_model.py": ("tests/integration/test_traffic.py", "through what uses it"),
     "headrace/telemetry/logs.py": ("tests/properties/test_escaping.py", "through what uses it"),
     "headrace/telemetry/metrics.py": ("tests/integration/test_metrics.py", "through what uses it"),
     "headrace_worker/host.py": ("tests/faults/test_process_death.py", "through what uses it"),
@@ -131,6 +106,7 @@ ELSEWHERE = {
     "headrace_worker/scoring/evidence.py": ("tests/unit/worker/scoring/test_engine.py", "through what uses it"),
     "headrace_worker/scoring/oracle.py": ("tests/unit/worker/scoring/test_engine.py", "through what uses it"),
     "headrace_worker/scoring/plan.py": ("tests/unit/worker/scoring/test_engine.py", "through what uses it"),
+    "headrace_worker/scoring/reference.py": ("tests/properties/test_scoring.py", "any request, beside MLflow itself"),
     "headrace_worker/scoring/repairing/repair.py": (
         "tests/unit/worker/scoring/repairing/test_second_try.py",
         "through what uses it",
@@ -138,6 +114,10 @@ ELSEWHERE = {
     "headrace_worker/scoring/rows.py": ("tests/unit/worker/scoring/test_engine.py", "through what uses it"),
     "headrace_worker/scoring/shapes.py": ("tests/unit/worker/scoring/test_engine.py", "through what uses it"),
     "headrace_worker/wire.py": ("tests/unit/worker/test_serving.py", "through what uses it"),
+    "headrace/client/credentials.py": ("tests/integration/test_tls.py", "real handshakes"),
+    "headrace/security/contexts.py": ("tests/integration/test_gateway_tls.py", "real handshakes"),
+    "headrace/supervisor/certificates.py": ("tests/integration/test_tls.py", "files that change under a real server"),
+    "headrace/supervisor/admin/overview.py": ("tests/integration/test_status.py", "what a real server tells"),
 }
 
 

@@ -161,7 +161,8 @@ class GatewayProcess:
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:
     """Wait for `event`, but not longer than that."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), max(0.0, timeout_s))
+        async with asyncio.timeout(max(0.0, timeout_s)):
+            await event.wait()
 
 
 def serve(control_fd: int) -> int:

@@ -118,12 +118,14 @@ class Recording:
             self._timer.cancel()
         if self._count and self._line is None:  # the recorder is still starting, or starting again
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._connect(), _FINISH_S)
+                async with asyncio.timeout(_FINISH_S):
+                    await self._connect()
         self._flush()
         if self._line is not None:
             self._line.transport.close()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._line.closed.wait(), _FINISH_S)
+                async with asyncio.timeout(_FINISH_S):
+                    await self._line.closed.wait()
 
     def _add(
         self,

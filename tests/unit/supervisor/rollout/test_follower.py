@@ -135,3 +135,15 @@ async def test_it_ends_also_in_the_moment_in_which_it_is_told_to_ask() -> None:
     done, _ = await asyncio.wait({task}, timeout=30)
     task.cancel()
     assert done == {task}
+
+
+async def test_it_ends_though_it_was_told_to_ask_at_the_moment_of_its_end() -> None:
+    registry, listener = Registry(resolved("1")), Listener()
+    follower = RegistryFollower(parse_model_uri("models:/topic@production"), registry, 3600.0, listener, quiet())
+    task = asyncio.create_task(follower.run())
+    await until(lambda: follower.contact.asked)
+    follower.ask_now()
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task], timeout=30)
+    assert task.cancelled()

@@ -1,0 +1,226 @@
+"""All gateways as one, with processes that say what the test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from headrace.core.processes.restart import RestartPolicy, Restarts
+from headrace.core.protocol.messages import (
+    Applied,
+    AskStats,
+    Configure,
+    Crowded,
+    Drain,
+    Drained,
+    Hazard,
+    News,
+    Pool,
+    Probe,
+    Probed,
+    Stats,
+    Table,
+    WorkerLost,
+)
+from headrace.supervisor.processes import gateways as module
+from headrace.supervisor.processes.gateways import Gateways
+from tests.unit.supervisor.rollout.fakes import quiet, until
+
+pytestmark = pytest.mark.anyio
+
+NAME, LABELS = "headrace_requests_total", (("model", "m"),)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Process:
+    """A gateway's process; `said` is what it was told, `says` what it answers."""
+
+    made: list[Process]
+
+    def __init__(self, name: str, module: str, kind: Any, **given: Any) -> None:  # noqa: ARG002
+        self.restarts = Restarts(RestartPolicy())
+        self.pid: int | None = None
+        self.connected = False
+        self.said: list[Any] = []
+        self.last: Any = None
+        self.killed = ""
+        self.pass_fds = given["pass_fds"]
+        self._given = given
+        self._over = asyncio.Event()
+        Process.made.append(self)
+
+    def up(self) -> None:
+        self.pid, self.connected = 1000 + len(Process.made), True
+        self._given["on_up"]()
+
+    def down(self) -> None:
+        self.pid, self.connected = None, False
+        self._given["on_down"]()
+
+    def says(self, message: Any) -> None:
+        self._given["on_message"](message)
+
+    def say(self, message: Any) -> None:
+        if self.connected:
+            self.said.append(message)
+
+    def end_after(self, message: Any) -> None:
+        self.last = message
+        self._over.set()
+
+    def kill(self, why: str) -> None:
+        self.killed = why
+
+    async def run(self) -> None:
+        await self._over.wait()
+
+    def asked(self, kind: type) -> Any:
+        return next((one for one in reversed(self.said) if isinstance(one, kind)), None)
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Gateways, list[Process]]]:
+    Process.made = []
+    monkeypatch.setattr(module, "ControlledProcess", Process)
+
+    def made(count: int = 2, on_news: Callable[[News], None] = lambda _: None) -> tuple[Gateways, list[Process]]:
+        configurations = [Configure(index=index, listeners=()) for index in range(count)]
+        return Gateways(configurations, {}, quiet(), hung_after_s=None, on_news=on_news), Process.made
+
+    return made
+
+
+def table(generation: int, *pools: str) -> Table:
+    made = tuple(Pool(key=key, model="m", label="m/1", mlflow_version="3") for key in pools)
+    return Table(generation=generation, routes=(), pools=made)
+
+
+async def test_a_gateway_is_told_how_it_is_configured_and_what_should_be(make: Any) -> None:
+    gateways, (one, other) = make()
+    gateways.publish(table(1, "a"))
+    one.up()
+    assert one.said == [Configure(index=0, listeners=()), table(1, "a")]
+    assert other.said == []
+    assert not gateways.in_force
+    assert not gateways.opened
+    one.says(Applied(1))
+    assert gateways.opened
+    assert not gateways.in_force, "not everywhere"
+    other.up()
+    other.says(Applied(1))
+    assert gateways.in_force
+    gateways.publish(table(2))
+    assert not gateways.in_force
+    assert [process.asked(Table).generation for process in (one, other)] == [2, 2]
+    assert (gateways.running, gateways.pids) == ([(0, one.pid), (1, other.pid)], [one.pid, other.pid])
+
+
+async def test_a_pool_is_drained_when_no_gateway_has_anything_of_it(make: Any) -> None:
+    gateways, (one, other) = make()
+    for process in (one, other):
+        process.up()
+    gateways.publish(table(1, "a", "b"))
+    gateways.publish(table(2, "b"))
+    waiting = asyncio.create_task(gateways.drained("a"))
+    one.says(Drained("a"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    other.down()  # who has ended has nothing
+    await asyncio.wait_for(waiting, 60)
+    other.up()
+    await asyncio.wait_for(gateways.drained("a"), 60)
+    kept = asyncio.create_task(gateways.drained("b"))
+    await asyncio.sleep(0)
+    assert not kept.done()
+    kept.cancel()
+
+
+async def test_counts_are_those_of_all_who_answer_and_never_go_back(make: Any) -> None:
+    gateways, (one, other) = make()
+    assert await gateways.stats() == []
+    for process in (one, other):
+        process.up()
+    asking = asyncio.create_task(gateways.stats(60))
+    await until(lambda: one.asked(AskStats) and other.asked(AskStats))
+    token = one.asked(AskStats).token
+    one.says(Stats(token, [(NAME, LABELS, 5.0)]))
+    other.says(Stats(token, [(NAME, LABELS, 2.0)]))
+    assert len(await asking) == 2
+    other.down()
+    other.up()
+    other.says(Stats(token + 5, [(NAME, LABELS, 3.0)]))  # nobody waits for it
+    assert {(name, labels): value for name, labels, value in gateways._totals.samples()} == {(NAME, LABELS): 10.0}
+    assert await gateways.stats(0.0) == [], "one that does not answer in time is left out"
+
+
+async def test_probes_take_turns_among_gateways_that_are_up(make: Any) -> None:
+    gateways, (one, other) = make()
+    assert (await gateways.probe("a", b"{}", 1.0)).status == 503
+    for process in (one, other):
+        process.up()
+    assert (await gateways.probe("a", b"{}", 1.0)).status == 503, "they have no table yet"
+    for process in (one, other):
+        process.says(Applied(0))
+    asked = []
+    for _ in range(4):
+        probing = asyncio.create_task(gateways.probe("a", b"{}", 30.0))
+        await asyncio.sleep(0)
+        (process,) = (p for p in (one, other) if isinstance(p.said[-1], Probe) and p.said[-1] not in asked)
+        message = process.said[-1]
+        asked.append(message)
+        assert (message.pool, message.body, message.timeout_s) == ("a", b"{}", 30.0)
+        process.says(Probed(token=message.token + 1000, status=500))  # another's
+        process.says(Probed(token=message.token, status=200))
+        process.says(Probed(token=message.token, status=500))  # too late
+        assert (await probing).status == 200
+    assert [sum(message in process.said for message in asked) for process in (one, other)] == [2, 2]
+
+
+async def test_a_gateway_that_does_not_answer_a_probe_is_named(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_GATEWAY_GRACE_S", 0.0)
+    gateways, (one,) = make(1)
+    one.up()
+    one.says(Applied(0))
+    probed = await gateways.probe("a", b"{}", 0.0)
+    assert (probed.status, probed.reason) == (504, "gateway 0 did not answer")
+
+
+async def test_what_a_gateway_says_unasked_is_passed_on(make: Any) -> None:
+    news: list[News] = []
+    gateways, (one,) = make(1, news.append)
+    one.up()
+    told: list[News] = [WorkerLost("w", 1), Hazard("a", {"nan": 1})]
+    for message in told:
+        one.says(message)
+    one.says(Crowded("client"))
+    assert news == told
+    one.restarts.total = 3
+    assert gateways.restarts == 3
+
+
+async def test_draining_ends_who_serves_after_its_last_and_who_does_not_at_once(make: Any) -> None:
+    gateways, (one, other) = make()
+    running = asyncio.create_task(gateways.run())
+    await asyncio.sleep(0)
+    one.up()
+    one.says(Applied(0))
+    other.up()  # still on its way
+    gateways.drain()
+    await asyncio.wait_for(running, 60)
+    assert (one.last, other.last) == (Drain(), None)
+    gateways.kill("enough")
+    assert (one.killed, other.killed) == ("enough", "enough")
+
+
+async def test_a_drain_before_the_start_starts_nothing(make: Any) -> None:
+    gateways, _ = make()
+    gateways.drain()
+    await asyncio.wait_for(gateways.run(), 60)
