@@ -21,6 +21,7 @@ from typing import Self, TypeVar
 import msgspec
 
 from headrace.core.protocol import messages
+from headrace.core.security.access import Access
 from tests.gateway_rig.client import RawClient
 
 DEADLINE_S = 60.0
@@ -91,6 +92,7 @@ class GatewayRig:
     """One gateway process with a port for each of `models` (None: the shared port), and the supervisor's end.
 
     `descriptors`: how many files the gateway may have open. `certificate`: what its ports show; None: they have no TLS.
+    `access`: who may ask what; None: everybody everything.
     """
 
     def __init__(
@@ -102,7 +104,9 @@ class GatewayRig:
         recording: messages.Recording | None = None,
         descriptors: int | None = None,
         certificate: messages.Certificate | None = None,
+        access: Access | None = None,
     ) -> None:
+        self.access = access
         self.descriptors = descriptors
         self.certificate = certificate
         self._stack = contextlib.ExitStack()
@@ -144,6 +148,8 @@ class GatewayRig:
         listeners = tuple(messages.Listener(s.fileno(), model, tls) for model, s in self.listeners.items())
         if self.certificate is not None:
             self.send(self.certificate)
+        if self.access is not None:
+            self.send(self.access)
         self.send(
             messages.Configure(
                 index=0, listeners=listeners, limits=self.limits, drain_s=self.drain_s, recording=self.recording

@@ -30,6 +30,7 @@ _COMMANDS = {
     "refresh": "Ask the registry now.",
     "log": "Read a model's prediction log: follow it, or see its labels drift.",
     "config": "Check a headrace.yaml, show it with all defaults, or print its JSON Schema.",
+    "key": "Make API keys for clients, list and revoke them.",
     "env": "List, build, check and remove the environments that models were trained in.",
     "package": "Write models and their environments into a directory that needs no registry.",
 }

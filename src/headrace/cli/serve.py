@@ -22,6 +22,7 @@ from headrace.config.tree import Config, Gateway, Model
 from headrace.core.errors import ConfigError, UsageError
 from headrace.core.identity import parse_model_uri, served_name
 from headrace.supervisor.admin.addresses import url
+from headrace.supervisor.anonymous import anonymous_ports
 from headrace.supervisor.app import Supervisor
 from headrace.telemetry.logs import make_log
 
@@ -70,6 +71,11 @@ _ADMIN_PORT = 5100
     "--pass-env", multiple=True, metavar="NAME", envvar="HEADRACE_PASS_ENV",
     help="A variable that models are to get beside those of the machine, or a pattern: AWS_*.",
 )  # fmt: skip
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Refuse to start where a port lets in whoever reaches it and nobody said so.",
+)
 @click.option("--log-format", type=click.Choice(["auto", "text", "json"]), default=None)
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default=None)
 def command(
@@ -84,6 +90,7 @@ def command(
     install_mlflow: bool,  # noqa: ARG001, FBT001
     admin_port: int | None,
     pass_env: tuple[str, ...],
+    strict: bool,  # noqa: FBT001
     log_format: str | None,
     log_level: str | None,
 ) -> None:
@@ -109,6 +116,8 @@ def command(
         config = for_all(config, lambda _: {"environment": policy})
     if pass_env:
         config = for_all(config, lambda model: {"pass_env": (*model.pass_env, *pass_env)})
+    if strict and (anonymous := anonymous_ports(config)):
+        raise UsageError("--strict: " + "\n".join(anonymous))
     asked = {key: value for key, value in (("format", log_format), ("level", log_level)) if value is not None}
     config = msgspec.structs.replace(config, log=msgspec.structs.replace(config.log, **asked))
     logger = make_log(config.log.format, config.log.level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Collection, Iterator, Mapping
 from importlib.util import find_spec
@@ -176,12 +177,16 @@ def _anchored(config: tree.Config, folder: Path) -> tree.Config:
     admin = config.admin
     if admin is not None and isinstance(admin.tls, Tls):
         admin = msgspec.structs.replace(admin, tls=tls(admin.tls))
+    auth = config.auth
+    if auth is not None and auth.keys is not None:
+        auth = msgspec.structs.replace(auth, keys=folder / auth.keys.expanduser())
     environments = config.environments
     wheels, prebuilt = environments.wheels, environments.prebuilt
     return msgspec.structs.replace(
         config,
         tls=config.tls and tls(config.tls),
         admin=admin,
+        auth=auth,
         models={name: model(one) for name, one in config.models.items()},
         wildcard=config.wildcard and model(config.wildcard),
         environments=msgspec.structs.replace(
@@ -210,6 +215,7 @@ def _combined(config: tree.Config, wrong: Collection[str] = ()) -> Iterator[Prob
         yield Problem(f"models.{WILDCARD}", "is served on the shared port: set gateway.port")
     if config.telemetry.otlp is not None and not _otlp_there():
         yield Problem("telemetry.otlp", "needs OpenTelemetry's packages: install headrace's extra 'otel'")
+    yield from _check_auth(config)
     wildcard = {WILDCARD: config.wildcard} if config.wildcard is not None else {}
     for name, model in {**config.models, **wildcard}.items():
         if model.cache is not None and model.cache.url is not None:
@@ -222,6 +228,21 @@ def _combined(config: tree.Config, wrong: Collection[str] = ()) -> Iterator[Prob
         if model.port is None and not shared:
             says = "without a port of its own the model needs the shared one: set it here, or set gateway.port"
             yield Problem(f"models.{name}.port", says)
+
+
+def _check_auth(config: tree.Config) -> Iterator[Problem]:
+    auth = config.auth
+    if auth is None:
+        return
+    for at, address in enumerate(auth.proxy.addresses if auth.proxy is not None else ()):
+        try:
+            ipaddress.ip_network(address)
+        except ValueError:
+            yield Problem(f"auth.proxy.addresses[{at}]", f"{address!r} is no address or network such as 10.0.0.0/8")
+    if auth.grants and auth.proxy is None and (config.tls is None or config.tls.client_ca is None):
+        yield Problem("auth.grants", "nobody says who a client is: set tls.client_ca, or auth.proxy")
+    if auth.proxy is not None and not auth.grants:
+        yield Problem("auth.proxy", "who it speaks of may do nothing: say in auth.grants what they may")
 
 
 def _otlp_there() -> bool:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from headrace.config.section import Count, Positive, Section
+from msgspec import Meta
+
+from headrace.config.section import Count, NonEmpty, Positive, Section
+from headrace.core.security.roles import Role
 
 
 class Tls(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,3 +30,38 @@ class Tls(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     client_certificate: Literal["required", "optional"] = "required"
     handshake_timeout_s: Positive = 10.0
     max_handshakes: Count = 1_000
+
+
+class Allowed(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What somebody may do: `roles`, and patterns of the `models` that `predict` holds for."""
+
+    roles: tuple[Role, ...] = ("predict",)
+    models: tuple[NonEmpty, ...] = ("*",)
+
+
+class Proxy(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`auth.proxy:` a proxy that has found out who a client is, and says so in `header`.
+
+    The header counts where it comes from one of `addresses` (networks, such as 10.0.0.0/8), and nowhere else.
+    """
+
+    addresses: tuple[NonEmpty, ...]
+    header: Annotated[str, Meta(pattern="^[A-Za-z0-9-]+$")] = "X-Forwarded-User"
+
+
+class Auth(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`auth:` who may ask what. Where it is given, who shows nothing may do what `anonymous` says, and that is nothing.
+
+    `keys` is a file that `headrace key create` writes, or a directory of such files. It is read again as it changes.
+    `grants` says what others may: names that stand in certificates of clients (a URI, a DNS name, the common name) or
+    in the header of a `proxy`, or patterns of such names; the first that fits holds.
+
+    The roles: `predict`; `read` (the state, metrics, the dashboard); `operate` (refresh, roll back, try), which
+    includes read; `admin`, which includes them all. `probes`: whether anybody may ask if models are ready.
+    """
+
+    keys: Path | None = None
+    grants: dict[NonEmpty, Allowed] = {}  # noqa: RUF012 - a struct copies it
+    proxy: Proxy | None = None
+    anonymous: Allowed | None = None
+    probes: Literal["open", "closed"] = "open"

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from headrace.config.section import Count, NonEmpty, Port, Positive, Section
-from headrace.config.security import Tls
+from headrace.config.security import Auth, Tls
 from headrace.core.protocol.messages import BatchOptions, CacheOptions, QueueOptions
 
 Weight = Annotated[int, Meta(ge=0, le=1_000_000)]
@@ -374,6 +374,7 @@ class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     registry: Registry = Registry()
     tls: Tls | None = None
+    auth: Auth | None = None
     admin: Admin | None = Admin()
     gateway: Gateway = Gateway()
     models: dict[str, Model] = {}  # noqa: RUF012 - a struct copies it

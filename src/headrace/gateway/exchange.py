@@ -245,6 +245,7 @@ class Exchange(Job):
         request_id = self.request_id(connection)
         body = connection.writer.error_body(self.request, request_id, code, message)
         extra = b"retry-after: %d\r\n" % retry_after_s if retry_after_s else b""
+        extra += answers.CHALLENGE if code == "UNAUTHENTICATED" else b""
         self._complete(connection, answers.http_status(code), answers.JSON, body, request_id, extra, now_s, code)
 
     def reply_with(

@@ -39,7 +39,7 @@ class LocalAnswers:
         request = exchange.request
         want, model, detail = request.target
         if request.problem:
-            self._fail(exchange, "BAD_REQUEST", request.problem, now_s)
+            self._fail(exchange, request.problem_code, request.problem, now_s)
         elif want == Want.HEALTH:
             self._answer_health(exchange, client, model, now_s)
         elif want == Want.NOT_FOUND:
@@ -51,7 +51,7 @@ class LocalAnswers:
             extra = b"location: %b\r\n" % header_bytes(base + detail)
             self._reply(exchange, 307, b"", now_s, content_type=None, extra=extra)
         elif want == Want.MODELS:
-            self._reply(exchange, 200, self._list_models(), now_s)
+            self._reply(exchange, 200, self._list_models(exchange), now_s)
         elif want == Want.WRONG_MODEL or (model not in self._routes and client.port.model is None):
             self._answer_unknown_model(exchange, client, now_s)
         elif want == Want.VERSION and (pool := self._serving.get(model)) is not None:  # type: ignore[arg-type]
@@ -88,16 +88,19 @@ class LocalAnswers:
         models = [model] if model is not None else sorted(self._routes)
         down = [name for name in models if not self._is_ready(name)]
         enough = not down or (model is None and self._ready == "any" and len(down) < len(models))
+        seen = exchange.request.visible(models)
         if models and enough:
-            failing = "; ".join(f"{name}: {why}" for name in models if (why := self._failing(name)))
+            failing = "; ".join(f"{name}: {why}" for name in seen if (why := self._failing(name)))
             extra = b"headrace-failing: %b\r\n" % header_value(failing[:500]) if failing else b""
             self._reply(exchange, 200, b"\n", now_s, extra=extra)
             return
-        why = " ".join(self.why_not(name) for name in down) if models else "No model is configured yet."
+        told = " ".join(self.why_not(name) for name in down if name in seen) or "Not every model can answer."
+        why = told if models else "No model is configured yet."
         self._fail(exchange, "TEMPORARILY_UNAVAILABLE", why, now_s, retry_after_s=1)
 
     def _answer_unknown_model(self, exchange: Exchange, client: Client, now_s: float) -> None:
-        there = [client.port.model] if client.port.model is not None else sorted(self._routes)
+        port_model = client.port.model
+        there = exchange.request.visible(self._routes if port_model is None else [port_model])
         names = ", ".join(f"'{name}'" for name in there) or "none"
         message = f"There is no model '{exchange.request.target.model}' here; there are: {names}."
         self._fail(exchange, "NOT_FOUND", message, now_s)
@@ -111,9 +114,9 @@ class LocalAnswers:
         route = self._routes.get(model)
         return route.failing if route is not None else ""
 
-    def _list_models(self) -> bytes:
+    def _list_models(self, exchange: Exchange) -> bytes:
         models = []
-        for model in sorted(self._routes):
+        for model in exchange.request.visible(self._routes):
             pool = self._serving.get(model)
             label = pool.version.config.label if pool is not None else None
             failing = bool(self._failing(model))

@@ -22,9 +22,12 @@ import uvloop
 
 from headrace.core.protocol import messages
 from headrace.core.protocol.liveness import Ping, Pong
+from headrace.core.security.access import Access
 from headrace.core.telemetry.totals import Sample
 from headrace.gateway.control import Control
 from headrace.gateway.http.connection import Connection
+from headrace.gateway.http.port import Port
+from headrace.gateway.security.guard import Guard
 from headrace.gateway.server import Gateway
 from headrace.security.contexts import ServerContext
 
@@ -40,6 +43,8 @@ class GatewayProcess:
         self._ended = asyncio.Event()
         self._inbox: asyncio.Queue[messages.Table] = asyncio.Queue()
         self._tls: ServerContext | None = None
+        self._guard: Guard | None = None
+        self._ports: list[Port] = []
         self._configured: tuple[messages.Configure, Gateway] | None = None
         self._servers: list[asyncio.Server] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -70,6 +75,8 @@ class GatewayProcess:
         if isinstance(message, messages.Certificate):
             self._tls = self._tls or ServerContext()
             self._tls.show(message)
+        elif isinstance(message, Access):
+            self._judge_by(message)
         elif isinstance(message, messages.Configure):
             most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             descriptors = most if most != resource.RLIM_INFINITY else sys.maxsize
@@ -91,8 +98,20 @@ class GatewayProcess:
             self._drained = True
             self._start(self._drain())
 
+    def _judge_by(self, access: Access) -> None:
+        if self._guard is None:
+            self._guard = Guard(access)
+        self._guard.change(access)
+        for port in self._ports:
+            port.heads.clear()  # what was decided of them may not hold any more
+
     def _stats(self, gateway: Gateway) -> list[Sample]:
-        return [*gateway.stats(), *(self._tls.samples() if self._tls is not None else ())]
+        """What the gateway has counted, and those who look at who comes in."""
+        refused = self._guard.failures if self._guard is not None else {}
+        failures: list[Sample] = [
+            ("headrace_access_refused_total", (("port", "data"), ("reason", w)), n) for w, n in refused.items()
+        ]
+        return [*gateway.stats(), *failures, *(self._tls.samples() if self._tls is not None else ())]
 
     def _end(self) -> None:
         self._ended.set()
@@ -125,8 +144,11 @@ class GatewayProcess:
         loop = asyncio.get_running_loop()
         if self._tls is None and any(listener.tls for listener in config.listeners):
             raise RuntimeError("a port with TLS has no certificate")
+        if config.guarded and self._guard is None:
+            raise RuntimeError("nobody has said who may ask what")
         for listener in config.listeners:
-            port = gateway.port(listener.model, tls=listener.tls)
+            port = gateway.port(listener.model, tls=listener.tls, guard=self._guard)
+            self._ports.append(port)
             inherited = socket.socket(fileno=listener.fd)
             inherited.setblocking(False)
             tls = self._tls if listener.tls else None

@@ -22,6 +22,7 @@ from headrace.gateway.state import ServerState
 if TYPE_CHECKING:
     from headrace.core.telemetry.totals import Sample
     from headrace.gateway.exchange import Exchange, Job
+    from headrace.gateway.security.guard import Guard
 
 _TICK_S = 0.5
 _MANY_DESCRIPTORS = 1 << 20
@@ -65,9 +66,9 @@ class Gateway:
         """Tell a recorder of every request from now on. Called before there is any connection."""
         self.state.recording = self.recording = Recording(self.state.loop, options, self.state.spawn)
 
-    def port(self, model: str | None, *, tls: bool = False) -> Port:
+    def port(self, model: str | None, *, tls: bool = False, guard: Guard | None = None) -> Port:
         """What the connections of one listening socket have: `model` is whose own port it is."""
-        return Port(self.state, self.clients, self, model, tls=tls)
+        return Port(self.state, self.clients, self, model, tls=tls, guard=guard)
 
     async def apply(self, table: messages.Table) -> None:
         """Make `table` so; returns when it is in force for every request from now on.

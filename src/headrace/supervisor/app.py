@@ -35,7 +35,9 @@ from headrace.environments.preparing import Environments
 from headrace.registry.store import Store
 from headrace.security.contexts import ServerContext
 from headrace.supervisor import wire_config
+from headrace.supervisor.access import AccessRules
 from headrace.supervisor.admin.sampler import Sampler
+from headrace.supervisor.anonymous import anonymous_ports
 from headrace.supervisor.certificates import PortCertificate
 from headrace.supervisor.gateway_news import GatewayNews
 from headrace.supervisor.processes.agent import RegistryAgent
@@ -74,6 +76,7 @@ class Supervisor:
         self.webhooks = Verifier(secret) if secret else None
         self.certificates: list[PortCertificate] = []
         self.admin_tls: ServerContext | None = None
+        self.access: AccessRules | None = None
         self._log = log
         self._environ = environment.for_children(environ)
         self._notifier = Notifier(environment.systemd(environ))
@@ -142,6 +145,7 @@ class Supervisor:
                         tasks.create_task(self.sampler.run()),
                         *(tasks.create_task(m.run()) for m in self.models.values()),
                         *(tasks.create_task(c.run()) for c in self.certificates),
+                        *([tasks.create_task(self.access.run())] if self.access is not None else []),
                     ]
                     if self.wildcard is not None:
                         serving.append(tasks.create_task(self.wildcard.run()))
@@ -238,6 +242,7 @@ class Supervisor:
                     limits=limits,
                     drain_s=config.gateway.drain_s,
                     recording=told,
+                    guarded=config.auth is not None,
                 )
                 for index in range(config.gateway.processes)
             ],
@@ -246,7 +251,7 @@ class Supervisor:
             hung_after_s=hung_after_s,
             on_news=GatewayNews(self.models, self._log, tells_texts=config.log.exceptions == "full").heed,
         )
-        self._load_certificates()
+        self._load_security()
         bring_up = asyncio.Semaphore(config.bring_up_at_once or sys.maxsize)
 
         def make(name: str, model: Model, *, lenient: bool = False, poll_s: float | None) -> ServedModel:
@@ -298,8 +303,8 @@ class Supervisor:
                 self._log,
             )
 
-    def _load_certificates(self) -> None:
-        """Read what the ports show. Raises ConfigError with the file that is wrong."""
+    def _load_security(self) -> None:
+        """Read what the ports show, and who may use them. Raises ConfigError with the file that is wrong."""
         tls, admin_tls = self.config.tls, self.config.admin_tls
         if tls is not None and self._listeners:
             self.certificates.append(PortCertificate(tls, "tls", self._log, self._show))
@@ -307,6 +312,11 @@ class Supervisor:
             self.certificates.append(PortCertificate(admin_tls, "admin.tls", self._log, self._show_admin))
         for one in self.certificates:
             one.load()
+        if self.config.auth is not None:
+            self.access = AccessRules(self.config.auth, self._log, self.gateways.admit_by)
+            self.access.load()
+        for warning in anonymous_ports(self.config):
+            self._log.warning("anonymous", warning=warning)
 
     def _show(self, certificate: Certificate) -> None:
         self.gateways.show(certificate)

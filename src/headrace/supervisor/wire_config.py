@@ -43,6 +43,8 @@ def watched_headers(config: Config) -> tuple[str, ...]:
     names = {model.sticky_header.lower() for model in models if model.sticky_header is not None}
     if config.telemetry.otlp is not None:
         names |= {"traceparent", "tracestate"}
+    if config.auth is not None and config.auth.proxy is not None:
+        names.add(config.auth.proxy.header.lower())
     names |= {model.queue.client_header.lower() for model in models if model.queue.client_header is not None}
     return tuple(sorted(names | {PIN_HEADER for model in models if model.pin_header}))
 

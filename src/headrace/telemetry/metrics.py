@@ -127,6 +127,13 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "the former one is shown on).",
             ("setting", "result"),
         ),
+        "headrace_access_refused_total": Definition(
+            "counter",
+            "requests",
+            "Requests answered with 401 or 403, by port (data, admin) and reason: missing (nothing was shown), wrong "
+            "(a key that is none), forbidden (it lacks the role or the model).",
+            ("port", "reason"),
+        ),
         "headrace_connections_open": Definition("gauge", "connections", "Connections that are open."),
         "headrace_refused_total": Definition(
             "counter",

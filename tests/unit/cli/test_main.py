@@ -20,7 +20,7 @@ BIN = Path(sys.executable).parent
 HEADRACE = str(BIN / "headrace")
 NAMES = [
     *("serve", "check", "status", "predict", "errors", "history", "rollback", "promote", "pause", "resume", "scale"),
-    *("refresh", "log", "config", "env", "package"),
+    *("refresh", "log", "config", "key", "env", "package"),
 ]
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from headrace.core.protocol.liveness import Ping, Pong
+from headrace.core.security.access import Access
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,6 +183,8 @@ class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     limits: Limits = Limits()
     drain_s: float = 30.0
     recording: Recording | None = None
+    guarded: bool = False
+    """Whether an `Access` came before it: without one nobody is let in then."""
 
 
 class Certificate(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -325,7 +328,7 @@ class Probed(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     asked: bool = True
 
 
-ToGateway = Certificate | Configure | Table | Drain | AskStats | Ping | Probe
+ToGateway = Access | Certificate | Configure | Table | Drain | AskStats | Ping | Probe
 News = WorkerLost | WorkerHung | WorkerBroke | Hazard | ModelFailed
 """What a gateway says of workers and models without being asked."""
 

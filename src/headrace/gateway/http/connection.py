@@ -311,7 +311,7 @@ class Connection(asyncio.Protocol):
             self._flow.discard(data)
             return
         if reader is None:
-            reader = self._reader = RequestReader(self, self._limits, self.port.model)
+            reader = self._reader = RequestReader(self, self._limits, self.port.model, self.port.admit(self))
         was_idle = reader.phase == IDLE
         reader.feed(data)
         if was_idle and reader.first_head is not None and reader.first_head.reusable:

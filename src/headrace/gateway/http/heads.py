@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from headrace.core.security.roles import Grant
 from headrace.gateway.http.routing import Target
 
 _NONE_WATCHED: dict[bytes, bytes] = {}
@@ -11,7 +14,8 @@ class RequestHead:
     """What a request's head says, as far as the gateway cares; never changed, so that equal heads can share one.
 
     `wire_head` is what the worker is told of it. `timeout_s` is the client's limit or None, `problem` an error message
-    if the head is well-formed HTTP that cannot be served. `content_length` is 0 for no body and for chunks,
+    if the head is well-formed HTTP that cannot be served, and `problem_code` of what kind. `scope` is what its sender
+    may know of, None: everything. `content_length` is 0 for no body and for chunks,
     `size_bytes` about what the head holds in memory.
     `reusable`: the same bytes again mean the same again, and the connection goes on afterwards. `watched` holds those
     of `Limits.watched_headers` that the request has. `method` and `url` are as sent, for the access log.
@@ -26,8 +30,10 @@ class RequestHead:
         "keep_alive",
         "method",
         "problem",
+        "problem_code",
         "request_id",
         "reusable",
+        "scope",
         "size_bytes",
         "stream",
         "target",
@@ -53,5 +59,11 @@ class RequestHead:
         self.request_id: bytes | None = None
         self.timeout_s: float | None = None
         self.problem = ""
+        self.problem_code = "BAD_REQUEST"
+        self.scope: Grant | None = None
         self.reusable = False
         self.watched: dict[bytes, bytes] = _NONE_WATCHED
+
+    def visible(self, models: Iterable[str]) -> list[str]:
+        """Those of `models` that its sender may know of, in the order of the alphabet."""
+        return sorted(models if self.scope is None else self.scope.visible(models))

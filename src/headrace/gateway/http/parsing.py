@@ -18,6 +18,7 @@ count.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from io import BytesIO
 from typing import Protocol
 
@@ -33,6 +34,9 @@ HEAD = 1
 BODY = 2
 STOPPED = 3
 
+Admit = Callable[[RequestHead, bytes | None], None]
+"""Is told a head and its Authorization; makes a problem of it where its sender may not ask."""
+
 _EVENT_STREAM = b"text/event-stream"
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}) (/[^\s\x00-\x1f\x7f-\xff]*) HTTP/1\.[01]\r\n")
 _ID = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -40,6 +44,7 @@ _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)
 _NO_HEAD = RequestHead()
 
 _KNOWN = (
+    b"Authorization",
     b"Content-Type",
     b"Content-Length",
     b"Content-Encoding",
@@ -75,13 +80,14 @@ class Sink(Protocol):
 
 
 class RequestReader:
-    """Reads the requests of one connection; see the module's docstring.
+    """Reads the requests of one connection; see the module's docstring. `admit` is asked about each head.
 
     `phase` says what is awaited, `held_bytes` how much of an incomplete request is in memory.
     """
 
-    def __init__(self, sink: Sink, limits: Limits, port_model: str | None) -> None:
+    def __init__(self, sink: Sink, limits: Limits, port_model: str | None, admit: Admit | None = None) -> None:
         self._sink = sink
+        self._admit = admit
         self._limits = limits
         self._port_model = port_model
         self._watched = frozenset(name.encode() for name in limits.watched_headers)
@@ -243,6 +249,8 @@ class RequestReader:
             and request_id is None
             and not head.http10
         )
+        if self._admit is not None:
+            self._admit(head, fields.get(b"authorization"))
         self.phase = BODY
         self._keeps = True
         self._body_bytes = self._framing_bytes = self._bare_bytes = self._trailer_bytes = 0
@@ -368,6 +376,8 @@ class RequestReader:
         head.keep_alive = False
         head.method, head.url = line[1], line[2]
         head.target = resolve(line[1], line[2], self._port_model)
+        if self._admit is not None:
+            self._admit(head, self._fields.get(b"authorization"))
         self.phase = STOPPED
         self._sink.on_request(head, b"")
 

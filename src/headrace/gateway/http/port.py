@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from headrace.gateway.exchange import Exchange
     from headrace.gateway.http.clients import Clients
     from headrace.gateway.http.heads import RequestHead
+    from headrace.gateway.http.parsing import Admit
     from headrace.gateway.http.routing import Target
+    from headrace.gateway.security.guard import Client, Guard
     from headrace.gateway.state import ServerState
 
 _MAX_HEADS = 4096
@@ -38,17 +41,29 @@ class Port:
     is emptied, so that heads which never come back (a unique header in each) do not stay.
     """
 
-    __slots__ = ("application", "clients", "heads", "model", "scheme", "state")
+    __slots__ = ("application", "clients", "guard", "heads", "model", "scheme", "state")
 
     def __init__(
-        self, state: ServerState, clients: Clients, application: Application, model: str | None, *, tls: bool = False
+        self,
+        state: ServerState,
+        clients: Clients,
+        application: Application,
+        model: str | None,
+        *,
+        tls: bool = False,
+        guard: Guard | None = None,
     ) -> None:
         self.state = state
         self.clients = clients
         self.application = application
         self.model = model
+        self.guard = guard
         self.scheme = b"https" if tls else b"http"
         self.heads: dict[bytes, RequestHead] = {}
+
+    def admit(self, connection: Client) -> Admit | None:
+        """Who looks at the heads of a connection; None: nobody, all may ask."""
+        return partial(self.guard.admit, connection, self.model) if self.guard is not None else None
 
     def remember(self, data: bytes, head: RequestHead) -> None:
         """Remember the head that `data` begins with.

@@ -57,6 +57,8 @@ def _known(server: ServerState) -> Iterator[Sample]:
     yield "headrace_gateways_running", (), len(gateways.pids)
     yield "headrace_gateway_restarts_total", (), gateways.restarts
     yield "headrace_registry_agent_restarts_total", (), agent.restarts
+    for reason, count in server.access.refused.items() if server.access is not None else ():
+        yield "headrace_access_refused_total", (("port", "admin"), ("reason", reason)), count
     for certificate in server.certificates:
         yield from certificate.samples()
     if agent.reached_s is not None:

@@ -9,6 +9,7 @@ from headrace import __version__
 from headrace.core.telemetry.recent import Figures
 from headrace.supervisor.admin.addresses import model_url
 from headrace.supervisor.admin.state import ServerState
+from headrace.supervisor.anonymous import anonymous_ports
 from headrace.supervisor.served_model import ServedModel
 
 
@@ -33,7 +34,10 @@ def describe_all(server: ServerState) -> dict[str, Any]:
 
 def warnings(server: ServerState) -> list[str]:
     """What operators should change, in sentences."""
-    return [f"{one.path}: {one.trouble}" for one in server.certificates if one.trouble is not None]
+    found = [f"{one.path}: {one.trouble}" for one in server.certificates if one.trouble is not None]
+    if server.access is not None and server.access.trouble is not None:
+        found.append(f"what the files of keys hold now is not taken: {server.access.trouble}")
+    return found + anonymous_ports(server.config)
 
 
 def describe_model(server: ServerState, model: ServedModel) -> dict[str, Any]:

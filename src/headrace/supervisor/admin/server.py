@@ -20,6 +20,7 @@ from starlette.routing import Route
 from headrace.config.tree import Admin
 from headrace.core.admin.webhooks import MAX_BODY_BYTES, Rejected
 from headrace.core.errors import HeadraceError
+from headrace.supervisor.admin.access_check import AccessCheck
 from headrace.supervisor.admin.collector import Readings
 from headrace.supervisor.admin.dashboard.pages import Dashboard
 from headrace.supervisor.admin.error_answers import Refused, answer_refused, asked_model
@@ -82,6 +83,7 @@ def make_app(server: ServerState) -> Starlette:
         return PrintableJSON({"refreshing": told}, 202)
 
     admin = server.config.admin or Admin()
+    checks = [Middleware(AccessCheck, rules=server.access)] if server.access is not None else []
     return Starlette(
         routes=[
             *health_routes(server),
@@ -95,7 +97,7 @@ def make_app(server: ServerState) -> Starlette:
             Route("/hooks/mlflow", mlflow_hook, methods=["POST"]),
             *Dashboard(server).routes,
         ],
-        middleware=[Middleware(Guard, host=admin.host, names=admin.hosts)],
+        middleware=[Middleware(Guard, host=admin.host, names=admin.hosts), *checks],
         exception_handlers={HeadraceError: answer_refused},
     )
 

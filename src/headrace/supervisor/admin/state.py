@@ -9,6 +9,7 @@ from typing import Protocol
 from headrace.config.tree import Config
 from headrace.core.admin.webhooks import Verifier
 from headrace.core.telemetry.totals import Sample
+from headrace.supervisor.access import AccessRules
 from headrace.supervisor.admin.sampler import Sampler
 from headrace.supervisor.certificates import PortCertificate
 from headrace.supervisor.processes.agent import RegistryAgent
@@ -68,6 +69,10 @@ class ServerState(Protocol):
     @property
     def certificates(self) -> Sequence[PortCertificate]:
         """What is shown on ports with TLS."""
+
+    @property
+    def access(self) -> AccessRules | None:
+        """Who may do what; None: everybody may do everything."""
 
     def own_context(self) -> ssl.SSLContext | None:
         """What to speak to our own data ports with: it trusts their certificate alone; None where they have no TLS."""

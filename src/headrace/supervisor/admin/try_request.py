@@ -67,7 +67,7 @@ class Trying:
                     if len(body) > MAX_REQUEST_BYTES:
                         limit = f"the try box takes {MAX_REQUEST_BYTES // 1024} KiB; use the model's own port"
                         raise Refused("BODY_TOO_LARGE", limit)
-                tried = await post(*where, body, kind, self._server.own_context())
+                tried = await post(*where, body, kind, self._server.own_context(), self._token())
         except TimeoutError:
             raise Refused("DEADLINE_EXCEEDED", f"no answer within {within_s:g} s") from None
         except (OSError, h11.ProtocolError) as error:
@@ -75,6 +75,9 @@ class Trying:
         finally:
             self._running -= 1
         return PrintableJSON(_tell(tried))
+
+    def _token(self) -> str | None:
+        return self._server.access.own_token if self._server.access is not None else None
 
     def _where(self, model: ServedModel) -> tuple[tuple[str, int], str] | None:
         own, shared = self._server.address(model.name), self._server.address(None)
@@ -84,7 +87,12 @@ class Trying:
 
 
 async def post(
-    address: tuple[str, int], path: str, body: bytes, kind: str, tls: ssl.SSLContext | None = None
+    address: tuple[str, int],
+    path: str,
+    body: bytes,
+    kind: str,
+    tls: ssl.SSLContext | None = None,
+    token: str | None = None,
 ) -> Answer:
     """One POST on a connection of its own. Raises OSError and h11.ProtocolError; cancelling closes the connection."""
     address = reachable(address)
@@ -94,6 +102,7 @@ async def post(
         http = h11.Connection(h11.CLIENT)
         headers = [("Host", authority(address)), ("Content-Type", kind), ("Content-Length", str(len(body)))]
         headers += [("User-Agent", "headrace-dashboard"), ("Connection", "close")]
+        headers += [("Authorization", f"Bearer {token}")] if token is not None else []
         head = http.send(h11.Request(method="POST", target=path, headers=headers))
         writer.write((head or b"") + (http.send(h11.Data(data=body)) or b""))
         http.send(h11.EndOfMessage())

@@ -22,6 +22,7 @@ from headrace.core.protocol.messages import (
     Stats,
     Table,
 )
+from headrace.core.security.access import Access
 from headrace.core.telemetry.totals import Sample, Totals
 from headrace.supervisor.processes.controlled import ControlledProcess
 from headrace.telemetry.logs import Log
@@ -69,6 +70,7 @@ class Gateways:
         self._on_news = on_news
         self._slots = [self._slot(c) for c in configurations]
         self._certificate: Certificate | None = None
+        self._access: Access | None = None
         self._table = Table(generation=0, routes=(), pools=())
         self._changed = asyncio.Event()
         self._draining = False
@@ -108,6 +110,12 @@ class Gateways:
         self._certificate = certificate
         for slot in self._slots:
             slot.process.say(certificate)
+
+    def admit_by(self, access: Access) -> None:
+        """Have every gateway decide by this who may ask what."""
+        self._access = access
+        for slot in self._slots:
+            slot.process.say(access)
 
     def publish(self, table: Table) -> None:
         """Make this the table that should be in force."""
@@ -210,6 +218,8 @@ class Gateways:
         slot.told = {p.key for p in self._table.pools}
         if self._certificate is not None:
             slot.process.say(self._certificate)
+        if self._access is not None:
+            slot.process.say(self._access)
         slot.process.say(slot.configure)
         slot.process.say(self._table)
 

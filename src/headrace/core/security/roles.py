@@ -1,0 +1,47 @@
+"""What somebody may do: roles, and the models that they hold for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Literal, get_args
+
+import msgspec
+
+Role = Literal["predict", "read", "operate", "admin"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+_HOLDS: dict[Role, frozenset[Role]] = {
+    "predict": frozenset({"predict"}),
+    "read": frozenset({"read"}),
+    "operate": frozenset({"operate", "read"}),
+    "admin": frozenset(ROLES),
+}
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """`name` is who has it, for logs. `models` are patterns (``topic-*``) of names that `predict` holds for."""
+
+    name: str
+    roles: tuple[Role, ...] = ("predict",)
+    models: tuple[str, ...] = ("*",)
+
+    def has(self, role: Role) -> bool:
+        """Whether one of its roles holds this one."""
+        return any(role in _HOLDS[mine] for mine in self.roles)
+
+    def predicts(self, model: str) -> bool:
+        """Whether it may ask this model for predictions."""
+        return self.has("predict") and any(fnmatchcase(model, pattern) for pattern in self.models)
+
+    def sees(self, model: str) -> bool:
+        """Whether it may know that there is this model."""
+        return self.has("read") or self.predicts(model)
+
+    def visible(self, models: Iterable[str]) -> list[str]:
+        """Those of `models` that it may know of."""
+        return [model for model in models if self.sees(model)]
+
+
+NOBODY = Grant(name="", roles=(), models=())
+"""Who has shown nothing, and may do nothing but what everybody may."""

@@ -1,0 +1,81 @@
+"""Lets nobody use the admin port who may not: a role for every request, whatever route it is for."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from headrace.core.security.roles import NOBODY, Grant, Role
+from headrace.supervisor.access import AccessRules
+from headrace.supervisor.admin.error_answers import Refused, refusal
+
+_PROBES = frozenset({"/livez", "/readyz", "/startedz"})
+_SIGNED = "/hooks/"
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_CHALLENGE = 'Basic realm="headrace: any name, and an API key as the password", charset="UTF-8"'
+
+
+class AccessCheck:
+    """ASGI middleware: 401 for who shows nothing or what is wrong, 403 for who lacks the role.
+
+    What reads needs `read`, everything else `operate`; so a route that is added is never open by accident. Webhooks are
+    signed. Probes are answered to everybody where that is set, with nothing but their status.
+    """
+
+    def __init__(self, app: ASGIApp, rules: AccessRules) -> None:
+        self._app = app
+        self._rules = rules
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or hand on."""
+        if scope["type"] != "http" or scope["path"].startswith(_SIGNED):
+            await self._app(scope, receive, send)
+            return
+        who = self._who(scope)
+        role = needed(scope["method"])
+        if who is not None and who.has(role):
+            await self._app(scope, receive, send)
+        elif who is not None and self._rules.judge.access.open_probes and is_probe(scope["method"], scope["path"]):
+            await self._app(scope, receive, _without_body(send))
+        elif who is None or not who.roles:
+            self._rules.refused["wrong" if who is None else "missing"] += 1
+            response = refusal(Refused("UNAUTHENTICATED", "send an API key as 'Authorization: Bearer KEY'"))
+            response.headers["WWW-Authenticate"] = _CHALLENGE
+            await response(scope, receive, send)
+        else:
+            self._rules.refused["forbidden"] += 1
+            await refusal(Refused("PERMISSION_DENIED", f"this needs the role {role!r}"))(scope, receive, send)
+
+    def _who(self, scope: Scope) -> Grant | None:
+        """Who it is; None: who has shown a key that is none."""
+        headers, judge = Headers(scope=scope), self._rules.judge
+        given = headers.getlist("authorization")
+        if given:
+            return judge.by_key(given[0].encode("latin-1", "replace")) if len(given) == 1 else None
+        told = headers.get(judge.access.proxy_header) if judge.access.proxy_header is not None else None
+        address = scope["client"][0] if scope.get("client") else ""
+        return judge.judge(None, [told] if told and judge.trusts(address) else []) or NOBODY
+
+
+def needed(method: str) -> Role:
+    """The role that a request needs, whatever it is for."""
+    return "read" if method in _READING else "operate"
+
+
+def is_probe(method: str, path: str) -> bool:
+    """Whether it is an orchestrator's question for the whole; one for a model would say that there is this model."""
+    return method in {"GET", "HEAD"} and path in _PROBES
+
+
+def _without_body(send: Send) -> Send:
+    """Names and reasons are for those who may read: others are told the status."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            kept = [(name, value) for name, value in message["headers"] if name.lower() != b"content-length"]
+            message = {**message, "headers": [*kept, (b"content-length", b"3")]}
+        elif message["type"] == "http.response.body":
+            message = {**message, "body": b"" if message.get("more_body", False) else b"{}\n"}
+        await send(message)
+
+    return sending

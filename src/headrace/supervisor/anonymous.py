@@ -1,0 +1,39 @@
+"""Which ports let in whoever reaches them although nobody said so."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from headrace.config.tree import Config
+
+
+def anonymous_ports(config: Config) -> list[str]:
+    """A sentence for each port that is not on loopback and asks nobody who they are."""
+    if config.auth is not None:
+        return []  # it says what who shows nothing may do
+    own = {name: model for name, model in config.models.items() if model.port is not None}
+    hosts = {f"models.{name}.port": model.host or config.gateway.host for name, model in own.items()}
+    if config.gateway.port is not None:
+        hosts["gateway.port"] = config.gateway.host
+    if _demands_certificates(config, admin=False):
+        hosts.clear()
+    if config.admin is not None and not _demands_certificates(config, admin=True):
+        hosts["admin.port"] = config.admin.host
+    return [
+        f"{path}: whoever reaches {host} may use it: set auth (auth.anonymous where that is meant), or another host"
+        for path, host in hosts.items()
+        if not is_loopback(host)
+    ]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _demands_certificates(config: Config, *, admin: bool) -> bool:
+    tls = config.admin_tls if admin else config.tls
+    return tls is not None and tls.client_ca is not None and tls.client_certificate == "required"

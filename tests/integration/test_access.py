@@ -1,0 +1,173 @@
+"""A whole server that asks for keys: the admin port's routes and roles, the commands, and what nobody gets to see."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from starlette.routing import Mount, Route
+
+from headrace.config.load import parse
+from headrace.supervisor.admin.server import make_app
+from headrace.supervisor.app import Supervisor
+from headrace.telemetry.logs import make_log
+from tests.integration.serving import HEADRACE, Answer, Serving, ask, serving, until
+from tests.integration.test_serve import HAPPY, config
+from tests.processes import family
+
+ROLES = ("predict", "read", "operate", "admin")
+
+
+def run(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [HEADRACE, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "200", **(environ or {})},
+    )
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("access")
+
+
+@pytest.fixture(scope="module")
+def keys(directory: Path) -> dict[str, str]:
+    """A key for each role, made by the command: the last word of what it prints."""
+    made = {}
+    for role in ROLES:
+        done = run("key", "create", f"key-of-{role}", "--role", role, "--file", str(directory / "keys.jsonl"))
+        assert done.returncode == 0, done.stderr
+        made[role] = done.stdout.split()[-1]
+    return made
+
+
+@pytest.fixture(scope="module")
+def one(registry: str, directory: Path, keys: dict[str, str]) -> Iterator[Serving]:
+    assert keys
+    document = config(registry, mood={"uri": "models:/mood@production"})
+    document["auth"] = {"keys": "keys.jsonl"}
+    with serving(directory, document) as started:
+        started.url("mood")
+        yield started
+
+
+def shown(key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key is not None else {"X-Nothing": "1"}
+
+
+def get(url: str, key: str | None, method: str = "GET") -> Answer:
+    return ask(url, method=method, headers=shown(key))
+
+
+def routes() -> list[str]:
+    """Every path of the admin port's route table, with a model's name put in."""
+    document = {"models": {"mood": {"uri": "models:/mood@production", "port": 0}}}
+    made = make_app(Supervisor(parse(document), make_log("json", "error")))
+    paths = [route.path for route in made.routes if isinstance(route, Route)]
+    paths += [f"{route.path}/style.css" for route in made.routes if isinstance(route, Mount)]
+    assert len(paths) > 15
+    return [re.sub(r"\{\w+(:\w+)?\}", "mood", path) for path in paths]
+
+
+def test_every_route_and_method_of_the_admin_port_needs_its_role(one: Serving, keys: dict[str, str]) -> None:
+    """Webhooks are signed; of the probes, those for the whole are open, and say nothing but their status."""
+    signed, probes, streams = "/hooks/mlflow", {"/livez", "/readyz", "/startedz"}, "/events"
+    for path, method in itertools.product(routes(), ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")):
+        if path == signed:
+            continue
+        reading = method in {"GET", "HEAD", "OPTIONS"}
+        if path in probes and method in {"GET", "HEAD"}:
+            assert get(f"{one.admin}{path}", None, method).body in {b"{}\n", b""}
+            continue
+        statuses = {get(f"{one.admin}{path}", key, method).status for key in (None, "hr_wrong")}
+        assert statuses == {401}, (method, path)
+        assert get(f"{one.admin}{path}", keys["predict"], method).status == 403, (method, path)
+        if not reading:
+            assert get(f"{one.admin}{path}", keys["read"], method).status == 403, (method, path)
+        elif not path.endswith(streams):  # which do not end
+            assert get(f"{one.admin}{path}", keys["read"], method).status not in {401, 403}, (method, path)
+    assert get(f"{one.admin}/api/models/mood/refresh", keys["operate"], "POST").status == 202
+    assert get(f"{one.admin}/api/models/mood/refresh", keys["admin"], "POST").status == 202
+
+
+def test_a_refusal_of_the_admin_port_says_nothing_of_models(one: Serving, keys: dict[str, str]) -> None:
+    for key in (None, "wrong", keys["predict"]):
+        told = [get(f"{one.admin}/api/models/{name}", key) for name in ("mood", "missing")]
+        assert told[0].body == told[1].body
+        assert told[0].json["error_code"] == ("PERMISSION_DENIED" if key == keys["predict"] else "UNAUTHENTICATED")
+
+
+def test_a_browser_asks_for_the_key_as_a_password(one: Serving, keys: dict[str, str]) -> None:
+    assert get(one.admin, None).headers["www-authenticate"].startswith("Basic ")
+    basic = base64.b64encode(f"me:{keys['operate']}".encode()).decode()
+    assert ask(one.admin, headers={"Authorization": f"Basic {basic}"}).status == 200
+    headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/json"}
+    tried = ask(f"{one.admin}/api/models/mood/try", HAPPY, headers=headers)
+    assert (tried.status, tried.json["status"]) == (200, 200)
+    forged = {**headers, "Origin": "https://elsewhere.example"}
+    assert ask(f"{one.admin}/api/models/mood/refresh", {}, headers=forged).status == 403
+
+
+def test_commands_and_the_client_show_a_key(one: Serving, keys: dict[str, str], tmp_path: Path) -> None:
+    url = one.url("mood")
+    file = tmp_path / "key"
+    file.write_text(keys["predict"] + "\n")
+    assert run("predict", "-a", url, "--token-file", str(file), "great day").returncode == 0
+    refused = run("predict", "-a", url, "great day")
+    assert (refused.returncode, "API key" in refused.stderr) == (1, True)
+    assert run("status", "--admin", one.admin, environ={"HEADRACE_TOKEN": keys["read"]}).returncode == 0
+    assert "API key" in run("status", "--admin", one.admin).stderr
+    admin = {"HEADRACE_TOKEN": keys["admin"]}
+    both = run("check", url, "--data", json.dumps(HAPPY), "--admin", one.admin, environ=admin)
+    assert both.returncode == 0, both.stdout
+    rolled = run("refresh", "mood", "--admin", one.admin, environ={"HEADRACE_TOKEN": keys["read"]})
+    assert "'operate'" in rolled.stderr
+
+
+def test_a_key_is_revoked_by_changing_the_file(one: Serving, directory: Path) -> None:
+    file = str(directory / "keys.jsonl")
+    key = run("key", "create", "brief", "--file", file).stdout.split()[-1]
+    url = f"{one.url('mood')}/invocations"
+    headers = {**shown(key), "Content-Type": "application/json"}
+    until(lambda: ask(url, HAPPY, headers=headers).status == 200, "the new key")
+    assert "brief" in run("key", "list", "--file", file).stdout
+    assert run("key", "revoke", "brief", "--file", file).returncode == 0
+    until(lambda: ask(url, HAPPY, headers=headers).status == 401, "the key to be taken back")
+    good = (directory / "keys.jsonl").read_text()
+    (directory / "keys.jsonl").write_text("nonsense\n")
+    assert "line 1" in one.event("keys not taken")["error"]
+    (directory / "keys.jsonl").write_text(good)
+
+
+def test_no_key_is_in_logs_status_command_lines_or_workers(one: Serving, keys: dict[str, str], directory: Path) -> None:
+    everything = [*map(str, one.events), *one.other_lines]
+    everything.append(get(f"{one.admin}/api/models", keys["admin"]).body.decode())
+    everything.append(get(f"{one.admin}/metrics", keys["admin"]).body.decode())
+    for process in family(one.process.pid):
+        everything.append(" ".join(process.cmdline()))
+        try:
+            everything.append(str(process.environ()))
+        except psutil.AccessDenied:  # headrace's own are not dumpable
+            continue
+    digests = [json.loads(line)["sha256"] for line in (directory / "keys.jsonl").read_text().splitlines()]
+    for secret in [*keys.values(), *(key.rpartition("_")[2] for key in keys.values()), *digests]:
+        assert not [text for text in everything if secret in text]
+
+
+def test_strict_refuses_a_port_that_lets_everybody_in(tmp_path: Path) -> None:
+    document = "models: {a: {uri: /nowhere, port: 0, host: 0.0.0.0}}\nadmin: {port: 0}\n"
+    (tmp_path / "headrace.yaml").write_text(document)
+    done = run("serve", "--strict", "--config", str(tmp_path / "headrace.yaml"))
+    assert done.returncode == 2
+    assert "models.a.port: whoever reaches 0.0.0.0 may use it" in done.stderr

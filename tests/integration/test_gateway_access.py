@@ -1,0 +1,176 @@
+"""Who may ask what on the data ports: every route, method and role, against a real gateway process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from headrace.core.protocol import messages
+from headrace.core.security.access import Access
+from headrace.core.security.keys import make
+from headrace.core.security.roles import Grant
+from headrace.gateway.http.routing import Want, resolve
+from tests.gateway_rig.client import RawClient, Reply, get, post
+from tests.gateway_rig.rig import GatewayRig
+
+
+def key(number: int, *roles: str, models: tuple[str, ...] = ("*",)) -> tuple[object, str]:
+    return make(bytes([number]) * 56, Grant(name=f"k{number}", roles=roles, models=models))  # type: ignore[arg-type]
+
+
+KEYS = {
+    "predict": key(1, "predict"),
+    "read": key(2, "read"),
+    "operate": key(3, "operate"),
+    "admin": key(4, "admin"),
+    "topic": key(5, "predict", models=("topic",)),
+    "other": key(6, "predict", models=("other",)),
+}
+ACCESS = Access(keys=tuple(one for one, _ in KEYS.values()))  # type: ignore[misc]
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW")
+PATHS = (
+    "/", "/ping", "/health", "/version", "/invocations", "/models", "/models/topic/ping", "/models/topic/version",
+    "/models/topic/invocations", "/models/missing/invocations", "/models/missing/ping", "/models/missing/version",
+    "/endpoints/topic/invocations", "/ping/", "/models/topic/ping/", "/nowhere", "/%6dodels/topic/version",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[GatewayRig]:
+    with GatewayRig(("topic", None), access=ACCESS) as rig:
+        rig.table(
+            [messages.Route(model="topic", pool="1", errors="strict"), messages.Route(model="other")],
+            [rig.pool("1", rig.worker("w1"))],
+        )
+        yield rig
+
+
+def bearer(name: str) -> str:
+    return f"Authorization: Bearer {KEYS[name][1]}"
+
+
+def ask(rig: GatewayRig, method: str, path: str, *headers: str, model: str | None = None) -> Reply:
+    body = b"1" if method not in {"GET", "HEAD"} else b""
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "Host: test",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    ]
+    with rig.client(model) as client:
+        client.send("\r\n".join([*lines, *headers, "", ""]).encode() + body)
+        return client.reply(head_only=method == "HEAD")
+
+
+@pytest.mark.parametrize("port", ["topic", None])
+def test_nothing_but_probes_is_open_to_who_shows_nothing(rig: GatewayRig, port: str | None) -> None:
+    answers: dict[tuple[str, str], int] = {}
+    for method in METHODS:
+        for path in PATHS:
+            answers[method, path] = ask(rig, method, path, model=port).status
+    want = {(m, p): resolve(m.encode(), p.encode(), port) for m, p in answers}
+    probes = {asked for asked, target in want.items() if target.want is Want.HEALTH and target.model == port}
+    assert {("GET", "/ping"), ("HEAD", "/ping"), ("GET", "/health")} <= probes
+    assert {asked: status for asked, status in answers.items() if asked not in probes and status != 401} == {}
+
+
+def test_each_role_may_do_what_it_says_and_no_more(rig: GatewayRig) -> None:
+    asked = [
+        ("POST", "/models/topic/invocations"), ("GET", "/models/topic/version"), ("GET", "/models/topic/ping"),
+        ("GET", "/models"), ("GET", "/models/missing/version"), ("POST", "/models/missing/invocations"),
+    ]  # fmt: skip
+    expected = {
+        "predict": [200, 200, 200, 200, 404, 404],
+        "read": [403, 200, 200, 200, 404, 403],
+        "operate": [403, 200, 200, 200, 404, 403],
+        "admin": [200, 200, 200, 200, 404, 404],
+        "topic": [200, 200, 200, 200, 403, 403],
+        "other": [403, 403, 403, 200, 403, 403],
+    }
+    found = {name: [ask(rig, *one, bearer(name)).status for one in asked] for name in expected}
+    assert found == expected
+
+
+def test_a_refusal_does_not_say_whether_there_is_the_model(rig: GatewayRig) -> None:
+    def told(path: str, *headers: str) -> tuple[int, bytes, list[str]]:
+        reply = ask(rig, "POST", path, *headers)
+        return reply.status, reply.body, sorted(reply.headers)
+
+    for headers in ((), ("Authorization: Bearer wrong",), (bearer("other"),)):
+        there, missing = (told(f"/models/{name}/invocations", *headers) for name in ("topic", "missing"))
+        assert there == missing
+        assert b"topic" not in there[1]
+    assert ask(rig, "GET", "/models", bearer("other")).body.count(b'"name"') == 1
+    assert b"topic" not in ask(rig, "GET", "/models", bearer("other")).body
+    # The shared port's probe fails, for `other` does not serve; which one is for those who may know of it.
+    assert b"other" not in ask(rig, "GET", "/ping").body
+    assert b"other" in ask(rig, "GET", "/ping", bearer("other")).body
+
+
+def test_a_refusal_has_the_protocols_form_and_a_challenge(rig: GatewayRig) -> None:
+    missing = ask(rig, "POST", "/invocations", model="topic")
+    assert (missing.status, missing.json()["error_code"]) == (401, "UNAUTHENTICATED")
+    assert missing.headers["www-authenticate"].startswith("Bearer")
+    forbidden = ask(rig, "POST", "/invocations", bearer("read"), model="topic")
+    assert (forbidden.status, forbidden.json()["error_code"]) == (403, "PERMISSION_DENIED")
+    assert "www-authenticate" not in forbidden.headers
+
+
+def test_a_body_that_is_not_wanted_is_neither_kept_nor_waited_for(rig: GatewayRig) -> None:
+    with rig.client() as client:
+        client.send(
+            b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert client.reply().status == 401
+    before = rig.stats()["headrace_request_memory_bytes"]
+    with rig.client() as client:
+        client.send(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n" + b"x" * 4_999_999)
+        assert rig.stats()["headrace_request_memory_bytes"] - before < 100_000
+        client.send(b"x")
+        assert client.reply().status == 401
+
+
+def test_a_key_that_is_taken_back_holds_no_more_on_connections_that_are_open(rig: GatewayRig) -> None:
+    asked = post(b"1", bearer("topic"))
+    with rig.client() as client:
+        assert [client.ask(asked).status for _ in range(3)] == [200] * 3  # its head is known by now
+        rig.send(Access())
+        rig.serve(*rig.workers)
+        assert client.ask(asked).status == 401
+        rig.send(ACCESS)
+        rig.serve(*rig.workers)
+        assert client.ask(asked).status == 200
+
+
+def test_one_key_is_one_header(rig: GatewayRig) -> None:
+    """The first counts, as with every header: a proxy before it that looks at the last would be deceived otherwise."""
+    wrong = "Authorization: Bearer wrong"
+    assert ask(rig, "GET", "/models", wrong, bearer("read")).status == 401
+    assert ask(rig, "GET", "/models", bearer("read").replace("Authorization", "aUTHORIZATION")).status == 200
+
+
+def test_a_worker_never_sees_the_key(rig: GatewayRig) -> None:
+    with rig.client() as client:
+        assert client.ask(post(b'"seen"', bearer("topic"))).status == 200
+    (log,) = [worker.log for worker in rig.workers]
+    assert b"seen" in log.read_bytes()
+    assert KEYS["topic"][1].encode() not in log.read_bytes()
+
+
+def test_a_trusted_proxy_vouches_and_nobody_else_does() -> None:
+    access = Access(grants=(Grant(name="team-*"),), proxy_header="x-forwarded-user", proxy_addresses=("127.0.0.1/32",))
+    limits = messages.Limits(watched_headers=("x-forwarded-user",))
+    with GatewayRig(("topic",), limits=limits, access=access) as rig:
+        rig.serve(rig.worker("w1"))
+        asked = post(b"1", "X-Forwarded-User: team-a")
+
+        def status(source: str, data: bytes) -> list[int]:
+            with RawClient(rig.address(), source) as client:
+                return [client.ask(data).status for _ in range(3)]
+
+        for _ in range(2):  # what is known of a head from one address says nothing of it from another
+            assert status("127.0.0.1", asked) == [200] * 3
+            assert status("127.0.0.2", asked) == [401] * 3
+        assert status("127.0.0.1", post(b"1", "X-Forwarded-User: stranger")) == [401] * 3
+        assert status("127.0.0.1", get("/version")) == [401] * 3
