@@ -107,6 +107,12 @@ class _Connection:
         return len(self.out) < STREAM_BUFFER_BYTES and any(s.may_go_on for s in self.streams.values())
 
 
+def _failed(batch_id: int, batch: wire.Batch) -> bytes:
+    """What is said to a frame that could not be answered, and no fault of a client's."""
+    answer = wire.Answer(500, b"application/json", INTERNAL_ERROR, 0, wire.FLAG_ERROR_OBJECT)
+    return wire.encode_answers(batch_id, [answer] * len(batch.bodies))
+
+
 class _Post(NamedTuple):
     """What a call has to say: a frame for its gateway, and the stream that begins with it. `is_last`: it is over."""
 
@@ -125,15 +131,16 @@ class _Loop:
         self._scorer = scorer
         self._on_error = on_error
         self._connections: dict[_Connection, None] = {}
-        self._calls: Calls[_Post] | None = None
-        self._meter = Meter(alone=True)
+        self._calls: Calls[tuple[_Connection, int], _Post] | None = None
+        self._meter = Meter()
 
     def run(self, stop: Callable[[], bool]) -> None:
         while True:
             if stop() and not self._has_work():
                 return
-            for key, events in self._selector.select(0 if self._is_ready() else None):
+            for key, events in self._selector.select(0 if self._is_ready() else self._look_in_s()):
                 key.data(key.fileobj, events)
+            self._tell_who_waits()
             for connection in list(self._connections):
                 self._take_turn(connection)
 
@@ -225,6 +232,7 @@ class _Loop:
         if frame.kind == wire.CALL:
             self._call(connection, frame.batch_id, batch)
         else:
+            self._meter.begin()
             encoded, made = self._answer(frame.batch_id, batch, self._meter)
             if made is not None:
                 connection.streams[frame.batch_id] = Pieces(made)
@@ -233,21 +241,20 @@ class _Loop:
 
     def _answer(self, batch_id: int, batch: wire.Batch, meter: Meter) -> tuple[bytes, Iterator[bytes] | None]:
         """(the answer's frame, or a stream's head, and what it consists of)."""
-        meter.begin()
         try:
             with TURNS.mine():
                 stream = self._open_stream(batch)
                 if stream is None:
                     answers, timing, notes = self._scorer.score(batch.heads, batch.head_index, batch.bodies)
-                    timing = timing._replace(cpu_us=meter.end())
+                    cpu_us, delay_us = meter.end()
+                    timing = timing._replace(cpu_us=cpu_us, delay_us=delay_us)
                     return wire.encode_answers(batch_id, answers, timing, notes), None
             if isinstance(stream, wire.Answer):
                 return wire.encode_answers(batch_id, [stream]), None
             return wire.encode_stream_head(batch_id, 200, EVENT_STREAM), stream
         except Exception as error:  # noqa: BLE001 - a defect of ours must not cost the other requests their worker
             self._on_error(error)
-            failed = wire.Answer(500, b"application/json", INTERNAL_ERROR, 0, wire.FLAG_ERROR_OBJECT)
-            return wire.encode_answers(batch_id, [failed] * len(batch.bodies)), None
+            return _failed(batch_id, batch), None
 
     def _call(self, connection: _Connection, batch_id: int, batch: wire.Batch) -> None:
         """Have a thread answer a frame."""
@@ -255,10 +262,23 @@ class _Loop:
         if calls is None:
             calls = self._calls = Calls()
             self._selector.register(calls, selectors.EVENT_READ, _ignoring_arguments(self._take_posts))
-        connection.calls.add(batch_id)
-        calls.run(partial(self._run_call, calls, connection, batch_id, batch))
+        try:
+            calls.run((connection, batch_id), partial(self._run_call, calls, connection, batch_id, batch))
+        except RuntimeError as error:
+            self._on_error(error)
+            self._send(connection, _failed(batch_id, batch))
+        else:
+            connection.calls.add(batch_id)
 
-    def _run_call(self, calls: Calls[_Post], connection: _Connection, batch_id: int, batch: wire.Batch) -> None:
+    def _look_in_s(self) -> float | None:
+        return self._calls.look_in_s() if self._calls is not None else None
+
+    def _tell_who_waits(self) -> None:
+        for (connection, batch_id), spent in self._calls.waiting() if self._calls is not None else ():
+            if batch_id in connection.calls and connection in self._connections:
+                self._send(connection, wire.encode_waits(batch_id, *spent))
+
+    def _run_call(self, calls: Calls[Any, _Post], connection: _Connection, batch_id: int, batch: wire.Batch) -> None:
         """Answer a frame. In a thread of its own."""
         encoded, made = self._answer(batch_id, batch, calls.meter())
         if made is None:

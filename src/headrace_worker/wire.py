@@ -9,15 +9,16 @@ Layout (little endian), struct of arrays, so that a frame of 256 requests costs 
 
     frame    length:u32 kind:u8 batch_id:u32 payload            length counts what follows it
     BATCH    n:u32 n_heads:u8 (head_length:u16 head)*  head_index:u8[n]  body_length:u32[n]  bodies
-    ANSWERS  n:u32 parse_us:u32 predict_us:u32 serialise_us:u32 predicts:u32 cpu_us:u32 notes_length:u32 notes
-             n_types:u8 (type_length:u16 type)*  type_index:u8[n]  flags:u8[n]  status:u16[n]  rows:u32[n]
-             body_length:u32[n]  bodies
+    ANSWERS  n:u32 parse_us:u32 predict_us:u32 serialise_us:u32 predicts:u32 cpu_us:u32 delay_us:u32
+             notes_length:u32 notes  n_types:u8 (type_length:u16 type)*  type_index:u8[n]
+             flags:u8[n]  status:u16[n]  rows:u32[n]  body_length:u32[n]  bodies
     STREAM_HEAD   status:u16 content_type
     STREAM_CHUNK  data
     STREAM_END    status:u16            0: ended well; otherwise the stream broke off
     CANCEL        (nothing)             gateway to worker: nobody reads this stream any more
     CREDIT        bytes:u32             gateway to worker: so much more of this stream may be sent
     CALL          as BATCH              gateway to worker: to be answered beside others, when it is done
+    WAITS         wall_us:u32 cpu_us:u32 delay_us:u32    this CALL has lasted so long, and mostly waits
 
 A stream is sent as fast as it is read, and no faster: a worker may send `STREAM_WINDOW_BYTES` of one, and then what
 ``CREDIT`` frames allow. While any of it is left the worker may send a whole chunk, of at most `STREAM_CHUNK_BYTES`;
@@ -44,6 +45,7 @@ STREAM_END = 5
 CANCEL = 6
 CREDIT = 7
 CALL = 8
+WAITS = 9
 
 MISSING = b"\0"
 
@@ -70,10 +72,13 @@ FLAG_MODEL_ERROR = 4
 _PREFIX = struct.Struct("<IBI")
 _LENGTH = struct.Struct("<I")
 _BATCH = struct.Struct("<IB")
-_ANSWERS = struct.Struct("<IIIIIII")
+_ANSWERS = struct.Struct("<8I")
 _SHORT = struct.Struct("<H")
+_SPENT = struct.Struct("<III")
 
 PREFIX_BYTES = _PREFIX.size
+
+_MOST = 0xFFFFFFFF
 
 
 class WireError(Exception):
@@ -109,7 +114,7 @@ class Answer(NamedTuple):
 class Timing(NamedTuple):
     """Where a batch's time went, in microseconds, and how many predict calls it took.
 
-    `cpu_us` is the processor's time that it took or could not get (`spending`).
+    `cpu_us` is the processor's time that it took, `delay_us` what it could not get although it could have run.
     """
 
     parse_us: int = 0
@@ -117,6 +122,7 @@ class Timing(NamedTuple):
     serialise_us: int = 0
     predicts: int = 0
     cpu_us: int = 0
+    delay_us: int = 0
 
 
 NO_TIMING = Timing()
@@ -270,6 +276,20 @@ def decode_credit(payload: memoryview) -> int:
     if len(payload) != _LENGTH.size:
         raise WireError(f"a CREDIT frame of {len(payload)} bytes; there must be {_LENGTH.size}")
     return int(_LENGTH.unpack(payload)[0])
+
+
+def encode_waits(batch_id: int, wall_us: int, cpu_us: int, delay_us: int) -> bytes:
+    """Encode a ``WAITS`` frame: how long a call has lasted, what it took of a processor and what it could not get."""
+    spent = (max(0, min(value, _MOST)) for value in (wall_us, cpu_us, delay_us))
+    return _PREFIX.pack(5 + _SPENT.size, WAITS, batch_id) + _SPENT.pack(*spent)
+
+
+def decode_waits(payload: memoryview) -> Tuple[int, int, int]:  # noqa: UP006
+    """Decode the payload of a ``WAITS`` frame: (wall_us, cpu_us, delay_us); raises WireError."""
+    if len(payload) != _SPENT.size:
+        raise WireError(f"a WAITS frame of {len(payload)} bytes; there must be {_SPENT.size}")
+    wall_us, cpu_us, delay_us = _SPENT.unpack(payload)
+    return wall_us, cpu_us, delay_us
 
 
 def decode_status(payload: memoryview) -> Tuple[int, bytes]:  # noqa: UP006

@@ -74,7 +74,7 @@ class Chatty:
         try:
             while made < int(count):
                 while made and gate and not Path(gate[0]).exists():
-                    time.sleep(0.002)
+                    time.sleep(0.1)
                 made += 1
                 yield "x" * int(size)
         except GeneratorExit:

@@ -41,10 +41,12 @@ def serve(rig: GatewayRig, *workers: StubWorker, concurrency: int | None = 64, t
     rig.serve(*workers, concurrency=concurrency, timeout_s=timeout_s)
 
 
-@pytest.mark.parametrize("concurrency", [5, 40])
-def test_as_many_calls_are_under_way_as_may_be(rig: GatewayRig, concurrency: int) -> None:
+@pytest.mark.parametrize("concurrency", [5, 40, None])
+def test_as_many_calls_are_under_way_as_may_be(rig: GatewayRig, concurrency: int | None) -> None:
+    """Left to be found out (None) it is found out while the first calls are under way: they all wait for one gate."""
     worker = rig.stream_worker("w1")
     serve(rig, worker, concurrency=concurrency)
+    concurrency = concurrency or 40
     gate = rig.directory / "gate"
     with clients(rig, 40) as asking:
         for number, client in enumerate(asking):
@@ -92,11 +94,11 @@ def test_the_least_busy_worker_is_taken(rig: GatewayRig) -> None:
 
 def test_a_call_that_hangs_lets_its_neighbours_finish_before_its_worker_is_given_up(rig: GatewayRig) -> None:
     worker, another = rig.stream_worker("w1"), rig.stream_worker("w2")
-    serve(rig, worker, timeout_s=4.0)
-    with clients(rig, 4) as (hung, *others), rig.client() as next_one:
+    serve(rig, worker, concurrency=256, timeout_s=6.0)
+    with clients(rig, 200) as (hung, *others), rig.client() as next_one:
         hung.send(order(f"wait {rig.directory / 'never'}"))
         wait_until(lambda: len(worker.lines()) == 1, "it is under way")
-        with asking_on(others, "sleep 0.1"):
+        with asking_on(others, "sleep 1"):
             assert hung.reply().status == 504
             # Nothing new is given to the worker: what comes waits for another.
             next_one.send(order("hello"))
@@ -108,17 +110,17 @@ def test_a_call_that_hangs_lets_its_neighbours_finish_before_its_worker_is_given
 
 def test_who_kills_a_worker_takes_no_neighbour_with_it(rig: GatewayRig) -> None:
     workers = [rig.stream_worker(f"w{number}") for number in range(3)]
-    serve(rig, workers[0])
+    serve(rig, workers[0], concurrency=256)
     gate = rig.directory / "gate"
-    with clients(rig, 8) as asking, rig.client() as killer:
+    with clients(rig, 199) as asking, rig.client() as killer:
         for client in asking:
             client.send(order(f"wait {gate}"))
-        wait_until(lambda: len(workers[0].lines()) == 8, "all are under way")
+        wait_until(lambda: len(workers[0].lines()) == 199, "all are under way")
         killer.send(order("die"))
-        rig.wait_for(messages.WorkerLost, lambda lost: lost.in_flight == 9)
+        rig.wait_for(messages.WorkerLost, lambda lost: lost.in_flight == 200)
         gate.touch()
         serve(rig, workers[1], workers[2])
-        assert [client.reply().status for client in asking] == [200] * 8
+        assert [client.reply().status for client in asking] == [200] * 199
         reply = killer.reply()
         assert (reply.status, reply.json()["error_code"]) == (500, "WORKER_DIED")
 
@@ -141,10 +143,14 @@ def test_a_version_is_drained_when_its_last_call_is_answered(rig: GatewayRig) ->
 
 def test_streams_run_beside_each_other_and_beside_calls(rig: GatewayRig) -> None:
     worker = rig.stream_worker("w1")
-    serve(rig, worker)
+    serve(rig, worker, concurrency=None)  # which is found out while they wait
     gate = rig.directory / "gate"
     with contextlib.ExitStack() as stack, rig.client() as other:
-        waiting = [stack.enter_context(open_stream(rig, ask_stream(3, 10, str(gate)))) for _ in range(20)]
+        waiting = [stack.enter_context(rig.client()) for _ in range(100)]
+        for client in waiting:
+            client.send(ask_stream(3, 10, str(gate)))
+        for client in waiting:
+            client.head()
         for client in waiting:
             assert client.chunk() == b'data: "xxxxxxxxxx"\n\n'
         stopped = stack.enter_context(open_stream(rig, ask_stream(ENDLESS, 10_000)))
@@ -153,9 +159,9 @@ def test_streams_run_beside_each_other_and_beside_calls(rig: GatewayRig) -> None
         gate.touch()
         for client in waiting:
             assert b"".join(iter(client.chunk, b"")).endswith(b"data: [DONE]\n\n")
-        assert sorted(worker.lines()) == ["3 done"] * 20
+        assert sorted(worker.lines()) == ["3 done"] * 100
         stopped.socket.close()
-        wait_until(lambda: len(worker.lines()) == 21, "the model's generator to be closed")
+        wait_until(lambda: len(worker.lines()) == 101, "the model's generator to be closed")
         assert worker.lines()[-1].endswith("closed")
         wait_until(lambda: rig.stats()["headrace_in_flight_requests"] == 0, "nothing is under way")
 

@@ -267,8 +267,9 @@ class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     satisfies it, `local` uses the running one. `environment_mismatch` says whether a version is served that is not in
     the environment it asks for; None: `warn` under local, `refuse` otherwise.
 
-    `concurrency`: how many calls a worker has under way at a time, in threads, for models that mostly wait; `auto`
-    finds it out by what the calls take of the processors. With more than one, requests are not put together.
+    `concurrency`: how many calls a worker has under way at a time, in threads. `auto`: one, and more for a model that
+    mostly waits, which is found out by what its calls take of the processors. 1 is for a model that must not be called
+    by two threads. With a larger number, requests are not put together.
 
     `env` are variables for the model. Of those that headrace was started with it gets what concerns the machine
     (docs/environments.md) and those that `pass_env` names, by name or by pattern: `[OPENAI_API_KEY, AWS_*]`.
@@ -279,7 +280,7 @@ class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: NonEmpty | None = None
     replicas: Count = 1
     timeout_s: Positive = 60.0
-    concurrency: Annotated[int, Meta(ge=1, le=1024)] | Literal["auto"] = 1
+    concurrency: Annotated[int, Meta(ge=1, le=1024)] | Literal["auto"] = "auto"
     threads: Count | None = None
     batch: Batch = Batch()
     queue: Queue = Queue()

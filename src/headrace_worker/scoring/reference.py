@@ -10,6 +10,7 @@ from headrace_worker.scoring import rows
 from headrace_worker.scoring.bodies import media
 from headrace_worker.scoring.bodies.tables import Tables
 from headrace_worker.scoring.errors import locate, telling
+from headrace_worker.scoring.errors.failures import Failures
 from headrace_worker.scoring.errors.refusal import JSON, Refusal
 from headrace_worker.scoring.oracle import Call, CallFailed
 from headrace_worker.scoring.output import Unsendable
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 class Reference:
     """Scores requests of one model alone. `parse` makes the JSON of a body anew, for MLflow changes what it is given.
 
-    `hazards` counts requests by what was lost in them, `raised` holds what the model raised with the answer that tells
+    `hazards` counts requests by what was lost in them, `failures` holds what the model raised with the answer that tells
     of it; both are emptied by whoever reads them.
     """
 
@@ -52,7 +53,7 @@ class Reference:
         self._strict = strict
         self._tables = Tables(oracle)
         self.hazards: Counter[str] = Counter()
-        self.raised: list[tuple[wire.Answer, BaseException]] = []
+        self.failures = Failures()
 
     def finish(self, raw: Any, share: Share) -> wire.Answer:
         """The answer to a share that the model answered with `raw`."""
@@ -132,12 +133,12 @@ class Reference:
     def _tell(self, failed: CallFailed, request: Any, told: Callable[[str], str] = str) -> wire.Answer:
         answer = self._teller.tell(failed, request, told)
         if answer.flags & wire.FLAG_MODEL_ERROR:
-            self.raised.append((answer, failed.call.raised or failed.error))
+            self.failures.told(answer, failed.call.raised or failed.error)
         return answer
 
     def _tell_unsendable(self, unsendable: Unsendable, rows_in: int) -> wire.Answer:
         answer = telling.tell_unsendable(unsendable, rows_in, strict=self._strict)
-        self.raised.append((answer, unsendable))
+        self.failures.told(answer, unsendable)
         return answer
 
     def _answer(self, call: Call, text: str | None, request: Any) -> wire.Answer:

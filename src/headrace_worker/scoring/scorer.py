@@ -16,7 +16,6 @@ from headrace_worker.scoring.building import Builder
 from headrace_worker.scoring.engine import Clock, Engine
 from headrace_worker.scoring.errors import telling
 from headrace_worker.scoring.errors import type_hints as hints
-from headrace_worker.scoring.errors.failures import Failures
 from headrace_worker.scoring.errors.refusal import Refusal
 from headrace_worker.scoring.evidence import Evidence
 from headrace_worker.scoring.example import read_example
@@ -52,7 +51,7 @@ class _Misfit(Exception):
 
 
 class Scorer:
-    """Scores requests with one model. Not safe for threads: a worker process has one."""
+    """Scores requests with one model. Of several threads one at a time may be in here, but for `predict` (turns.py)."""
 
     def __init__(self, model: Any, path: str, options: ScoringOptions) -> None:
         self.model = model
@@ -84,7 +83,6 @@ class Scorer:
             finish=self._reference.finish,
             fail=self._reference.fail,
         )
-        self._failures = Failures()
         self._streams = streams(model)
         self._heads: dict[bytes, media.Media | Refusal] = {}
         # Bodies up to here have no integer that is too long.
@@ -138,17 +136,8 @@ class Scorer:
             clock.predicts += 1
             answers[place] = self._reference.score(head, whole, request)
             clock.lap("predict")
-        if self._reference.raised:
-            self._keep_failures(answers)
+        self._reference.failures.settle(answers)
         return answers, clock.timing(), self._notes()
-
-    def _keep_failures(self, answers: list[wire.Answer]) -> None:
-        """What the model raised, by the requests that it was raised for: two may share an answer."""
-        raised, self._reference.raised = self._reference.raised, []
-        for answer, error in raised:
-            places = [place for place, one in enumerate(answers) if one is answer]
-            if places:
-                self._failures.add(places, error)
 
     def _score_group(self, shares: list[Share], answers: list[Any], clock: Clock) -> None:
         """Answer requests of one kind; should the engine fail on what a model made, each goes MLflow's way."""
@@ -222,7 +211,7 @@ class Scorer:
 
     def _notes(self) -> bytes:
         """What the gateway should hear about, as JSON; empty almost always. Hazards are counted in requests."""
-        failures = self._failures.take()
+        failures = self._reference.failures.take()
         if self.evidence.news is None and not self._reference.hazards and not failures:
             return b""
         notes: dict[str, Any] = {}
@@ -310,5 +299,7 @@ class Scorer:
             "streams": self._streams,
             "mergeable": self.evidence.unmergeable is None,
             "unmergeable_reason": self.evidence.unmergeable,
+            # The servers before that, of the Flask generation, have one call at a time in a process.
+            "threads": not self.oracle.decodes_first,
             "has_example": read_example(self.path, metadata) is not None,
         }

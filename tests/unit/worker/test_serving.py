@@ -3,12 +3,14 @@
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from headrace_worker import serving, wire
+from headrace_worker.calling import LOOK_AFTER_S
 
 HEAD = wire.head(b"application/json")
 
@@ -18,6 +20,7 @@ class Upper:
 
     def __init__(self) -> None:
         self.closed = threading.Event()
+        self.gate = threading.Event()
         self.batches: list[int] = []
 
     def score(
@@ -26,6 +29,10 @@ class Upper:
         self.batches.append(len(bodies))
         if bytes(bodies[0]) == b"fail":
             raise RuntimeError("a defect")
+        if bytes(bodies[0]) == b"wait":
+            assert self.gate.wait(60)
+        while bytes(bodies[0]) == b"burn" and not self.gate.is_set():
+            pass
         return [wire.Answer(200, b"text/plain", bytes(b).upper(), 1) for b in bodies], wire.Timing(1, 2, 3, 1), b"{}"
 
     def wants_stream(self, _head: bytes, body: memoryview) -> bool:
@@ -99,6 +106,9 @@ class Peer:
     def ask(self, batch_id: int, *bodies: bytes) -> None:
         self.socket.sendall(wire.encode_batch(batch_id, [HEAD], bytes(len(bodies)), bodies))
 
+    def call(self, batch_id: int, body: bytes) -> None:
+        self.socket.sendall(wire.encode_batch(batch_id, [HEAD], b"\0", [body], wire.CALL))
+
     def frame(self) -> wire.Frame:
         while not self._frames:
             data = self.socket.recv(1 << 16)
@@ -131,7 +141,7 @@ def test_a_batch_is_answered_whole_and_in_order(peer: Peer) -> None:
     answers = wire.decode_answers(frame.payload)
     assert (frame.kind, frame.batch_id) == (wire.ANSWERS, 7)
     assert [a.body for a in answers.answers] == [b"A", b"B", b""]
-    assert (answers.timing._replace(cpu_us=0), answers.notes) == (wire.Timing(1, 2, 3, 1), b"{}")
+    assert (answers.timing._replace(cpu_us=0, delay_us=0), answers.notes) == (wire.Timing(1, 2, 3, 1), b"{}")
 
 
 def test_a_peer_that_sends_much_before_it_reads_gets_everything(peer: Peer) -> None:
@@ -281,3 +291,57 @@ def test_credit_that_is_none_is_rubbish(server: Server, peer: Peer) -> None:
     assert [peer.frame().kind for _ in range(2)] == [wire.STREAM_HEAD, wire.STREAM_CHUNK]
     peer.socket.sendall(wire.encode_credit(4, 1)[:-1].replace(b"\x09", b"\x08", 1))
     assert server.scorer.closed.wait(60), "the connection is given up, and its streams with it"
+
+
+def test_a_call_that_waits_is_told_of_while_it_does(server: Server, peer: Peer) -> None:
+    """Whoever computes is not: a model's `predict` lets others have their turn, which this one does not."""
+    peer.call(1, b"wait")
+    told = peer.frame()
+    assert (told.kind, told.batch_id) == (wire.WAITS, 1)
+    wall_us, cpu_us, delay_us = wire.decode_waits(told.payload)
+    assert wall_us >= LOOK_AFTER_S * 1e6
+    assert cpu_us + delay_us < wall_us / 2
+    later = peer.frame()
+    assert later.kind == wire.WAITS, "and told of again"
+    assert wire.decode_waits(later.payload)[0] > wall_us
+    server.scorer.gate.set()
+    while (answer := peer.frame()).kind == wire.WAITS:
+        pass
+    assert wire.decode_answers(answer.payload).answers[0].body == b"WAIT"
+
+
+def test_a_call_that_computes_is_not_told_of(server: Server, peer: Peer) -> None:
+    peer.call(1, b"burn")
+    time.sleep(3 * LOOK_AFTER_S)
+    server.scorer.gate.set()
+    assert peer.bodies() == [b"BURN"]
+
+
+def test_without_threads_calls_are_refused_and_the_worker_goes_on(
+    server: Server, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        peer.call(1, b"a")
+        assert peer.bodies() == [serving.INTERNAL_ERROR]
+    assert isinstance(server.errors.pop(), RuntimeError)
+    peer.call(2, b"a")
+    assert peer.bodies() == [b"A"]
+
+
+def test_calls_wait_for_a_thread_where_no_more_can_be_started(
+    server: Server, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    peer.call(1, b"a")
+    assert peer.bodies() == [b"A"]
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for number in range(2, 7):
+        peer.call(number, b"b")
+    assert [peer.bodies() for _ in range(5)] == [[b"B"]] * 5
+    assert not server.errors

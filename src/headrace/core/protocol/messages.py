@@ -87,7 +87,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     """The workers of one served version. `key` is unique for ever; `label` is what `Headrace-Model` says.
 
     `identity` names what computes the answers (model, environment, options), alike on every machine, so that machines
-    can share a cache. Empty: not known.
+    can share a cache. Empty: not known. `alone`: where it is left to be found out how many calls may be beside each
+    other in a worker, it is one.
     """
 
     key: str
@@ -97,6 +98,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     identity: str = ""
     workers: tuple[WorkerRef, ...] = ()
     mergeable: bool = True
+    alone: bool = False
 
 
 class Share(msgspec.Struct, frozen=True):

@@ -41,6 +41,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     mergeable: bool = True
     unmergeable_reason: Text | None = None
     has_example: bool = False
+    threads: bool = True
+    """Whether MLflow's own server, of the version there, calls a model from several threads: it must stand that."""
 
 
 class WarmUp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,10 +10,10 @@ begun, so if its worker dies, its requests go back as if nothing had been.
 
 A stream whose reader is slower than its worker is parked: the frame stays with the worker, and the worker is free.
 
-With a `concurrency` above 1 a worker has so many frames in flight, each of one request: its model mostly waits, and
-then merging gains nothing. What is left of a worker that died goes alone to a worker that does nothing else, so that
-the one who killed it takes nobody with it. A worker that is silent over one frame gets nothing new, and is given up
-when it is silent over all that it has: whoever else is with it is answered first.
+With a `concurrency` above 1 a worker has so many frames in flight, for a model that mostly waits; `calls` says whether
+each may hold more than one request. What is left of a worker that died goes alone to a worker that does nothing else,
+so that the one who killed it takes nobody with it. A worker that is silent over one frame gets nothing new, and is
+given up when it is silent over all that it has: whoever else is with it is answered first.
 
 Pure: time is a number of seconds on any clock that does not go back.
 """
@@ -26,7 +26,7 @@ from headrace.core.protocol.messages import Route
 from headrace.core.serving.admission import Admission
 from headrace.core.serving.assignments import Assignments, Frame
 from headrace.core.serving.batching import DONE, GONE, NEVER_S, QUEUED, SENT, Lanes, W
-from headrace.core.serving.company import Company
+from headrace.core.serving.calls import Calls
 from headrace.core.serving.parking import Parking
 
 MAX_LOSSES = 2
@@ -36,17 +36,17 @@ MAX_LOSSES = 2
 class Dispatcher(Generic[W]):
     """The decisions of one pool, and the only one that writes a work's state: reports come as method calls.
 
-    `timeout_s` is how long a worker may be silent over a frame. `company` finds out how many frames it may have, where
-    the route leaves that open. `overdue` collects requests that were found late while a
-    frame was put together: the caller answers them and empties it. `wake_s` is when `next_frame` should be asked again
-    although nothing happens (only with `BatchOptions.max_delay_ms`).
+    `timeout_s` is how long a worker may be silent over a frame. `calls` says how many frames it may have. `overdue`
+    collects requests that were found late while a frame was put together: the caller answers them and empties it.
+    `wake_s` is when `next_frame` should be asked again although nothing happens (only with
+    `BatchOptions.max_delay_ms`).
     """
 
     __slots__ = (
         "_number",
         "admission",
         "batch",
-        "company",
+        "calls",
         "lanes",
         "mergeable",
         "overdue",
@@ -63,8 +63,8 @@ class Dispatcher(Generic[W]):
         self.overdue: list[W] = []
         self.wake_s = NEVER_S
         self.parking: Parking[Frame[W]] = Parking()
-        self.company: Company | None = None
         self.workers: Assignments[W] = Assignments()
+        self.calls: Calls[W] = Calls(self.workers)
         self._number = 0
         self.configure(route)
 
@@ -76,18 +76,7 @@ class Dispatcher(Generic[W]):
         self.batch = route.batch
         self.timeout_s = route.timeout_s
         self.admission.options = route.queue
-        if route.concurrency is not None:
-            self.company = None
-            self.workers.concurrency = route.concurrency
-        elif self.company is None:
-            self.company = Company()
-            self.workers.concurrency = 1
-
-    def watch(self, company: Company, frame: Frame[W], wall_s: float, cpu_s: float) -> None:
-        """A worker has taken so long over `frame`, and so much of a processor. Called before `done`."""
-        others_wait = self.lanes.count > 0 or len(frame.works) > 1
-        company.answered(wall_s, cpu_s, others_wait=others_wait)
-        self.workers.concurrency = company.limit
+        self.calls.configure(route.concurrency)
 
     @property
     def idle(self) -> bool:
@@ -100,7 +89,7 @@ class Dispatcher(Generic[W]):
         workers = self.workers
         if workers.idle or self._spare() is not None:
             return True
-        return self.lanes.rows >= self.batch.max_rows and len(workers.ahead) < len(workers.busy)
+        return self.calls.ahead and self.lanes.rows >= self.batch.max_rows and len(workers.ahead) < len(workers.busy)
 
     @property
     def in_flight(self) -> int:
@@ -156,7 +145,8 @@ class Dispatcher(Generic[W]):
         idle = workers.idle
         spare = None if idle else self._spare()
         if not idle and spare is None:
-            return self._next_ahead(now_s) if lanes.rows >= batch.max_rows and self.mergeable else None
+            may = self.calls.ahead and self.mergeable and lanes.rows >= batch.max_rows
+            return self._next_ahead(now_s) if may else None
         if batch.max_delay_ms > 0.0 and self._hold(now_s):
             return None
         concurrency = workers.concurrency
@@ -167,7 +157,7 @@ class Dispatcher(Generic[W]):
             now_s,
             self.overdue,
             solo_allowed=workers.solo < max(1, others),
-            max_works=1 << 16 if self.mergeable and concurrency == 1 else 1,
+            max_works=1 << 16 if self.mergeable and self.calls.merges else 1,
         )
         if not works:
             return None

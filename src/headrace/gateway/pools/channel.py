@@ -24,6 +24,9 @@ class ChannelEvents(Protocol):
     def answered(self, channel: Channel, number: int, decoded: wire.Answers) -> None:
         """The worker has answered its frame of that number."""
 
+    def waits(self, channel: Channel, number: int, spent: tuple[int, int, int]) -> None:
+        """The worker says of the call of that number that it goes on, and mostly waits: see `wire.decode_waits`."""
+
     def lost(self, channel: Channel) -> None:
         """The connection has ended."""
 
@@ -144,5 +147,7 @@ class Channel(asyncio.Protocol):
             self._streams.head(self, frame.batch_id, *wire.decode_status(frame.payload))
         elif frame.kind == wire.STREAM_END:
             self._streams.end(self, frame.batch_id, wire.decode_status(frame.payload)[0])
+        elif frame.kind == wire.WAITS:
+            self._events.waits(self, frame.batch_id, wire.decode_waits(frame.payload))
         else:
             raise wire.WireError(f"a worker may not send frames of kind {frame.kind}")

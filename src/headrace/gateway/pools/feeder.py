@@ -82,7 +82,7 @@ class Feeder:
             if frame.begun:
                 self._events.resume(frame)
             else:
-                self.crew[frame.worker].send(frame, beside=core.workers.concurrency > 1)
+                self.crew[frame.worker].send(frame, beside=core.calls.beside(frame))
         if core.overdue:
             late, core.overdue = core.overdue, []
             self._events.too_late(late, now_s)

@@ -155,6 +155,7 @@ class Pool:
         version, core, desk = self.version, self.core, self._desk
         version.configure(config, route or version.route)
         core.mergeable = config.mergeable and not self._found_unmergeable
+        core.calls.alone = config.alone
         if route is not None:
             core.configure(route)
             if route.cache is None:
@@ -212,9 +213,8 @@ class Pool:
         now_s = monotonic()
         timing = decoded.timing
         is_probe = frame.works[0].probe  # nobody's traffic: counted nowhere
-        if core.company is not None and not is_probe:
-            wall_us = timing.parse_us + timing.predict_us + timing.serialise_us
-            core.watch(core.company, frame, wall_us / 1e6, timing.cpu_us / 1e6)
+        if not is_probe:
+            core.calls.answered(frame, timing, others_wait=core.lanes.count > 0)
         self._feeder.done(frame, now_s)
         source = Source(self.version, number, len(frame.works), timing)
         if not is_probe:
@@ -224,6 +224,12 @@ class Pool:
         said = self._heed(decoded.notes) if decoded.notes else NO_NOTES
         self.version.failures.settle(decoded.answers, said.failures)
         self.settle()
+
+    def waits(self, channel: Channel, number: int, spent: tuple[int, int, int]) -> None:
+        """A call that is under way mostly waits: others may be let in."""
+        if self.crew.holds(channel) and self.core.workers.find(channel.worker, number) is not None:
+            self.core.calls.waits(*spent)
+            self._feeder.flush()
 
     def lost(self, channel: Channel) -> None:
         """The connection to a worker has ended."""

@@ -107,6 +107,7 @@ class Version:
             identity=self._identity(),
             workers=self.workers.ready,
             mergeable=bool(facts.get("mergeable", True)) and warm_up.get("mergeable", True) is not False,
+            alone=not facts.get("threads", True),
         )
 
     def _identity(self) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import traceback
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 MOST_KINDS = 16
@@ -22,6 +24,21 @@ class Failures:
     def __init__(self) -> None:
         self._now: dict[tuple[str, str], dict[str, Any]] = {}
         self._told: set[tuple[str, str]] = set()
+        # By threads: while one is in `predict`, another may be told of a failure.
+        self._raised: dict[int, list[tuple[object, BaseException]]] = {}
+
+    def told(self, answer: object, error: BaseException) -> None:
+        """`answer`, of the frame that this thread is at, tells of `error`."""
+        self._raised.setdefault(get_ident(), []).append((answer, error))
+
+    def settle(self, answers: Sequence[object]) -> None:
+        """These are all answers of the frame that this thread was at; two requests may share one."""
+        if not self._raised:
+            return
+        for answer, error in self._raised.pop(get_ident(), ()):
+            places = [place for place, one in enumerate(answers) if one is answer]
+            if places:
+                self.add(places, error)
 
     def add(self, places: list[int], error: BaseException) -> None:
         """The requests at these places of the frame have failed with `error`."""

@@ -8,6 +8,7 @@ from headrace.core.protocol.messages import BatchOptions, QueueOptions, Route
 from headrace.core.serving.assignments import Frame
 from headrace.core.serving.batching import DONE, GONE, NEVER_S, QUEUED, SENT, Work
 from headrace.core.serving.dispatching import Dispatcher
+from headrace_worker.wire import Timing
 
 
 def dispatcher(
@@ -128,7 +129,7 @@ def test_a_lost_workers_requests_go_alone_and_in_order_and_only_once_more() -> N
 
 def test_calls_that_may_be_beside_each_other_are_spread_and_not_merged() -> None:
     core = dispatcher("a", "b")
-    core.workers.concurrency = 3
+    core.calls.configure(3)
     works = [work() for _ in range(7)]
     offer(core, *works)
     frames = [next_frame(core) for _ in range(6)]
@@ -142,7 +143,7 @@ def test_calls_that_may_be_beside_each_other_are_spread_and_not_merged() -> None
 
 def test_a_worker_that_is_silent_over_one_call_gets_nothing_new_and_finishes_the_others() -> None:
     core = dispatcher("a")
-    core.workers.concurrency = 3
+    core.calls.configure(3)
     first, second, third = work(), work(), work()
     offer(core, first)
     hung = next_frame(core, 0.0)
@@ -160,7 +161,7 @@ def test_a_worker_that_is_silent_over_one_call_gets_nothing_new_and_finishes_the
 
 def test_what_a_dead_worker_had_goes_alone_to_a_worker_that_does_nothing_else() -> None:
     core = dispatcher("a")
-    core.workers.concurrency = 3
+    core.calls.configure(3)
     offer(core, work(), work())
     assert {next_frame(core).worker for _ in range(2)} == {"a"}
     assert core.lost("a") == (2, [])
@@ -331,15 +332,16 @@ def test_how_many_calls_a_worker_has_is_found_out_where_the_route_leaves_it_open
     offer(core, work())
     frame = next_frame(core)
     offer(core, work())
-    assert core.company is not None
-    core.watch(core.company, frame, 1.0, 0.01)
+    core.calls.answered(frame, Timing(predict_us=1_000_000, cpu_us=10_000), others_wait=True)
     found = core.workers.concurrency
     assert found > 1
     core.configure(Route(model="m", concurrency=None))
     assert core.workers.concurrency == found
     core.configure(Route(model="m", concurrency=5))
     assert core.workers.concurrency == 5
-    assert core.company is None
+    core.calls.alone = True
+    core.configure(Route(model="m", concurrency=None))
+    assert core.workers.concurrency == 1
 
 
 def test_only_those_are_done_whose_answer_somebody_waits_for() -> None:

@@ -1,5 +1,7 @@
 """What a worker tells of the exceptions that a model raises."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from headrace_worker.scoring.errors.failures import MOST_KINDS, MOST_TEXT, MOST_TRACE, Failures
 
 
@@ -62,3 +64,19 @@ def test_kinds_are_bounded_and_nothing_is_left_uncounted() -> None:
     told = failures.take()
     assert len(told) == MOST_KINDS
     assert sorted(place for one in told for place in one["places"]) == list(range(3 * MOST_KINDS))
+
+
+def test_threads_that_take_turns_are_told_of_their_own_answers() -> None:
+    failures = Failures()
+    mine, another = object(), object()
+    failures.told(mine, raised(ValueError("mine")))
+
+    def elsewhere() -> list[str]:
+        failures.told(another, raised(ValueError("another's")))
+        failures.settle([object(), another])
+        return [f"{one['text']} {one['places']}" for one in failures.take()]
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(elsewhere).result(60) == ["another's [1]"]
+    failures.settle([mine, mine])
+    assert [(one["text"], one["places"]) for one in failures.take()] == [("mine", [0, 1])]

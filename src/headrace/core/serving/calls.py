@@ -1,0 +1,63 @@
+"""How many calls the workers of one pool have beside each other, as set or as found out (`company`).
+
+Pure, and without a clock.
+"""
+
+from __future__ import annotations
+
+from typing import Generic
+
+from headrace.core.serving.assignments import Assignments, Frame
+from headrace.core.serving.batching import W
+from headrace.core.serving.company import Company
+from headrace_worker.wire import Timing
+
+
+class Calls(Generic[W]):
+    """Sets the `concurrency` of `workers`.
+
+    `merges`: a call may be for several requests. `ahead`: a worker may be sent one more before it is done; else calls
+    are made in threads. `alone`: where it is left to be found out how many there may be, it is one.
+    """
+
+    __slots__ = ("_company", "_workers", "ahead", "alone", "merges")
+
+    def __init__(self, workers: Assignments[W]) -> None:
+        self.alone = False
+        self.merges = self.ahead = True
+        self._workers = workers
+        self._company: Company | None = None
+
+    def configure(self, concurrency: int | None) -> None:
+        """Have so many calls in a worker; None: find out."""
+        if concurrency is None and not self.alone:
+            self._company = self._company or Company()
+            self._heed(self._company)
+        else:
+            self._company = None
+            self._workers.concurrency = concurrency or 1
+            self.merges = self.ahead = self._workers.concurrency == 1
+
+    def beside(self, frame: Frame[W]) -> bool:
+        """Whether a worker is to answer this frame in a thread, beside others and its own loop."""
+        # A stream lasts, and nobody knows how long: its worker is to be heard meanwhile.
+        return not self.ahead or (frame.works[0].stream and self._company is not None)
+
+    def answered(self, frame: Frame[W], timing: Timing, *, others_wait: bool) -> None:
+        """A worker has answered this frame."""
+        company = self._company
+        if company is not None:
+            wall_s = (timing.parse_us + timing.predict_us + timing.serialise_us) / 1e6
+            spent = timing.cpu_us / 1e6, timing.delay_us / 1e6
+            company.answered(len(frame.works), wall_s, *spent, others_wait=others_wait)
+            self._heed(company)
+
+    def waits(self, wall_us: int, cpu_us: int, delay_us: int) -> None:
+        """A worker says of what it is at that it mostly waits."""
+        company = self._company
+        if company is not None:
+            company.waits(wall_us / 1e6, cpu_us / 1e6, delay_us / 1e6)
+            self._heed(company)
+
+    def _heed(self, company: Company) -> None:
+        self._workers.concurrency, self.merges, self.ahead = company.limit, company.merges, not company.apart
