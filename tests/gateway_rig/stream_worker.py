@@ -5,16 +5,18 @@
 A stream is asked for with the text ``COUNT SIZE``: so many pieces, of so many characters; ``COUNT SIZE PATH`` waits
 before each piece but the first until the file is there. When a generator ends, however it does, ``--log`` gets a line
 with the number of the pieces that it made and how it ended. Any other request is answered with its texts, after its
-orders: ``wait PATH`` (until that file exists), ``sleep S``, ``burn S`` (of the processor's time), ``die``; ``--log``
-gets the text before that.
+orders: ``wait PATH`` (until that file exists), ``sleep S``, ``burn S`` (of the processor's time), ``die``,
+``lonely S`` (sleep, and fail if another call does so, too); ``--log`` gets the text before that.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import socket
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -43,10 +45,23 @@ def burn(seconds: str) -> None:
         pass
 
 
+_lonely = threading.Lock()
+
+
+def lonely(seconds: str) -> None:
+    """Fail in company."""
+    if not _lonely.acquire(blocking=False):
+        raise RuntimeError("another call is here")
+    with contextlib.ExitStack() as stack:
+        stack.callback(_lonely.release)
+        time.sleep(float(seconds))
+
+
 ORDERS: dict[str, Callable[[str], None]] = {
     "wait": wait,
     "sleep": lambda seconds: time.sleep(float(seconds)),
     "burn": burn,
+    "lonely": lonely,
     "die": lambda _: os._exit(9),
 }
 

@@ -180,6 +180,22 @@ def test_auto_leaves_a_model_that_computes_alone(rig: GatewayRig) -> None:
     assert rig.stats()["headrace_concurrency"] == 1
 
 
+def test_a_model_that_fails_in_company_only_is_put_back_to_one_call(rig: GatewayRig) -> None:
+    serve(rig, rig.stream_worker("w1"), concurrency=None)
+    with clients(rig, 16) as asking:
+        while not any(isinstance(one, messages.Hazard) for one in rig.received):
+            for client in asking:
+                client.send(order("lonely 0.06"))
+            for client in asking:
+                assert client.reply().status in {200, 400, 500}
+            concurrency = rig.stats()["headrace_concurrency"]
+        assert rig.wait_for(messages.Hazard).counts == {messages.FAILS_BESIDE: 1}
+        assert concurrency == 1
+        for client in asking:
+            client.send(order("lonely 0.01"))
+        assert [client.reply().status for client in asking] == [200] * 16
+
+
 def until_found(rig: GatewayRig, text: str, condition: Callable[[], bool]) -> None:
     """Have 16 clients ask until it is so."""
     with clients(rig, 16) as asking, asking_on(asking, text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from headrace.core.protocol.messages import Hazard, ModelFailed, News, WorkerBroke, WorkerHung
+from headrace.core.protocol.messages import FAILS_BESIDE, Hazard, ModelFailed, News, WorkerBroke, WorkerHung
 from headrace.supervisor.served_model import ServedModel
 from headrace.telemetry.logs import Log
 
@@ -41,7 +41,14 @@ class GatewayNews:
         model, version = found
         for told, count in message.counts.items():
             name, is_new = version.count_hazard(told, count)
-            if is_new:
+            if is_new and name == FAILS_BESIDE:
+                self._log.warning(
+                    "one call at a time from now on: the model fails beside other calls, and not alone",
+                    model=version.model,
+                    version=version.label,
+                    next="make it safe for threads, or set concurrency: 1 (or a number, to have so many all the same)",
+                )
+            elif is_new:
                 self._log.warning("hazard", model=version.model, version=version.label, hazard=name)
             model.hazards.add(version.label, name, count)
 

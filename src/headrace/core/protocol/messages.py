@@ -272,6 +272,10 @@ class WorkerBroke(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+FAILS_BESIDE = "fails-beside-others"
+"""The hazard of a model that failed on requests beside others, and on none of the same alone."""
+
+
 class Hazard(msgspec.Struct, frozen=True, tag=True):
     """Hazards of the protocol that a worker noticed (counts by name since the last such message)."""
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Generic
 
 from headrace.core.serving.assignments import Assignments, Frame
-from headrace.core.serving.batching import W
+from headrace.core.serving.batching import DONE, QUEUED, SENT, W
 from headrace.core.serving.company import Company
+from headrace.core.serving.suspicion import Suspicion
 from headrace_worker.wire import Timing
 
 
@@ -17,15 +18,18 @@ class Calls(Generic[W]):
     """Sets the `concurrency` of `workers`.
 
     `merges`: a call may be for several requests. `ahead`: a worker may be sent one more before it is done; else calls
-    are made in threads. `alone`: where it is left to be found out how many there may be, it is one.
+    are made in threads. `alone`: where it is left to be found out how many there may be, it is one. `trial` has failed
+    beside others, and is to be tried alone.
     """
 
-    __slots__ = ("_company", "_workers", "ahead", "alone", "merges")
+    __slots__ = ("_company", "_suspicion", "_workers", "ahead", "alone", "merges", "trial")
 
     def __init__(self, workers: Assignments[W]) -> None:
         self.alone = False
         self.merges = self.ahead = True
+        self.trial: W | None = None
         self._workers = workers
+        self._suspicion = Suspicion()
         self._company: Company | None = None
 
     def configure(self, concurrency: int | None) -> None:
@@ -51,6 +55,29 @@ class Calls(Generic[W]):
             spent = timing.cpu_us / 1e6, timing.delay_us / 1e6
             company.answered(len(frame.works), wall_s, *spent, others_wait=others_wait)
             self._heed(company)
+
+    def over(self, frame: Frame[W], *, failed: bool) -> bool:
+        """What became of a frame. Returns whether its only work is the `trial` from now on, and not to be answered."""
+        if self._company is None or len(frame.works) > 1:
+            return False
+        (work,) = frame.works
+        if work is self.trial:
+            self.trial = None
+            self._suspicion.tried(failed=failed)
+            if self._suspicion.is_proven:
+                self.alone = True
+                self.configure(None)
+            return False
+        is_worth_it = self._suspicion.count(beside=frame.beside, failed=failed) and work.state == SENT
+        if not is_worth_it or (self.trial is not None and self.trial.state != DONE):
+            return False
+        self.trial = work
+        return True
+
+    @property
+    def trial_waits(self) -> bool:
+        """Whether the trial waits for a worker that does nothing else."""
+        return self.trial is not None and self.trial.state == QUEUED
 
     def waits(self, wall_us: int, cpu_us: int, delay_us: int) -> None:
         """A worker says of what it is at that it mostly waits."""

@@ -181,6 +181,18 @@ class Dispatcher(Generic[W]):
         self.parking.remove(worker, frame.number)
         return self._goes_on(worker)
 
+    def judge(self, frame: Frame[W], *, failed: bool) -> bool:
+        """See what it means that the model has, or has not, `failed` on a frame; called before `done`.
+
+        What failed beside other calls may be queued again, to be tried alone. Returns whether it is known from now on
+        that calls must not be beside each other.
+        """
+        calls = self.calls
+        was_alone = calls.alone
+        if calls.over(frame, failed=failed):
+            self.lanes.add_first(frame.works[0])
+        return calls.alone and not was_alone
+
     def done(self, frame: Frame[W], now_s: float) -> bool:
         """A worker has answered its frame. True: it goes on; False: it was retiring and may be let go.
 
@@ -299,7 +311,8 @@ class Dispatcher(Generic[W]):
     def _spare(self) -> str | None:
         """The worker that may have a frame beside those that it has."""
         workers = self.workers
-        return None if workers.concurrency == 1 or self.lanes.has_suspect else workers.least_busy()
+        must_wait = workers.concurrency == 1 or self.lanes.has_suspect or self.calls.trial_waits
+        return None if must_wait else workers.least_busy()
 
     def _goes_on(self, worker: str) -> bool:
         """Whether a worker is still wanted that may have nothing in hand: unless it was retiring, and is done."""
@@ -316,7 +329,9 @@ class Dispatcher(Generic[W]):
             work.sent_s = now_s
             act_s = min(act_s, work.deadline_s)
         self._number = (self._number + 1) & 0xFFFFFFFF
-        return Frame(self._number, worker, works, now_s, act_s)
+        frame = Frame(self._number, worker, works, now_s, act_s)
+        frame.is_suspect |= works[0] is self.calls.trial
+        return frame
 
     def _hold(self, now_s: float) -> bool:
         waiting = self.lanes.shared_rows_waiting_since()

@@ -155,7 +155,7 @@ class Pool:
         version, core, desk = self.version, self.core, self._desk
         version.configure(config, route or version.route)
         core.mergeable = config.mergeable and not self._found_unmergeable
-        core.calls.alone = config.alone
+        core.calls.alone |= config.alone
         if route is not None:
             core.configure(route)
             if route.cache is None:
@@ -215,6 +215,8 @@ class Pool:
         is_probe = frame.works[0].probe  # nobody's traffic: counted nowhere
         if not is_probe:
             core.calls.answered(frame, timing, others_wait=core.lanes.count > 0)
+            if core.judge(frame, failed=any(answer.flags & FLAG_MODEL_ERROR for answer in decoded.answers)):
+                self._state.report(messages.Hazard(self.version.config.key, {messages.FAILS_BESIDE: 1}))
         self._feeder.done(frame, now_s)
         source = Source(self.version, number, len(frame.works), timing)
         if not is_probe:

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from headrace.core.identity import Resolved, content_identity, safe_name
-from headrace.core.protocol.messages import Pool
+from headrace.core.protocol.messages import FAILS_BESIDE, Pool
 from headrace.core.rollout.lifecycle import Life, State
 from headrace.core.telemetry.failure_book import FailureBook
 from headrace.environments.preparing import Prepared
@@ -107,7 +107,7 @@ class Version:
             identity=self._identity(),
             workers=self.workers.ready,
             mergeable=bool(facts.get("mergeable", True)) and warm_up.get("mergeable", True) is not False,
-            alone=not facts.get("threads", True),
+            alone=not facts.get("threads", True) or FAILS_BESIDE in self.hazards,
         )
 
     def _identity(self) -> str:

@@ -352,3 +352,41 @@ def test_only_those_are_done_whose_answer_somebody_waits_for() -> None:
     core.give_up(gone)
     core.done(frame, 1.0)
     assert (here.state, gone.state) == (DONE, GONE)
+
+
+def test_what_fails_beside_others_is_tried_alone_until_it_is_clear_that_it_must_be() -> None:
+    core = dispatcher("a")
+    core.configure(Route(model="m", concurrency=None))
+    core.workers.concurrency = 4
+    for number in range(3):
+        offer(core, work(), work())
+        frames = [next_frame(core), next_frame(core)]
+        assert not core.judge(frames[0], failed=True)
+        core.done(frames[0], 1.0)
+        assert frames[0].works[0].state == QUEUED
+        assert core.next_frame(1.0) is None, "its worker has something else to do"
+        core.judge(frames[1], failed=True)  # it is beside another, too, and one is tried at a time
+        core.done(frames[1], 1.0)
+        alone = next_frame(core, 1.0)
+        assert alone.works == frames[0].works
+        offer(core, other := work())
+        assert core.next_frame(1.0) is None, "nothing is beside it"
+        assert core.judge(alone, failed=False) == (number == 2)
+        core.done(alone, 1.0)
+        assert alone.works[0].state == DONE
+        last = next_frame(core, 1.0)
+        assert last.works == [other]
+        core.judge(last, failed=False)
+        core.done(last, 1.0)
+    assert core.workers.concurrency == 1
+    assert core.calls.alone
+
+
+def test_nothing_is_tried_again_where_the_number_of_calls_is_set() -> None:
+    core = dispatcher("a")
+    core.calls.configure(4)
+    offer(core, work(), work())
+    frames = [next_frame(core), next_frame(core)]
+    assert not core.judge(frames[0], failed=True)
+    core.done(frames[0], 1.0)
+    assert frames[0].works[0].state == DONE
