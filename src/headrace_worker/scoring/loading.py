@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from headrace_worker.scoring import sessions
+from headrace_worker.scoring.coroutines import streaming
 
 if TYPE_CHECKING:
     from headrace_worker.scoring.options import ScoringOptions
@@ -33,6 +34,10 @@ def load_pyfunc(path: str, options: ScoringOptions) -> Any:
         with sessions.sparing(_loader_module(path)):
             model = mlflow.pyfunc.load_model(path, suppress_warnings=True, **extra)
         _mark_serving_environment()
+        stream = getattr(model, "_predict_stream_fn", None)
+        if stream is not None:
+            # Between what MLflow makes of the input and what it does with the stream, which must not be asynchronous.
+            model._predict_stream_fn = streaming(stream)  # noqa: SLF001 - there is no other place
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # a model's code may even call sys.exit while it is imported

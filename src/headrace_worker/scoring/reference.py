@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class Reference:
     """Scores requests of one model alone. `parse` makes the JSON of a body anew, for MLflow changes what it is given.
 
-    `hazards` counts requests by what was lost in them, `failures` holds what the model raised with the answer that tells
-    of it; both are emptied by whoever reads them.
+    `hazards` counts requests by what was lost in them, and is emptied by whoever reads it; `failures` holds what the
+    model raised with the answer that tells of it.
     """
 
     def __init__(
