@@ -160,6 +160,9 @@ def test_streams_run_beside_each_other_and_beside_calls(rig: GatewayRig) -> None
         for client in waiting:
             assert b"".join(iter(client.chunk, b"")).endswith(b"data: [DONE]\n\n")
         assert sorted(worker.lines()) == ["3 done"] * 100
+        stats = rig.stats()
+        assert stats["headrace_stream_chunks_total"] > 400, "three each, the end, and those of the stopped one"
+        assert stats["headrace_stream_first_chunk_seconds_count"] == 101
         stopped.socket.close()
         wait_until(lambda: len(worker.lines()) == 101, "the model's generator to be closed")
         assert worker.lines()[-1].endswith("closed")

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 from headrace.core.telemetry.totals import Labels, Sample
+from headrace.core.telemetry.usage import tokens
 from headrace_worker.wire import Timing
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -64,6 +65,7 @@ class PoolCounters:
         "copies",
         "deadlines",
         "dropped",
+        "first_chunk",
         "hung",
         "latency",
         "lost",
@@ -79,7 +81,9 @@ class PoolCounters:
         "shared_cache",
         "shed",
         "statuses",
+        "stream_chunks",
         "stream_limits",
+        "stream_tokens",
         "wait",
     )
 
@@ -94,6 +98,9 @@ class PoolCounters:
         self.cache_hits = self.cache_misses = self.cache_coalesced = 0
         self.shared_cache: dict[str, int] = {}
         self.stream_limits = dict.fromkeys(STREAM_LIMITS, 0)
+        self.stream_chunks = 0
+        self.stream_tokens = {"input": 0, "output": 0}
+        self.first_chunk = Histogram(SECONDS)
         self.latency = Histogram(SECONDS)
         self.wait = Histogram(SECONDS)
         self.requests_per_batch = Histogram(SIZES)
@@ -105,6 +112,15 @@ class PoolCounters:
     def shared(self, result: str, count: int = 1) -> None:
         """The second level of the cache was asked, or not: hit, miss, failed, skipped, written, unwritten."""
         self.shared_cache[result] = self.shared_cache.get(result, 0) + count
+
+    def chunk(self, data: bytes, first_after_s: float | None) -> None:
+        """A piece of a stream; if it is the first of its own, so long after its request came."""
+        self.stream_chunks += 1
+        if first_after_s is not None:
+            self.first_chunk.observe(first_after_s)
+        read, written = tokens(data)
+        self.stream_tokens["input"] += read
+        self.stream_tokens["output"] += written
 
     def limited(self, limit: str) -> None:
         """A stream was ended, or refused, by the limit of this name."""
@@ -148,6 +164,7 @@ class PoolCounters:
             ("headrace_dropped_total", self.dropped),
             ("headrace_workers_lost_total", self.lost),
             ("headrace_workers_hung_total", self.hung),
+            ("headrace_stream_chunks_total", self.stream_chunks),
         ):
             yield name, labels, value
         for result, value in (
@@ -160,6 +177,9 @@ class PoolCounters:
             yield "headrace_shared_cache_total", (*labels, ("result", result)), value
         for limit, value in self.stream_limits.items():
             yield "headrace_stream_limits_total", (*labels, ("limit", limit)), value
+        for kind, value in self.stream_tokens.items():
+            yield "headrace_stream_tokens_total", (*labels, ("kind", kind)), value
+        yield from self.first_chunk.samples("headrace_stream_first_chunk_seconds", labels)
         yield from self.latency.samples("headrace_request_seconds", labels)
         yield from self.wait.samples("headrace_queue_wait_seconds", labels)
         yield from self.requests_per_batch.samples("headrace_batch_requests", labels)

@@ -86,6 +86,21 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "client to read, or for its turn with its worker, which does other things meanwhile).",
             (*_VERSION, "state"),
         ),
+        "headrace_stream_first_chunk_seconds": Definition(
+            "histogram",
+            "seconds",
+            "Time from the arrival of a request for a stream until the model's first piece came from its worker.",
+            _VERSION,
+        ),
+        "headrace_stream_chunks_total": Definition(
+            "counter", "chunks", "Pieces of streams that models gave.", _VERSION
+        ),
+        "headrace_stream_tokens_total": Definition(
+            "counter",
+            "tokens",
+            "Tokens by kind (input, output), where a streamed event tells of its usage as OpenAI's or MLflow's do.",
+            (*_VERSION, "kind"),
+        ),
         "headrace_stream_limits_total": Definition(
             "counter",
             "streams",

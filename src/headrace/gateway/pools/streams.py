@@ -226,6 +226,7 @@ class Streams:
             message = f"This stream holds more than {most_bytes} bytes, the most that one may (max_stream_bytes)."
             self._cut(reply, "max_stream_bytes", "STREAM_TOO_LONG", message, now_s)
             return
+        self.counters.chunk(data, None if reply.size_bytes else now_s - reply.exchange.arrived_s)
         reply.credit_bytes -= len(data)
         reply.owed_bytes += len(data)
         reply.chunk(data)
