@@ -22,6 +22,7 @@ import msgspec
 
 from headrace.core.protocol import messages
 from headrace.core.security.access import Access
+from headrace.core.security.pages import Pages
 from tests.gateway_rig.client import RawClient
 
 DEADLINE_S = 60.0
@@ -105,7 +106,9 @@ class GatewayRig:
         descriptors: int | None = None,
         certificate: messages.Certificate | None = None,
         access: Access | None = None,
+        pages: Pages | None = None,
     ) -> None:
+        self.pages = pages or Pages()
         self.access = access
         self.descriptors = descriptors
         self.certificate = certificate
@@ -152,7 +155,12 @@ class GatewayRig:
             self.send(self.access)
         self.send(
             messages.Configure(
-                index=0, listeners=listeners, limits=self.limits, drain_s=self.drain_s, recording=self.recording
+                index=0,
+                listeners=listeners,
+                limits=self.limits,
+                drain_s=self.drain_s,
+                recording=self.recording,
+                pages=self.pages,
             )
         )
 

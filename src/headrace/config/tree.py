@@ -74,6 +74,10 @@ class Gateway(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     (of the container's limit, where there is one), divided by `processes`. No body may be larger than half of it.
     `max_connections_per_client`: how many connections one address may have with one process, None: no limit of its own.
     Behind a proxy all clients have the proxy's address.
+
+    `origins`: the web pages (https://app.example; "*": all) whose requests are taken from browsers, and which may read
+    the answers (CORS). Of other sites' pages they are refused, but for those of this server's own names: `hosts`,
+    beside addresses and localhost. Programs are not browsers, and need neither.
     """
 
     host: NonEmpty = "127.0.0.1"
@@ -92,6 +96,8 @@ class Gateway(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_stream_bytes: Count | None = 1024 * 1024 * 1024
     max_streams_per_client: Count | None = 1_000
     drain_s: Positive = 30.0
+    origins: tuple[NonEmpty, ...] = ()
+    hosts: tuple[NonEmpty, ...] = ()
 
 
 class Errors(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

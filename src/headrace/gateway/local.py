@@ -40,6 +40,8 @@ class LocalAnswers:
         want, model, detail = request.target
         if request.problem:
             self._fail(exchange, request.problem_code, request.problem, now_s)
+        elif want == Want.PREFLIGHT:
+            self._reply(exchange, 204, b"", now_s, content_type=None)
         elif want == Want.HEALTH:
             self._answer_health(exchange, client, model, now_s)
         elif want == Want.NOT_FOUND:

@@ -28,6 +28,7 @@ from headrace.gateway.control import Control
 from headrace.gateway.http.connection import Connection
 from headrace.gateway.http.port import Port
 from headrace.gateway.security.guard import Guard
+from headrace.gateway.security.pages import PageCheck
 from headrace.gateway.server import Gateway
 from headrace.security.contexts import ServerContext
 
@@ -147,7 +148,8 @@ class GatewayProcess:
         if config.guarded and self._guard is None:
             raise RuntimeError("nobody has said who may ask what")
         for listener in config.listeners:
-            port = gateway.port(listener.model, tls=listener.tls, guard=self._guard)
+            pages = PageCheck(config.pages, loopback=listener.loopback)
+            port = gateway.port(listener.model, tls=listener.tls, guard=self._guard, pages=pages)
             self._ports.append(port)
             inherited = socket.socket(fileno=listener.fd)
             inherited.setblocking(False)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from headrace.core.telemetry.totals import Sample
     from headrace.gateway.exchange import Exchange, Job
     from headrace.gateway.security.guard import Guard
+    from headrace.gateway.security.pages import PageCheck
 
 _TICK_S = 0.5
 _MANY_DESCRIPTORS = 1 << 20
@@ -66,9 +67,11 @@ class Gateway:
         """Tell a recorder of every request from now on. Called before there is any connection."""
         self.state.recording = self.recording = Recording(self.state.loop, options, self.state.spawn)
 
-    def port(self, model: str | None, *, tls: bool = False, guard: Guard | None = None) -> Port:
+    def port(
+        self, model: str | None, *, tls: bool = False, guard: Guard | None = None, pages: PageCheck | None = None
+    ) -> Port:
         """What the connections of one listening socket have: `model` is whose own port it is."""
-        return Port(self.state, self.clients, self, model, tls=tls, guard=guard)
+        return Port(self.state, self.clients, self, model, tls=tls, guard=guard, pages=pages)
 
     async def apply(self, table: messages.Table) -> None:
         """Make `table` so; returns when it is in force for every request from now on.

@@ -37,7 +37,7 @@ from headrace.security.contexts import ServerContext
 from headrace.supervisor import wire_config
 from headrace.supervisor.access import AccessRules
 from headrace.supervisor.admin.sampler import Sampler
-from headrace.supervisor.anonymous import anonymous_ports
+from headrace.supervisor.anonymous import anonymous_ports, is_loopback
 from headrace.supervisor.certificates import PortCertificate
 from headrace.supervisor.gateway_news import GatewayNews
 from headrace.supervisor.processes.agent import RegistryAgent
@@ -238,10 +238,14 @@ class Supervisor:
             [
                 Configure(
                     index=index,
-                    listeners=tuple(Listener(s[index].fileno(), name, tls) for name, s in self._listeners),
+                    listeners=tuple(
+                        Listener(s[index].fileno(), name, tls, is_loopback(s[index].getsockname()[0]))
+                        for name, s in self._listeners
+                    ),
                     limits=limits,
                     drain_s=config.gateway.drain_s,
                     recording=told,
+                    pages=wire_config.pages(config),
                     guarded=config.auth is not None,
                 )
                 for index in range(config.gateway.processes)

@@ -6,6 +6,7 @@ A setting that one of them acts on goes from `config.tree` to its message here, 
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from headrace.core.protocol.messages import (
     Split,
 )
 from headrace.core.protocol.records import PredictionLog
+from headrace.core.security.pages import Pages
 from headrace.supervisor.processes.cores import request_memory_bytes
 
 
@@ -35,6 +37,12 @@ def limits(config: Config) -> Limits:
     if config.gateway.max_memory_bytes is None:
         bounds["max_memory_bytes"] = request_memory_bytes(config.gateway.processes)
     return Limits(**bounds, watched_headers=watched_headers(config))
+
+
+def pages(config: Config) -> Pages:
+    """Which web pages may use the data ports."""
+    hosts = (*config.gateway.hosts, config.gateway.host, socket.gethostname())
+    return Pages(origins=config.gateway.origins, hosts=tuple(host.lower() for host in hosts))
 
 
 def watched_headers(config: Config) -> tuple[str, ...]:

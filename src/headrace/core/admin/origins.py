@@ -43,7 +43,7 @@ def forgery(method: str, headers: Mapping[str, str]) -> str | None:
     if site not in {None, "same-origin", "none"}:
         return f"the browser says that it comes from another site ({site})"
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+    if origin is not None and origin.partition("://")[2] != headers.get("host"):
         return f"it comes from {origin}"
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in _FORM_TYPES:

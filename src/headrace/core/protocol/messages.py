@@ -13,6 +13,7 @@ import msgspec
 
 from headrace.core.protocol.liveness import Ping, Pong
 from headrace.core.security.access import Access
+from headrace.core.security.pages import Pages
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,11 +70,15 @@ class CacheOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listener(msgspec.Struct, frozen=True):
-    """An inherited listening socket: `model` None is the shared port. `tls`: the newest `Certificate` holds."""
+    """An inherited listening socket: `model` None is the shared port. `tls`: the newest `Certificate` holds.
+
+    `loopback`: it is reached from this machine alone.
+    """
 
     fd: int
     model: str | None
     tls: bool = False
+    loopback: bool = True
 
 
 class WorkerRef(msgspec.Struct, frozen=True):
@@ -185,6 +190,7 @@ class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     limits: Limits = Limits()
     drain_s: float = 30.0
     recording: Recording | None = None
+    pages: Pages = Pages()
     guarded: bool = False
     """Whether an `Access` came before it: without one nobody is let in then."""
 

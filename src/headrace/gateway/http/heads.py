@@ -15,7 +15,7 @@ class RequestHead:
 
     `wire_head` is what the worker is told of it. `timeout_s` is the client's limit or None, `problem` an error message
     if the head is well-formed HTTP that cannot be served, and `problem_code` of what kind. `scope` is what its sender
-    may know of, None: everything. `content_length` is 0 for no body and for chunks,
+    may know of, None: everything. `cors` are lines for its answer. `content_length` is 0 for no body and for chunks,
     `size_bytes` about what the head holds in memory.
     `reusable`: the same bytes again mean the same again, and the connection goes on afterwards. `watched` holds those
     of `Limits.watched_headers` that the request has. `method` and `url` are as sent, for the access log.
@@ -24,6 +24,7 @@ class RequestHead:
     __slots__ = (
         "bypass_cache",
         "content_length",
+        "cors",
         "head_only",
         "host",
         "http10",
@@ -61,6 +62,7 @@ class RequestHead:
         self.problem = ""
         self.problem_code = "BAD_REQUEST"
         self.scope: Grant | None = None
+        self.cors = b""
         self.reusable = False
         self.watched: dict[bytes, bytes] = _NONE_WATCHED
 

@@ -18,7 +18,7 @@ count.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Protocol
 
@@ -34,8 +34,8 @@ HEAD = 1
 BODY = 2
 STOPPED = 3
 
-Admit = Callable[[RequestHead, bytes | None], None]
-"""Is told a head and its Authorization; makes a problem of it where its sender may not ask."""
+Admit = Callable[[RequestHead, Mapping[bytes, bytes]], None]
+"""Is told a head and its fields (in lower case); makes a problem of it where its sender may not ask."""
 
 _EVENT_STREAM = b"text/event-stream"
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}) (/[^\s\x00-\x1f\x7f-\xff]*) HTTP/1\.[01]\r\n")
@@ -45,6 +45,8 @@ _NO_HEAD = RequestHead()
 
 _KNOWN = (
     b"Authorization",
+    b"Origin",
+    b"Sec-Fetch-Site",
     b"Content-Type",
     b"Content-Length",
     b"Content-Encoding",
@@ -250,7 +252,7 @@ class RequestReader:
             and not head.http10
         )
         if self._admit is not None:
-            self._admit(head, fields.get(b"authorization"))
+            self._admit(head, fields)
         self.phase = BODY
         self._keeps = True
         self._body_bytes = self._framing_bytes = self._bare_bytes = self._trailer_bytes = 0
@@ -377,7 +379,7 @@ class RequestReader:
         head.method, head.url = line[1], line[2]
         head.target = resolve(line[1], line[2], self._port_model)
         if self._admit is not None:
-            self._admit(head, self._fields.get(b"authorization"))
+            self._admit(head, self._fields)
         self.phase = STOPPED
         self._sink.on_request(head, b"")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from headrace.gateway.http.parsing import Admit
     from headrace.gateway.http.routing import Target
     from headrace.gateway.security.guard import Client, Guard
+    from headrace.gateway.security.pages import PageCheck
     from headrace.gateway.state import ServerState
 
 _MAX_HEADS = 4096
@@ -41,7 +43,7 @@ class Port:
     is emptied, so that heads which never come back (a unique header in each) do not stay.
     """
 
-    __slots__ = ("application", "clients", "guard", "heads", "model", "scheme", "state")
+    __slots__ = ("application", "clients", "guard", "heads", "model", "pages", "scheme", "state")
 
     def __init__(
         self,
@@ -52,18 +54,20 @@ class Port:
         *,
         tls: bool = False,
         guard: Guard | None = None,
+        pages: PageCheck | None = None,
     ) -> None:
         self.state = state
         self.clients = clients
         self.application = application
         self.model = model
         self.guard = guard
+        self.pages = pages
         self.scheme = b"https" if tls else b"http"
         self.heads: dict[bytes, RequestHead] = {}
 
     def admit(self, connection: Client) -> Admit | None:
         """Who looks at the heads of a connection; None: nobody, all may ask."""
-        return partial(self.guard.admit, connection, self.model) if self.guard is not None else None
+        return partial(self._admit, connection) if self.guard is not None or self.pages is not None else None
 
     def remember(self, data: bytes, head: RequestHead) -> None:
         """Remember the head that `data` begins with.
@@ -81,3 +85,7 @@ class Port:
         if len(self.heads) >= _MAX_HEADS:
             self.heads.clear()
         self.heads[key] = head
+
+    def _admit(self, connection: Client, head: RequestHead, fields: Mapping[bytes, bytes]) -> None:
+        if (self.pages is None or self.pages.admit(head, fields)) and self.guard is not None:
+            self.guard.admit(connection, self.model, head, fields.get(b"authorization"))

@@ -23,6 +23,7 @@ class Want(IntEnum):
     WRONG_METHOD = 5
     REDIRECT = 6
     WRONG_MODEL = 7
+    PREFLIGHT = 8
 
 
 class Target(NamedTuple):

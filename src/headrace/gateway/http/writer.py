@@ -102,10 +102,10 @@ class ResponseWriter:
         )
 
     def _option(self, request: RequestHead) -> bytes:
-        """The connection header that the answer needs, or nothing."""
+        """The connection header that the answer needs, if any, and what browsers are told."""
         if not request.keep_alive or self.draining:
-            return answers.CLOSE
-        return answers.KEEP_ALIVE if request.http10 else b""
+            return answers.CLOSE + request.cors
+        return answers.KEEP_ALIVE + request.cors if request.http10 else request.cors
 
     def _prefix(self, label: bytes, status: int, content_type: bytes, cached: bytes) -> bytes:
         """The part of an answer up to the value of Content-Length; kept until the date changes."""
