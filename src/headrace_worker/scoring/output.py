@@ -15,7 +15,7 @@ import itertools
 import types
 from typing import Any
 
-from headrace_worker.scoring.texts import record_texts
+from headrace_worker.scoring.texts import array_text, object_text, record_texts
 
 MAX_GENERATED = 1_000_000
 """A generator that a model returns is drained up to here; beyond it the answer is an error."""
@@ -38,13 +38,18 @@ class Encoder:
     def encode(self, raw: Any, *, wrapped: bool = True) -> bytes:
         """The body of a 200: `raw`, below ``predictions`` if `wrapped`. Raises Unsendable."""
         try:
-            text = record_texts(raw)
+            text = self._known_text(raw)
             if text is not None:
                 return (f'{{"predictions": {text}}}' if wrapped else text).encode("utf-8", "surrogatepass")
             value = self.jsonable(raw, pandas_orient="records")
             return self._text({"predictions": value} if wrapped else value)
         except Exception:  # noqa: BLE001 - whatever a model's objects raise while they are looked at
             return self._encode_anyway(raw, wrapped=wrapped)
+
+    def _known_text(self, raw: Any) -> str | None:
+        if type(raw) is dict:
+            return object_text(raw, self._one_piece)
+        return array_text(raw) or record_texts(raw)
 
     def _text(self, value: Any) -> bytes:
         return self._one_piece(value).encode("utf-8", "surrogatepass")
