@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace_worker.scoring import elements, shapes
 from headrace_worker.scoring import plan as plans
+from headrace_worker.scoring.bodies import plain_csv
 from headrace_worker.scoring.bodies.allowance import Allowance
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Builder:
         """
         if kind.form == shapes.ELEMENTS:
             return elements.copied(value), False
+        if kind.form == shapes.LINES:
+            return self._oracle.parse_csv(plain_csv.text(kind.names, value)), False
         key = kind.shape
         recipe = self._recipes.get(key)
         if recipe is not None:

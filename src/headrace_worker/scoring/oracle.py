@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import io
 import traceback
 from typing import Any
 
@@ -128,6 +129,10 @@ class Oracle:
     def parse_value(self, name: str, value: Any) -> Any:
         """What MLflow's parser makes of `value` below the format key `name`; raises `error_class` and others."""
         return self.server.infer_and_parse_data({name: value}, self.input_schema)
+
+    def parse_csv(self, text: str) -> Any:
+        """What MLflow's parser makes of CSV; raises `error_class`."""
+        return self.server.parse_csv_input(io.StringIO(text), self.input_schema)
 
     def enforce(self, data: Any) -> Any:
         """What the model would be handed for parsed `data`; raises `error_class` and others."""

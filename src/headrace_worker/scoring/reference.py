@@ -14,7 +14,7 @@ from headrace_worker.scoring.errors.failures import Failures
 from headrace_worker.scoring.errors.refusal import JSON, Refusal
 from headrace_worker.scoring.oracle import Call, CallFailed
 from headrace_worker.scoring.output import Unsendable
-from headrace_worker.scoring.shapes import LLM_KEYS
+from headrace_worker.scoring.shapes import LINES, LLM_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,8 +80,14 @@ class Reference:
         The scoring server goes through the request once more with a model that raises `error`, or, where nothing was
         predicted yet, with the real one.
         """
+        return self.anew(share, error if predicting else None)
+
+    def anew(self, share: Share, error: Exception | None = None) -> wire.Answer:
+        """`by_reference` for a share, from its bytes."""
         body = bytes(share.body)
-        return self.by_reference(media.JSON, body, self._parse(body), error if predicting else None)
+        if share.kind.form == LINES:
+            return self.by_reference(media.CSV, body, None, error)
+        return self.by_reference(media.JSON, body, self._parse(body), error)
 
     def score(self, head: media.Media, body: bytes, request: Any) -> wire.Answer:
         """Score a request that cannot be merged, watching for hazards of the protocol."""
@@ -162,7 +168,7 @@ class Reference:
         except Exception as failure:
             raise CallFailed(Call(self._oracle.model), failure) from failure
         if frame is None:
-            return self._oracle.call(kind, body)
+            return self._oracle.call(kind, body, None, error)
         try:
             return self._oracle.score(frame), None
         except CallFailed as failed:

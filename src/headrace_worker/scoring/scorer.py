@@ -147,8 +147,7 @@ class Scorer:
             _logger.exception("scoring together failed; each of the %d requests is scored by itself", len(shares))
             for share in shares:
                 if answers[share.place] is None:
-                    body = bytes(share.body)
-                    answers[share.place] = self._reference.by_reference(media.JSON, body, self._parse(body))
+                    answers[share.place] = self._reference.anew(share)
 
     def _sort(
         self,
@@ -167,6 +166,8 @@ class Scorer:
             whole = inflate(bytes(body), head.codings, self.options.max_inflated_bytes)
             request = self._parse(whole) if head.kind == media.JSON else None
         share = self.classifier.share(request, place, whole) if type(request) is dict else None
+        if head.kind == media.CSV and len(whole) <= MAX_MERGED_BYTES:
+            share = self.classifier.csv_share(place, whole)
         self._check_extent(head.kind, whole, request, share)
         if share is not None:
             # A large one is not put together with others: in a list of texts all would get the room of its longest.

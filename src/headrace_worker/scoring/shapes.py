@@ -18,17 +18,19 @@ from typing import Any, NamedTuple
 
 from headrace_worker.scoring import elements
 from headrace_worker.scoring import plan as plans
+from headrace_worker.scoring.bodies import plain_csv
 from headrace_worker.scoring.bodies.allowance import Allowance
 
 INSTANCES = "instances"
 INPUTS = "inputs"
 SPLIT = "dataframe_split"
+CSV = "csv"
 RECORDS = "dataframe_records"
 FORMATS = (INSTANCES, INPUTS, SPLIT, RECORDS)
 LLM_KEYS = frozenset(("messages", "prompt", "input"))
 
 FLAT, ROWS, TABLE, OBJECTS, COLUMNWISE = "flat", "rows", "table", "objects", "columnwise"
-INDEXED, ELEMENTS = "indexed", "elements"
+INDEXED, ELEMENTS, LINES = "indexed", "elements", "lines"
 
 MAX_KINDS = 1024
 """Kinds that are remembered at a time."""
@@ -127,6 +129,12 @@ class Classifier:
         if form == TABLE and names and not has_params and set(letters) == {plans.DOUBLE}:
             self._tables_of_doubles[names] = kind
         return Share(kind, data, rows, place, body)
+
+    def csv_share(self, place: int, body: bytes | memoryview) -> Share | None:
+        """As `share`, for a CSV body."""
+        found = plain_csv.read(body, self._plan)
+        kind = None if found is None else self._kind((CSV, LINES, found.names, found.letters), None, None)
+        return None if found is None or kind is None else Share(kind, found.lines, len(found.lines), place, body)
 
     def _kind(self, shape: tuple[Any, ...], params_text: Any, params: Any) -> Kind | None:
         """The one kind with this shape and these params; None where it is larger than all that may be remembered."""
