@@ -80,7 +80,7 @@ class Supervisor:
         self._log = log
         self._environ = environment.for_children(environ)
         self._notifier = Notifier(environment.systemd(environ))
-        self._listeners: list[tuple[str | None, list[socket.socket]]] = []
+        self._listeners: dict[str | None, list[socket.socket]] = {}
         self._admin_socket: socket.socket | None = None
         self._generation = 0
         self._stop = asyncio.Event()
@@ -93,10 +93,10 @@ class Supervisor:
             for name, model in config.models.items():
                 if model.port is not None:
                     path, host = f"models.{name}.port", model.host or config.gateway.host
-                    self._listeners.append((name, listen(host, model.port, path, copies=copies)))
+                    self._listeners[name] = listen(host, model.port, path, copies=copies)
             if config.gateway.port is not None:
-                shared = listen(config.gateway.host, config.gateway.port, "gateway.port", copies=copies)
-                self._listeners.append((None, shared))
+                port = config.gateway.port
+                self._listeners[None] = listen(config.gateway.host, port, "gateway.port", copies=copies)
             if config.admin:
                 self._admin_socket = listen(config.admin.host, config.admin.port, "admin.port")[0]
         except ConfigError:
@@ -105,11 +105,10 @@ class Supervisor:
 
     def address(self, name: str | None) -> tuple[str, int] | None:
         """Where a model (None: the shared port) is served; None if it has no port of its own."""
-        for model, sockets in self._listeners:
-            if model == name:
-                host, port = sockets[0].getsockname()[:2]
-                return host, port
-        return None
+        if name not in self._listeners:
+            return None
+        host, port = self._listeners[name][0].getsockname()[:2]
+        return host, port
 
     @property
     def admin_address(self) -> tuple[str, int] | None:
@@ -240,7 +239,7 @@ class Supervisor:
                     index=index,
                     listeners=tuple(
                         Listener(s[index].fileno(), name, tls, is_loopback(s[index].getsockname()[0]))
-                        for name, s in self._listeners
+                        for name, s in self._listeners.items()
                     ),
                     limits=limits,
                     drain_s=config.gateway.drain_s,
@@ -389,7 +388,7 @@ class Supervisor:
             loop.add_signal_handler(number, self.stop)
 
     def _close_listeners(self) -> None:
-        for _, sockets in self._listeners:
+        for sockets in self._listeners.values():
             for one in sockets:
                 one.close()
         self._listeners.clear()

@@ -20,8 +20,9 @@ class VersionCounts:
 
     `errors` are answers that are not the caller's fault, `shed` those of them that were refused for lack of room or of
     a worker, `rejected` those that are the caller's. A request counts as a cache hit also when it shared another's
-    flight. `queued` and `in_flight` are requests at the moment. `buckets` of the latency: by upper bound in seconds,
-    each with what is below it.
+    flight. `rows`, `batches` and `batched` (requests) are what workers answered together. `queued` and `in_flight` are
+    requests at the moment. `copies` are those for a shadow, by result. `buckets` of the latency: by upper bound in
+    seconds, each with what is below it.
     """
 
     requests: float = 0.0
@@ -30,8 +31,12 @@ class VersionCounts:
     rejected: float = 0.0
     cache_hits: float = 0.0
     cache_lookups: float = 0.0
+    rows: float = 0.0
+    batches: float = 0.0
+    batched: float = 0.0
     queued: float = 0.0
     in_flight: float = 0.0
+    copies: dict[str, float] = field(default_factory=dict)
     buckets: dict[float, float] = field(default_factory=dict)
 
     def since(self, earlier: VersionCounts) -> VersionCounts:
@@ -43,8 +48,12 @@ class VersionCounts:
             rejected=self.rejected - earlier.rejected,
             cache_hits=self.cache_hits - earlier.cache_hits,
             cache_lookups=self.cache_lookups - earlier.cache_lookups,
+            rows=self.rows - earlier.rows,
+            batches=self.batches - earlier.batches,
+            batched=self.batched - earlier.batched,
             queued=self.queued,
             in_flight=self.in_flight,
+            copies={result: count - earlier.copies.get(result, 0.0) for result, count in self.copies.items()},
             buckets={bound: count - earlier.buckets.get(bound, 0.0) for bound, count in self.buckets.items()},
         )
 
@@ -94,6 +103,14 @@ def _add(counts: VersionCounts, name: str, labels: dict[str, str], value: float)
         counts.cache_lookups += value
         if labels["result"] != "miss":
             counts.cache_hits += value
+    elif name == "headrace_rows_total":
+        counts.rows += value
+    elif name == "headrace_batches_total":
+        counts.batches += value
+    elif name == "headrace_batch_requests_sum":
+        counts.batched += value
+    elif name == "headrace_shadow_total":
+        counts.copies[labels["result"]] = counts.copies.get(labels["result"], 0.0) + value
     elif name == "headrace_queued_requests":
         counts.queued += value
     elif name == "headrace_in_flight_requests":

@@ -1,6 +1,6 @@
 """The last minutes of what the gateways counted: rates, latency quantiles and shares over any part of them.
 
-Pure: cumulative samples go in at intervals, with the time as a number. Memory is bounded: a version costs some 40 kB
+Pure: cumulative samples go in at intervals, with the time as a number. Memory is bounded: a version costs some 50 kB
 from its first request until it has had none for as long as is kept.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from headrace.core.telemetry.counts import NO_VERSION, VersionCounts, quantile, read_counts
 from headrace.core.telemetry.totals import Sample
 
-_REQUESTS, _ERRORS, _REJECTED, _HITS, _LOOKED_UP, _QUEUED, _BUCKETS = range(7)
+_REQUESTS, _ERRORS, _REJECTED, _HITS, _LOOKED_UP, _ROWS, _BATCHES, _BATCHED, _BUCKETS = range(9)
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,22 @@ class Figures:
     """What happened within `over_s` seconds. None: nothing happened that it could be told from.
 
     `error_rate` is the share of answers that are errors and not the caller's fault (as in `core.telemetry.counts`),
-    `rejected_rate` that of the caller's; a request counts as a cache hit also when it shared another's flight.
+    `rejected_rate` that of the caller's; a request counts as a cache hit also when it shared another's flight. Rows are
+    those that workers answered; `rows_per_batch` and `requests_per_batch` are means over the batches of one predict.
     `queued` and `in_flight` are requests, at the end.
     """
 
     over_s: float = 0.0
     requests_per_s: float = 0.0
     p50_s: float | None = None
+    p95_s: float | None = None
     p99_s: float | None = None
     error_rate: float | None = None
     rejected_rate: float | None = None
     cache_hit_rate: float | None = None
+    rows_per_s: float = 0.0
+    rows_per_batch: float | None = None
+    requests_per_batch: float | None = None
     queued: int = 0
     in_flight: int = 0
 
@@ -63,7 +68,9 @@ class Recent:
         self._at_s = array("d", bytes(8 * (steps + 1)))
         self._bounds: tuple[float, ...] = ()
         self._last: dict[tuple[str, str], VersionCounts] = {}
-        self._past: dict[tuple[str, str], _Past] = {}
+        # By model, then by version: whoever shows every model looks at each once.
+        self._counted: dict[str, dict[str, VersionCounts]] = {}
+        self._past: dict[str, dict[str, _Past]] = {}
 
     def feed(self, samples: Iterable[Sample], now_s: float) -> None:
         """Take what is counted in all up to now. The first call counts from zero, at that moment."""
@@ -73,14 +80,18 @@ class Recent:
         self.fed += 1
         self._at_s[self.fed % (self._steps + 1)] = now_s
         index = self.fed % self._steps
-        for past in self._past.values():
-            for ring in past.rings:
-                ring[index] = 0
+        for versions in self._past.values():
+            for past in versions.values():
+                for ring in past.rings:
+                    ring[index] = 0
+        self._counted = {}
         for key, now in counted.items():
+            self._counted.setdefault(key[0], {})[key[1]] = now
             self._step(key, index, now, self._last.get(key, VersionCounts()))
         self._last = counted
-        for key in [k for k, past in self._past.items() if past.active <= self.fed - self._steps]:
-            del self._past[key]
+        forgotten = self.fed - self._steps
+        active = {of: {v: p for v, p in its.items() if p.active > forgotten} for of, its in self._past.items()}
+        self._past = {of: its for of, its in active.items() if its}
 
     @property
     def counts(self) -> Mapping[tuple[str, str], VersionCounts]:
@@ -89,7 +100,7 @@ class Recent:
 
     def versions(self, model: str) -> list[str]:
         """The versions of a model that had requests, in the order of their first."""
-        return [version for of, version in self._past if of == model and version != NO_VERSION]
+        return [version for version in self._past.get(model, {}) if version != NO_VERSION]
 
     def figures(self, model: str, version: str | None = None, *, steps: int = 5) -> Figures:
         """The last `steps` intervals of one version, or of the whole model."""
@@ -109,16 +120,22 @@ class Recent:
         ends = range(-(-oldest // steps) * steps + steps - 1, self.fed + 1, steps)
         return [self._sum(rings, end, steps) / (self._time(end) - self._time(end - steps) or 1.0) for end in ends]
 
+    def requests(self, model: str) -> int:
+        """How many requests there were in all that is kept: little work, too."""
+        return sum(sum(past.rings[_REQUESTS]) for past in self._pasts(model, None))
+
     def _step(self, key: tuple[str, str], index: int, now: VersionCounts, was: VersionCounts) -> None:
         since = now.since(was)
-        gone_by = [since.requests, since.errors, since.rejected, since.cache_hits, since.cache_lookups, now.queued]
-        past = self._past.get(key)
+        gone_by = [since.requests, since.errors, since.rejected, since.cache_hits, since.cache_lookups]
+        gone_by += [since.rows, since.batches, since.batched]
+        past = self._past.get(key[0], {}).get(key[1])
         if past is None:
             untimed = key[1] == NO_VERSION
-            if not any(gone_by) or not (self._bounds or untimed):
+            if not (any(gone_by) or now.queued) or not (self._bounds or untimed):
                 return
-            past = self._past[key] = _Past(_BUCKETS + (0 if untimed else len(self._bounds)), self._steps)
-        if any(gone_by):
+            past = _Past(_BUCKETS + (0 if untimed else len(self._bounds)), self._steps)
+            self._past.setdefault(key[0], {})[key[1]] = past
+        if any(gone_by) or now.queued:
             past.active = self.fed
         below = 0.0
         for bound in self._bounds:
@@ -129,10 +146,10 @@ class Recent:
             ring[index] = max(0, int(value))
 
     def _pasts(self, model: str, version: str | None) -> list[_Past]:
-        return [p for (of, label), p in self._past.items() if of == model and version in {None, label}]
+        return [p for label, p in self._past.get(model, {}).items() if version in {None, label}]
 
     def _counts(self, model: str, version: str | None) -> list[VersionCounts]:
-        return [c for (of, label), c in self._last.items() if of == model and version in {None, label}]
+        return [c for label, c in self._counted.get(model, {}).items() if version in {None, label}]
 
     def _figures(self, pasts: list[_Past], counts: list[VersionCounts], end: int, steps: int) -> Figures:
         steps = min(steps, end - 1, self._steps - 1)
@@ -141,15 +158,19 @@ class Recent:
         over_s = self._time(end) - self._time(end - steps)
         width = _BUCKETS + len(self._bounds)
         total = [self._sum([p.rings[i] for p in pasts if i < len(p.rings)], end, steps) for i in range(width)]
-        requests, looked_up = total[_REQUESTS], total[_LOOKED_UP]
+        requests, looked_up, batches = total[_REQUESTS], total[_LOOKED_UP], total[_BATCHES]
         return Figures(
             over_s=over_s,
             requests_per_s=requests / over_s if over_s > 0 else 0.0,
             p50_s=quantile(self._bounds, total[_BUCKETS:], 0.5),
+            p95_s=quantile(self._bounds, total[_BUCKETS:], 0.95),
             p99_s=quantile(self._bounds, total[_BUCKETS:], 0.99),
             error_rate=total[_ERRORS] / requests if requests else None,
             rejected_rate=total[_REJECTED] / requests if requests else None,
             cache_hit_rate=total[_HITS] / looked_up if looked_up else None,
+            rows_per_s=total[_ROWS] / over_s if over_s > 0 else 0.0,
+            rows_per_batch=total[_ROWS] / batches if batches else None,
+            requests_per_batch=total[_BATCHED] / batches if batches else None,
             queued=int(sum(c.queued for c in counts)),
             in_flight=int(sum(c.in_flight for c in counts)),
         )

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from headrace.supervisor.admin.signature import Fields, read_fields
 from headrace.supervisor.served_model import ServedModel
-
-_MADE_UP = {"string": "a text", "boolean": True, "double": 0.5, "float": 0.5, "datetime": "2026-01-31T12:00:00"}
 
 
 def own_example(model: ServedModel) -> Any:
@@ -27,12 +26,11 @@ def own_example(model: ServedModel) -> Any:
     return example
 
 
+def fields_of(model: ServedModel) -> Fields:
+    """What the serving version takes; no fields where nothing serves."""
+    return read_fields(model.current.signature if model.current else None)
+
+
 def made_up(model: ServedModel) -> Any:
     """A request with the columns of the signature; None where it names none that a value can be made up for."""
-    facts = model.current.workers.facts if model.current and model.current.workers else {}
-    try:
-        columns = json.loads((facts.get("signature") or {}).get("inputs") or "[]")
-        row = {c["name"]: _MADE_UP.get(c["type"], 1) for c in columns if c["type"] not in {"tensor", "binary"}}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return {"dataframe_records": [row]} if row else None
+    return fields_of(model).made_up()

@@ -60,7 +60,10 @@ def describe_recent(server: ServerState, name: str) -> dict[str, Any]:
 
     def series(version: str | None) -> dict[str, Any]:
         points = [(round(p.at_s + offset_s, 1), tell(p.figures)) for p in recent.points(name, version)]
-        kept = ("requests_per_s", "p50_ms", "p99_ms", "error_rate", "rejected_rate", "cache_hit_rate")
+        kept = [
+            "requests_per_s", "p50_ms", "p95_ms", "p99_ms", "error_rate", "rejected_rate", "cache_hit_rate",
+            "rows_per_s", "rows_per_batch", "requests_per_batch",
+        ]  # fmt: skip
         return {"at": [at for at, _ in points], **{key: [told[key] for _, told in points] for key in kept}}
 
     return {"model": name, **series(None), "versions": {v: series(v) for v in recent.versions(name)}}
@@ -79,10 +82,14 @@ def tell(figures: Figures) -> dict[str, Any]:
         "over_s": round(figures.over_s, 1),
         "requests_per_s": round(figures.requests_per_s, 2),
         "p50_ms": ms(figures.p50_s),
+        "p95_ms": ms(figures.p95_s),
         "p99_ms": ms(figures.p99_s),
         "error_rate": share(figures.error_rate),
         "rejected_rate": share(figures.rejected_rate),
         "cache_hit_rate": share(figures.cache_hit_rate),
+        "rows_per_s": round(figures.rows_per_s, 2),
+        "rows_per_batch": None if figures.rows_per_batch is None else round(figures.rows_per_batch, 2),
+        "requests_per_batch": None if figures.requests_per_batch is None else round(figures.requests_per_batch, 2),
         "queued": figures.queued,
         "in_flight": figures.in_flight,
     }

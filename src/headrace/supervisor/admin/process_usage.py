@@ -73,7 +73,7 @@ class Usage:
 
 def weigh(sources: Iterable[Source]) -> dict[Source, int | None]:
     """The proportional share of each process's memory. Blocks: the kernel walks all pages, about 10 ms for 500 MB."""
-    return {source: _pss_bytes(source[0]) for source in sources}
+    return {source: proportional_bytes(source[0]) for source in sources}
 
 
 class _Stat(NamedTuple):
@@ -97,7 +97,8 @@ def _stat(pid: int) -> _Stat | None:
     return _Stat(started, cpu_s, pages * os.sysconf("SC_PAGE_SIZE"))
 
 
-def _pss_bytes(pid: int) -> int | None:
+def proportional_bytes(pid: int) -> int | None:
+    """The PSS of a process; None for one that is gone, or may not be looked at. Blocks as `weigh` does."""
     try:
         for line in (_PROC / str(pid) / "smaps_rollup").read_bytes().splitlines():
             if line.startswith(b"Pss:"):

@@ -31,18 +31,21 @@ def quiet() -> Log:
 
 
 class Registry:
-    """Answers what `points_at` says: a version, or an error to raise."""
+    """Answers what `points_at` says, or `aliases` for an alias of its own: a version, or an error to raise."""
 
     def __init__(self, points_at: Resolved | Exception) -> None:
         self.points_at = points_at
+        self.aliases: dict[str, Resolved | Exception] = {}
+        self.path = "/nowhere"
         self.asked = 0
 
     async def resolve(self, uri: str, *, patient: bool = False) -> Resolved:  # noqa: ARG002
         self.asked += 1
         await asyncio.sleep(0)
-        if isinstance(self.points_at, Exception):
-            raise self.points_at
-        return self.points_at
+        found = self.aliases.get(uri.rpartition("@")[2], self.points_at)
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     async def promote(self, name: str, alias: str, version: str) -> str | None:
         former = self.points_at
@@ -52,7 +55,7 @@ class Registry:
         return former.version if isinstance(former, Resolved) else None
 
     async def fetch(self, resolved: Resolved) -> Stored:
-        return Stored(digest=f"digest-{resolved.version}", path="/nowhere", size_bytes=1)
+        return Stored(digest=f"digest-{resolved.version}", path=self.path, size_bytes=1)
 
 
 class Store:
@@ -77,9 +80,10 @@ class Environments:
 
     def __init__(self) -> None:
         self.held: list[Prepared] = []
+        self.report = Report((), "")
 
     async def prepare(self, model: Path, kind: Any, mismatch: Any, log: Log) -> Prepared:  # noqa: ARG002
-        prepared = Prepared(policy="local", python="python", report=Report((), ""))
+        prepared = Prepared(policy="local", python="python", report=self.report)
         self.held.append(prepared)
         return prepared
 
@@ -115,11 +119,20 @@ class Traffic:
 
 
 class Processes:
-    """Is up as soon as it is loaded, unless `breaks` says why it never is."""
+    """Is up as soon as it is loaded, unless `breaks` says why it never is, or it `loads` for ever (False)."""
 
-    def __init__(self, spec: WorkerSpec, on_change: Callable[[], None], breaks: str | None) -> None:
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        on_change: Callable[[], None],
+        breaks: str | None,
+        facts: dict[str, Any] | None = None,
+        *,
+        loads: bool = True,
+    ) -> None:
         self.spec = spec
-        self.facts: dict[str, Any] = {}
+        self.facts: dict[str, Any] = facts or {}
+        self.pids: list[int] = []
         self.warm_up: dict[str, Any] = {"ok": True}
         self.failure: str | None = None
         self.failure_detail = ""
@@ -130,6 +143,7 @@ class Processes:
         self._ready: tuple[WorkerRef, ...] = ()
         self._on_change = on_change
         self._breaks = breaks
+        self._loads = loads
         self._over = asyncio.Event()
 
     @property
@@ -138,12 +152,14 @@ class Processes:
 
     @property
     def processes(self) -> list[dict[str, Any]]:
-        return []
+        return [{"role": "replica", "pid": pid, "state": "ready", "index": i} for i, pid in enumerate(self.pids)]
 
     def load(self, path: str, prepared: Prepared, *, verified: bool) -> None:  # noqa: ARG002
         if self._breaks is not None:
             self.failure = self._breaks
             self._over.set()
+            return
+        if not self._loads:
             return
         self.load_s = 0.1
         self._ready = tuple(WorkerRef(f"w{index}", "/nowhere.sock") for index in range(self.spec.replicas))
@@ -175,7 +191,7 @@ class Processes:
 
 
 class World:
-    """All of it for one alias. `breaking` are versions that do not come up, and why."""
+    """All of it for one alias. `breaking` are versions that do not come up, and why; `loading` those that only load."""
 
     def __init__(self, points_at: Resolved | Exception, *, poll_s: float | None = 3600.0) -> None:
         self.registry = Registry(points_at)
@@ -183,6 +199,8 @@ class World:
         self.environments = Environments()
         self.traffic = Traffic()
         self.breaking: dict[str, str] = {}
+        self.loading: set[str] = set()
+        self.facts: dict[str, Any] = {}
         self.made: list[Processes] = []
         self.dependencies = Dependencies(
             registry=self.registry,
@@ -206,7 +224,8 @@ class World:
         ended: dict[EndReason, int],  # noqa: ARG002
         again: Callable[[], Awaitable[str]],  # noqa: ARG002
     ) -> Processes:
-        self.made.append(Processes(spec, on_change, self.breaking.get(spec.label)))
+        loads = spec.label not in self.loading
+        self.made.append(Processes(spec, on_change, self.breaking.get(spec.label), self.facts, loads=loads))
         return self.made[-1]
 
     @property

@@ -58,3 +58,16 @@ def moment(at_s: float) -> str:
 def machine(at_s: float) -> str:
     """A time for a machine (the datetime attribute)."""
     return dt.datetime.fromtimestamp(at_s, dt.UTC).isoformat(timespec="seconds")
+
+
+def size(count_bytes: float | None) -> str:
+    """Memory with its unit: 0 MB, 85 MB, 1.2 GB."""
+    if count_bytes is None:
+        return NOTHING
+    mb = count_bytes / 1e6
+    return f"{mb:.0f} MB" if mb < 1000 else f"{mb / 1000:.1f} GB"
+
+
+def mean(value: float | None) -> str:
+    """A mean of counts: 1, 1.4, 32."""
+    return NOTHING if value is None else rate(value).removesuffix(".0")

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.types import Message
 
 from headrace.config.load import parse
-from headrace.supervisor.admin.dashboard.pages import MOST_LISTENERS
+from headrace.supervisor.admin.dashboard.live import MOST_LISTENERS
 from headrace.supervisor.admin.server import make_app
 from headrace.supervisor.app import Supervisor
 from headrace.telemetry.logs import make_log
