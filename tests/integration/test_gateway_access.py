@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from headrace.config.security import Tls
 from headrace.core.protocol import messages
 from headrace.core.security.access import Access
 from headrace.core.security.keys import make
 from headrace.core.security.roles import Grant
 from headrace.gateway.http.routing import Want, resolve
+from headrace.security.certificates import check, read
+from tests.authority import Authority, Pair
 from tests.gateway_rig.client import RawClient, Reply, get, post
 from tests.gateway_rig.rig import GatewayRig
 
@@ -174,3 +179,26 @@ def test_a_trusted_proxy_vouches_and_nobody_else_does() -> None:
             assert status("127.0.0.2", asked) == [401] * 3
         assert status("127.0.0.1", post(b"1", "X-Forwarded-User: stranger")) == [401] * 3
         assert status("127.0.0.1", get("/version")) == [401] * 3
+
+
+def test_a_clients_certificate_says_who_it_is(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    pair = authority.issue("server")
+    section = Tls(certificate=pair.certificate, key=pair.key, client_ca=authority.file, client_certificate="optional")
+    certificate = check(read(section, "tls"), section, "tls").certificate
+    access = Access(grants=(Grant(name="risk-*"), Grant(name="*.audit.bank", roles=("read",))))
+    with GatewayRig(("topic",), certificate=certificate, access=access) as rig:
+        rig.serve(rig.worker("w1"))
+
+        def statuses(mine: Pair | None) -> list[int]:
+            context = ssl.create_default_context(cafile=authority.file)
+            if mine is not None:
+                context.load_cert_chain(*mine)
+            with RawClient(rig.address(), tls=context) as client:
+                return [client.ask(data).status for data in (post(b"1"), get("/version"), get("/ping"), post(b"1"))]
+
+        for _ in range(2):  # the same bytes each time: what is known of a head says nothing of another connection
+            assert statuses(authority.issue("risk-7", dns=())) == [200, 200, 200, 200]
+            assert statuses(authority.issue("one", dns=("a.audit.bank",))) == [403, 200, 200, 403]
+            assert statuses(authority.issue("stranger", dns=())) == [401, 401, 200, 401]
+            assert statuses(None) == [401, 401, 200, 401]
