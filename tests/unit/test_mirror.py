@@ -109,15 +109,12 @@ ELSEWHERE = {
         "tests/unit/worker/scoring/repairing/test_second_try.py",
         "through what uses it",
     ),
-    "headrace_worker/scoring/evidence.py": ("tests/unit/worker/scoring/test_engine.py", "through what uses it"),
     "headrace_worker/scoring/oracle.py": ("tests/unit/worker/scoring/test_engine.py", "through what uses it"),
-    "headrace_worker/scoring/plan.py": ("tests/unit/worker/scoring/test_engine.py", "through what uses it"),
     "headrace_worker/scoring/reference.py": ("tests/properties/test_scoring.py", "any request, beside MLflow itself"),
     "headrace_worker/scoring/repairing/repair.py": (
         "tests/unit/worker/scoring/repairing/test_second_try.py",
         "through what uses it",
     ),
-    "headrace_worker/scoring/rows.py": ("tests/unit/worker/scoring/test_engine.py", "through what uses it"),
     "headrace_worker/scoring/shapes.py": ("tests/unit/worker/scoring/test_engine.py", "through what uses it"),
     "headrace_worker/spending.py": ("tests/integration/test_concurrency.py", "a worker with many calls under way"),
 }
