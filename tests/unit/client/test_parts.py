@@ -70,6 +70,21 @@ async def test_parts_are_put_together_in_the_order_of_the_rows() -> None:
     assert (sum(done), answer.model, answer.tries, answer.took_s) == (10, "m/0", 8, 9.0)
 
 
+async def test_a_part_that_is_answered_late_keeps_its_place() -> None:
+    server, later = Server(), asyncio.Event()
+
+    async def ask(part: Part) -> Prediction:
+        if part.start == 0:
+            await later.wait()
+        answer = await server.ask(part)
+        if part.start == 9:
+            later.set()
+        return answer
+
+    answer = await predict(ask, prepare(ROWS), options(), lambda _: None)
+    assert (answer.value, server.sent[-1]) == (ROWS, (0, 3))
+
+
 @pytest.mark.parametrize("parallel", [1, 2, 3])
 async def test_only_so_many_are_under_way_at_a_time(parallel: int) -> None:
     server = Server()
