@@ -107,8 +107,7 @@ def test_what_a_frame_refers_to_must_be_there() -> None:
     with pytest.raises(wire.WireError, match="a head that it does not hold"):
         wire.decode_batch(only(wire.encode_batch(1, [], b"\0", [b""])).payload)
     answer = bytearray(only(wire.encode_answers(1, ANSWERS[:1])).payload)
-    assert answer[28] == 1  # the number of content types
-    answer[31 + len(b"application/json")] = 1
+    answer[answer.index(b"application/json") + len(b"application/json")] = 1  # which content type the first has
     with pytest.raises(wire.WireError, match="a content type that it does not hold"):
         wire.decode_answers(memoryview(bytes(answer)))
 
