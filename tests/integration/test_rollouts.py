@@ -314,3 +314,33 @@ def test_an_alias_that_moves_twice_during_a_bring_up(moves: Registry, tmp_path: 
         assert set(load.statuses) == {200}
         assert "shifty/6" not in load.labels
         until(lambda: len(one.processes("shifty/6")) == 0, "the abandoned version's processes to be gone")
+
+
+def test_a_version_takes_over_in_steps_and_one_that_does_badly_gives_its_share_back(
+    moves: Registry, tmp_path: Path
+) -> None:
+    moves.point("shifty", "steps", "1")
+    rollout = {"steps": [30, 100], "bake_s": 4.0, "min_requests": 20}
+    with serving(tmp_path, config(moves.uri, "steps", rollout=rollout)) as one:
+        url = f"{one.url('shifty')}/invocations"
+        with Load(url, TEXT) as load:
+            load.more()
+            moves.point("shifty", "steps", "2")
+            one.event("step", version="shifty/2", percent=30)
+            until(lambda: one.status("shifty")["current"]["label"] == "shifty/2", "the flip")
+            load.more()
+        assert set(load.statuses) == {200}
+        assert load.labels == {"shifty/1", "shifty/2"}
+        with Load(url, TEXT) as load:
+            moves.point("shifty", "steps", "7")  # ten good answers, then errors
+            until(lambda: history(one)[-1]["event"] == "withdrawn", "its end")
+        assert history(one)[-1]["reason"].startswith("with 30 % of the traffic, ")
+        assert label(url) == "shifty/2"
+        shares = [(entry["event"], entry["version"]) for entry in history(one)]
+        assert shares == [
+            ("serving", "shifty/1"),
+            ("step", "shifty/2"),
+            ("serving", "shifty/2"),
+            ("step", "shifty/7"),
+            ("withdrawn", "shifty/7"),
+        ]

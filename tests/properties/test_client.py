@@ -19,11 +19,11 @@ from headrace.client.cutting import cut
 from headrace.client.decoding import joined
 from headrace.client.encoding import Table, prepare
 from headrace.client.events import EventReader
-from headrace.client.examples import example_of
 from headrace.client.files.journal import Journal
 from headrace.client.files.reading import open_source
 from headrace.client.files.writing import write
 from headrace.core.errors import UsageError
+from headrace.core.examples import made_up_example
 
 ROWS = st.lists(st.text(max_size=30) | st.integers() | st.floats(allow_nan=False) | st.none(), max_size=200)
 LIMITS = st.none() | st.integers(1, 300)
@@ -269,4 +269,4 @@ def test_which_key_an_input_is_sent_under(data: Any, params: Any, body: Any) -> 
     ],
 )
 def test_an_example_is_made_of_a_signature(inputs: Any, body: Any) -> None:
-    assert example_of({"inputs": json.dumps(inputs)}) == body
+    assert made_up_example({"inputs": json.dumps(inputs)}) == body

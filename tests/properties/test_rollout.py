@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from headrace.core.rollout.actions import Action, Flip, Start, Stop
+from headrace.core.rollout.actions import Action, Flip, Share, Start, Stop
 from headrace.core.rollout.lifecycle import State
 from headrace.core.rollout.rollout import CannotPause, CannotRollBack, Rollout
 
@@ -29,7 +29,10 @@ class Rollouts(RuleBasedStateMachine):
         self.refused: dict[object, object] = {}
         self.sent_back: set[object] = set()
         self.wrong: set[object] = set()
+        self.steps: tuple[int, ...] = ()
         self.badly: set[object] = set()
+        self.shares: dict[str, int] = {}
+        self.last_step = 0
 
     def do(self, actions: list[Action[str]]) -> None:
         for action in actions:
@@ -41,7 +44,18 @@ class Rollouts(RuleBasedStateMachine):
                 assert action.key in self.running
                 assert action.key != self.rollout.serving
                 self.stopping.add(action.key)
+            elif isinstance(action, Share):
+                assert action.key == self.rollout.candidate
+                assert action.key in self.ever_ready
+                assert self.rollout.serving is not None
+                assert 0 < action.percent < 100
+                assert self.running[action.key] not in self.sent_back
+                assert not self.rollout.paused, "a version changes while it is paused"
+                self.shares[action.key] = action.percent
             elif isinstance(action, Flip):
+                wary = action.key in self.shares and self.shares.pop(action.key) != self.last_step
+                alone = action.old is None or self.running[action.old] in self.sent_back
+                assert not wary or alone, "a step is left out"
                 assert action.key in self.running
                 assert action.key not in self.stopping
                 assert action.key in self.ever_ready
@@ -77,12 +91,39 @@ class Rollouts(RuleBasedStateMachine):
         self.heard = True
         self.do(self.rollout.unreachable(self.now_s))
 
+    @rule(steps=st.sampled_from([(), (100,), (1, 10, 100), (50, 100)]))
+    def versions_take_over_in(self, steps: tuple[int, ...]) -> None:
+        if self.rollout.candidate is None:
+            self.steps = steps
+
+    @precondition(lambda self: self.rollout.candidate in self.shares)
+    @rule()
+    def a_step_goes_well(self) -> None:
+        key = self.rollout.candidate
+        assert key is not None
+        before = self.shares[key]
+        self.do(self.rollout.stepped(key, self.now_s))
+        assert self.rollout.serving == key or self.shares[key] > before
+
+    @precondition(lambda self: self.rollout.candidate in self.shares)
+    @rule()
+    def a_step_goes_badly(self) -> None:
+        key = self.rollout.candidate
+        assert key is not None
+        self.sent_back.add(self.running[key])
+        serving = self.rollout.serving
+        self.do(self.rollout.did_badly(key, "errors", self.now_s))
+        assert self.rollout.serving == serving, "the one beside it goes on"
+        assert key in self.stopping
+
     @rule(version=VERSIONS, keep=st.booleans())
     def a_version_comes_to_serve(self, version: str, *, keep: bool) -> None:
         """The usual course, so that what is rare is tried from every state and not only from the first ones."""
         self.registry_points(version)
         for _ in range(20):
-            if self.rollout.candidate is not None:
+            if self.rollout.candidate in self.shares:
+                self.a_step_goes_well()
+            elif self.rollout.candidate is not None:
                 self.candidate_progresses()
             elif self.stopping:
                 self.stops_end()
@@ -107,6 +148,8 @@ class Rollouts(RuleBasedStateMachine):
         following = UP[0] if state is State.RESOLVED else UP[UP.index(state) + 1]
         if following is State.READY:
             self.ever_ready.add(key)
+            self.rollout.careful(key, self.steps)
+            self.last_step = self.steps[-2] if len(self.steps) > 1 else 0
         self.do(self.rollout.progressed(key, following, self.now_s))
 
     @precondition(lambda self: self.running)
@@ -166,7 +209,7 @@ class Rollouts(RuleBasedStateMachine):
     @rule(well=st.booleans())
     def it_fares(self, *, well: bool) -> None:
         assert self.rollout.serving is not None
-        self.rollout.fares(well=well)
+        self.rollout.fares_well = well
         (self.badly.discard if well else self.badly.add)(self.running[self.rollout.serving])
 
     @rule()
@@ -230,6 +273,7 @@ class Rollouts(RuleBasedStateMachine):
         self.ever_ready.clear()
         self.served = self.heard = False
         self.refused.clear()  # what was refused is checked again
+        self.shares.clear()  # keys begin anew
         # How what served did was known to the process that has ended.
         self.badly &= {*old.ill}
 
@@ -277,7 +321,9 @@ class Rollouts(RuleBasedStateMachine):
                 if self.rollout.serving and self.running[self.rollout.serving] == version:
                     break
                 self.stops_end()
-                if self.rollout.candidate:
+                if self.rollout.candidate in self.shares:
+                    self.a_step_goes_well()
+                elif self.rollout.candidate:
                     self.candidate_progresses()
             else:
                 raise AssertionError(f"{version} never came to serve: {self.rollout}")

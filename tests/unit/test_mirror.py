@@ -98,9 +98,14 @@ ELSEWHERE = {
         "whatever its process says",
     ),
     "headrace/supervisor/processes/worker_process.py": ("tests/faults/test_process_death.py", "real workers that end"),
-    "headrace/supervisor/rollout/": (
+    "headrace/supervisor/rollout/dependencies.py": ("tests/integration/test_rollouts.py", "through what uses it"),
+    "headrace/supervisor/rollout/policy.py": (
         "tests/unit/supervisor/rollout/test_alias_rollout.py",
-        "a whole alias, beside plain objects",
+        "through what uses it",
+    ),
+    "headrace/supervisor/rollout/watching.py": (
+        "tests/unit/supervisor/rollout/test_alias_rollout.py",
+        "through what uses it",
     ),
     "headrace_worker/calling.py": ("tests/integration/test_concurrency.py", "a worker with many calls under way"),
     "headrace_worker/host.py": ("tests/faults/test_process_death.py", "through what uses it"),

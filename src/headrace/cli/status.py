@@ -193,8 +193,23 @@ def _news(model: dict[str, Any]) -> str:
     if failing:
         since = time.strftime("%H:%M:%S", time.localtime(failing["since"]))
         return f"failing since {since}: {failing['reason']}"
+    if candidate and candidate.get("share"):
+        return f"{candidate['label']} has {candidate['share']} % of the traffic; {_example(candidate)}".rstrip("; ")
     if candidate and current:
         return f"bringing up {candidate['label']}: {candidate['state']}"
+    return _problem(model) or (_example(current) if current else "")
+
+
+def _example(version: dict[str, Any]) -> str:
+    """How it was checked, where it has no example of its own."""
+    made_up = version.get("made_up_example")
+    if made_up is None:
+        return ""
+    failed = made_up["failed"]
+    return f"its made-up example failed: {failed}" if failed else "checked with a made-up example"
+
+
+def _problem(model: dict[str, Any]) -> str:
     return str(model["reason"] or model["problem"] or model["registry_problem"] or "")
 
 

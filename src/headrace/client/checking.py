@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from headrace.client.addresses import without_credentials
 from headrace.client.credentials import NO_CREDENTIALS, Credentials
-from headrace.client.examples import example_of
+from headrace.core.examples import made_up_example
 
 LATENCY_REQUESTS = 20
 _TEXT_EXAMPLE = {"inputs": ["headrace check"]}
@@ -278,7 +278,7 @@ def _example(wanted: Wanted, model: dict[str, Any] | None) -> tuple[bytes, str]:
     if wanted.data is not None:
         return wanted.data, "given"
     signature = (((model or {}).get("current") or {}).get("facts") or {}).get("signature")
-    made = example_of(signature) if signature else None
+    made = made_up_example(signature) if signature else None
     if made is not None:
         return json.dumps(made).encode(), "made"
     return json.dumps(_TEXT_EXAMPLE).encode(), "guessed"

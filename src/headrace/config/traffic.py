@@ -45,6 +45,11 @@ def check_traffic(path: str, model: Model) -> Iterator[Problem]:
         yield Problem(f"{path}.sticky_header", f"{model.sticky_header!r} is not the name of a header")
     if model.sticky_header is not None and model.traffic is None:
         yield Problem(f"{path}.sticky_header", "divides nothing without 'traffic'")
+    steps = model.rollout.steps or ()
+    if list(steps) != sorted(set(steps)):
+        yield Problem(f"{path}.rollout.steps", f"are shares in percent that grow, such as [1, 10, 100], not {[*steps]}")
+    if steps and model.rollout.bake_s == 0:
+        yield Problem(f"{path}.rollout.steps", "each lasts bake_s, and that is 0: nobody would look how it does")
 
 
 def shadow_of(model: Model) -> Shadow:

@@ -14,6 +14,7 @@ from headrace.config.section import Count, NonEmpty, Port, Positive, Section
 from headrace.config.security import Auth, Tls
 from headrace.core.protocol.messages import BatchOptions, CacheOptions, QueueOptions
 
+Percent = Annotated[int, Meta(ge=1, le=100)]
 Weight = Annotated[int, Meta(ge=0, le=1_000_000)]
 Share = Annotated[float, Meta(gt=0, le=1)]
 EnvironmentPolicy = Literal["exact", "compatible", "local"]
@@ -219,6 +220,9 @@ class Rollout(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     former version's, or its median latency `max_latency_ratio` times as long; the former stays warm for `keep_old_s`.
     One with a share of the traffic is compared with the main version, and gives its share back.
     Nothing is judged before `min_requests` answers.
+    `steps`: a new version takes over in steps, each a share of the traffic in percent: [1, 10, 100]. A step lasts
+    `bake_s`, and one that does badly meanwhile gives its share back. None: at once, but for a version without an
+    example of its own that fails on one made up after its signature: 1, 10, then 100.
     What cannot be brought up for a reason that may pass is tried again after `retry_s`, then after twice that, and so
     on up to ten minutes.
     """
@@ -228,6 +232,7 @@ class Rollout(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_error_rate: Annotated[float, Meta(gt=0, le=1)] = 0.05
     max_latency_ratio: Annotated[float, Meta(gt=1)] = 4.0
     min_requests: Count = 20
+    steps: tuple[Percent, ...] | None = None
     retry_s: Positive = 30.0
 
 

@@ -253,7 +253,9 @@ class ServedModel:
 
     def _split(self, current: Version) -> Split | None:
         """How the traffic is divided; None where all of it goes to the main version."""
-        if not (self.canaries or self.config.pin_header):
+        coming = self.main.candidate
+        step = (coming.key, coming.share) if coming is not None and coming.share and coming.can_answer else None
+        if not (self.canaries or self.config.pin_header or step):
             return None
         behind = {self.main.uri.selector: current}
         for alias, canary in self.canaries.items():
@@ -264,7 +266,7 @@ class ServedModel:
         pools = {alias: version.key for alias, version in behind.items()}
         by_version = {v.resolved.version: v.key for v in behind.values() if v.resolved.version}
         pins = {**by_version, **(pools if self.main.uri.kind == "alias" else {})}
-        return wire_config.split(self.config, self.main.uri.selector, pools, pins)
+        return wire_config.split(self.config, self.main.uri.selector, pools, pins, step)
 
     def _state(self) -> str:
         if self.current is not None:

@@ -91,16 +91,30 @@ def route(
     )
 
 
-def split(config: Model, main_alias: str, pools: Mapping[str, str], pins: Mapping[str, str]) -> Split | None:
+def split(
+    config: Model,
+    main_alias: str,
+    pools: Mapping[str, str],
+    pins: Mapping[str, str],
+    step: tuple[str, int] | None = None,
+) -> Split | None:
     """How a model's traffic is divided; None where all of it goes to the main version.
 
     `pools` are the pools behind its aliases, the main one's among them; an alias that is not there serves nothing, and
-    the main version has its share. `pins` are the pools that a request may name.
+    the main version has its share. `pins` are the pools that a request may name. `step`: a version that is to replace
+    the main one, and the percentage of the main one's share that it has.
     """
-    weights = config.traffic or {}
+    weights = config.traffic or ({main_alias: 1} if step is not None else {})
     # The main alias comes last: when another's weight grows, requests move only from it to that one.
-    order = [alias for alias in weights if alias != main_alias] + [main_alias] * (config.traffic is not None)
+    order = [alias for alias in weights if alias != main_alias] + [main_alias] * bool(weights)
     shares = tuple(Share(pools.get(alias, pools[main_alias]), weights[alias]) for alias in order)
+    if step is not None:
+        (pool, percent), last = step, shares[-1]
+        shares = (
+            *(Share(share.pool, share.weight * 100) for share in shares[:-1]),
+            Share(pool, last.weight * percent),
+            Share(last.pool, last.weight * (100 - percent)),
+        )
     shadow = shadow_of(config) if config.shadow is not None else None
     made = Split(
         shares=shares if len({share.pool for share in shares}) > 1 else (),

@@ -101,3 +101,17 @@ def test_nothing_is_recorded_where_nothing_asks_for_it(tmp_path: Path) -> None:
     assert made is not None
     assert made.access == "off"
     assert set(wire_config.prediction_logs(logged)) == {"topic"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "shares"),
+    [
+        ({}, (Share("coming", 1), Share("p", 99))),
+        # The others keep what they have.
+        ({"traffic": {"production": 9, "next": 1}}, (Share("n", 100), Share("coming", 9), Share("p", 891))),
+        ({"traffic": {"production": 0, "next": 1}}, (Share("n", 100), Share("coming", 0), Share("p", 0))),
+    ],
+)
+def test_a_step_is_taken_from_the_main_versions_share(settings: dict[str, Any], shares: tuple[Share, ...]) -> None:
+    made = wire_config.split(model(**settings), "production", POOLS, {}, ("coming", 1))
+    assert made == Split(shares=shares)

@@ -19,6 +19,14 @@ class Start(Generic[Identity]):
 
 
 @dataclass(frozen=True)
+class Share:
+    """Give this version so many percent of the traffic, watch it, then say `stepped` or `did_badly`."""
+
+    key: str
+    percent: int
+
+
+@dataclass(frozen=True)
 class Flip:
     """Move all traffic to this version, in one step."""
 
@@ -36,4 +44,4 @@ class Stop:
     reason: str
 
 
-Action = Start[Identity] | Flip | Stop
+Action = Start[Identity] | Share | Flip | Stop

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from headrace.core.rollout.actions import Action, Flip, Identity, Stop
+from headrace.core.rollout.actions import Action, Flip, Identity, Share, Stop
 from headrace.core.rollout.lifecycle import State
 from headrace.core.rollout.marks import Marks
-from headrace.core.rollout.slots import Slots
+from headrace.core.rollout.slots import Slot, Slots
 
 _MOST_SERVED = 5
 
@@ -37,7 +37,8 @@ class Rollout(Slots[Identity]):
 
     `fixed`: the version stands in the configuration (a number, a directory), and no registry says otherwise. While
     `paused`, `pinned` is what should serve, whatever the registry says (None: what does not serve yet does not come).
-    `ill` are those of `served` that did badly when something else took over.
+    `fares_well` is how what serves does now; `ill` are those of `served` that did badly when something else took over,
+    and are not offered again.
     """
 
     fixed: bool = False
@@ -50,8 +51,8 @@ class Rollout(Slots[Identity]):
     served: list[Identity] = field(default_factory=list)
     ill: set[Identity] = field(default_factory=set)
     pointed_at: Identity | None = None
+    fares_well: bool = True
     _asked: bool = False
-    _fares_well: bool = True
 
     # What happens.
 
@@ -112,6 +113,21 @@ class Rollout(Slots[Identity]):
             self.slots[key].life.to(state, now_s)
         return self._settle(now_s)
 
+    def stepped(self, key: str, now_s: float) -> list[Action[Identity]]:
+        """A version has done well with its share: the next step, or all of the traffic."""
+        slot = self.slots.get(key)
+        if slot is not None and key == self.candidate and slot.share:
+            slot.steps, slot.share = slot.steps[1:], 0
+        return self._settle(now_s)
+
+    def did_badly(self, key: str, reason: str, now_s: float) -> list[Action[Identity]]:
+        """A version has done badly with its share: it ends, and does not come back until the registry changes."""
+        slot = self.slots.get(key)
+        if slot is None or key != self.candidate or not slot.share:
+            return []
+        self._send_back(slot.identity, reason)
+        return [self._abandon(now_s, reason), *self._settle(now_s)]
+
     def failed(
         self, key: str, reason: str, now_s: float, *, for_good: bool = False, wrong: bool = False
     ) -> list[Action[Identity]]:
@@ -142,10 +158,6 @@ class Rollout(Slots[Identity]):
         if key == self.warm:
             self.warm = None
         return self._settle(now_s)
-
-    def fares(self, *, well: bool) -> None:
-        """How the version that serves does now: one that does badly when another takes over is not offered again."""
-        self._fares_well = well
 
     def pause(self, now_s: float) -> list[Action[Identity]]:
         """Keep what serves until `resume`, whatever the registry says; raises CannotPause."""
@@ -269,8 +281,13 @@ class Rollout(Slots[Identity]):
                 actions.append(self._abandon(now_s, "another version is wanted now"))
                 candidate = None
         if candidate is not None and candidate.confirmed and candidate.life.state is State.READY:
-            actions.append(self._flip(self.candidate or "", now_s))
-            return [*actions, *self._settle(now_s)]
+            if not _goes_in_steps(self, candidate):
+                actions.append(self._flip(self.candidate or "", now_s))
+                return [*actions, *self._settle(now_s)]
+            if not candidate.share:
+                candidate.share = candidate.steps[0]
+                actions.append(Share(self.candidate or "", candidate.share))
+            return actions
         if target is None or self.identity(self.serving) == target or candidate is not None:
             return actions
         if self.identity(self.warm) == target:
@@ -335,11 +352,18 @@ class Rollout(Slots[Identity]):
         old = self._take_over(key, now_s, reason)
         self.marks.remove(identity)
         self.served = [*(i for i in self.served if i != identity), identity][-_MOST_SERVED:]
-        if former is not None and not self._fares_well:
+        if former is not None and not self.fares_well:
             self.ill.add(former)
         self.ill = {i for i in self.ill if i in self.served and i != identity}
-        self._fares_well = True
+        self.fares_well = True
         return Flip(key, old, reason)
+
+
+def _goes_in_steps(rollout: Rollout[Identity], slot: Slot[Identity]) -> bool:
+    """Whether it takes over in steps: beside one that does well, and unless it has shown before that it does."""
+    current = rollout.identity(rollout.serving)
+    beside = current is not None and not rollout.marks.was_sent_back(current)
+    return bool(slot.steps) and beside and slot.identity not in rollout.served
 
 
 def _why(rollout: Rollout[Identity], identity: Identity, *, again: bool) -> str:

@@ -6,6 +6,7 @@ The only place where a version's `Life` is moved. It decides nothing: see `rollo
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
@@ -15,11 +16,17 @@ from headrace.core.rollout.lifecycle import Life, State
 
 @dataclass
 class Slot(Generic[Identity]):
-    """One version: `confirmed` once the registry is known to point at it (a start may guess from the cache)."""
+    """One version: `confirmed` once the registry is known to point at it (a start may guess from the cache).
+
+    `steps` are the shares of the traffic, in percent, that it has yet to do well with before it has all; `share` is
+    what it has beside the one that serves.
+    """
 
     identity: Identity
     life: Life
     confirmed: bool
+    steps: tuple[int, ...] = ()
+    share: int = 0
 
 
 @dataclass
@@ -38,6 +45,11 @@ class Slots(Generic[Identity]):
     def identity(self, key: str | None) -> Identity | None:
         """The version in a slot; None where there is no slot."""
         return self.slots[key].identity if key is not None else None
+
+    def careful(self, key: str, steps: Sequence[int]) -> None:
+        """A version on its way up is to take over in these steps, in percent of the traffic."""
+        if key == self.candidate:
+            self.slots[key].steps = tuple(percent for percent in steps if percent < 100)
 
     def can_fail(self, key: str) -> bool:
         """Whether anything is lost with a version: what serves is never given up, and what drains is on its way out."""
@@ -58,6 +70,7 @@ class Slots(Generic[Identity]):
         if key == self.warm:
             self.warm = None
         self.slots[key].life.to(State.SERVING, now_s, reason)
+        self.slots[key].steps, self.slots[key].share = (), 0
         self.serving = key
         if old is not None:
             self.slots[old].life.to(State.READY, now_s, "kept warm")
@@ -65,10 +78,12 @@ class Slots(Generic[Identity]):
         return old
 
     def _abandon(self, now_s: float, reason: str) -> Stop:
-        """End the candidate, which has served nobody."""
+        """End the candidate, which has served nobody, or (then it drains) a share."""
         key, self.candidate = self.candidate or "", None
-        self.slots[key].life.to(State.STOPPED, now_s, reason)
-        return Stop(key, drain=False, reason=reason)
+        shared = self.slots[key].share > 0
+        self.slots[key].share = 0
+        self.slots[key].life.to(State.DRAINING if shared else State.STOPPED, now_s, reason)
+        return Stop(key, drain=shared, reason=reason)
 
     def _retire(self, key: str, now_s: float, reason: str) -> Stop:
         """End what is kept warm."""

@@ -213,8 +213,8 @@ class AliasRollout:
                 self.broke("a tick broke", error)
 
     def fares(self, *, well: bool) -> None:
-        """How the version that serves does now: see `Rollout.fares`."""
-        self._rollout.fares(well=well)
+        """How the version that serves does now: see `Rollout.fares_well`."""
+        self._rollout.fares_well = well
 
     # What the follower tells: see `follower.Listener`.
 
@@ -261,6 +261,12 @@ class AliasRollout:
         self.changed()
         self._watcher.begin(version, old)
         self._on_change()
+
+    def shares(self, version: Version, percent: int) -> None:
+        """A version has a part of the traffic: watch how it does."""
+        self.record.shares(version, percent)
+        self.executor.publish()
+        self._watcher.step(version, percent)
 
     def changed(self) -> None:
         """Keep what the next start must know, and have the gateways know what there is."""

@@ -87,6 +87,9 @@ async def bring_up(
         )
         if workers.warm_up.get("ok") is False:
             log.warning("example fails", **{k: v for k, v in workers.warm_up.items() if k != "ok"})
+        version.tried_made_up(await checker.try_made_up(workers))
+        if version.made_up is not None and version.made_up.failed:
+            log.warning("made-up example fails", reason=version.made_up.reason)
         if is_successor:  # it takes over at full strength; the first serves as soon as it can
             await around.until(lambda: len(workers.ready) >= workers.spec.replicas)
         around.progressed(State.READY)

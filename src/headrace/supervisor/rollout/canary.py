@@ -84,6 +84,10 @@ class CanaryPolicy(AliasPolicy):
         """The main version can always serve."""
         return True
 
+    def steps(self, config: RolloutConfig, *, doubtful: bool) -> tuple[int, ...]:  # noqa: ARG002
+        """It has a share already."""
+        return ()
+
     def is_watched(self, old: Version | None) -> bool:  # noqa: ARG002
         """The main version serves beside it."""
         return True

@@ -12,12 +12,14 @@ from typing import Any
 
 from headrace.config.tree import Checks
 from headrace.core.errors import ModelLoadError, UsageError
+from headrace.core.examples import made_up_example
 from headrace.core.rollout.signatures import incompatibilities
 from headrace.supervisor.processes import worker_client as probe
 from headrace.supervisor.rollout.dependencies import Processes
 
 _LATENCY_PROBES = 15
 _LATENCY_FLOOR_S = 0.005
+_MOST_TOLD = 300
 
 
 class Refused(ModelLoadError):
@@ -38,6 +40,18 @@ class Former:
     signature: dict[str, Any] | None
     example_s: float | None = None
     serves: bool = True
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """How a version without an example of its own answered one made up after its signature; `reason`: why not well."""
+
+    reason: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was answered with an error, or not at all."""
+        return bool(self.reason)
 
 
 class Checker:
@@ -79,6 +93,25 @@ class Checker:
                 f"its example takes {latency_s * 1000:.1f} ms, {latency_s / was_s:.1f} times the former version's"
             )
         return latency_s
+
+    async def try_made_up(self, workers: Processes) -> MadeUp | None:
+        """Try a request made up after the signature; None where there is something better, or none can be made.
+
+        It may be wrong in a way that only the model's author knows: whoever fails it is doubtful, and not refused.
+        """
+        signature = workers.facts.get("signature")
+        if workers.warm_up.get("ok") is not None or self._golden or not signature or not workers.ready:
+            return None
+        example = made_up_example(signature)
+        if example is None:
+            return None
+        worker = workers.ready[0]
+        try:
+            (answer,) = await probe.ask(worker.socket, [json.dumps(example).encode()], self._timeout_s)
+        except probe.ProbeFailed as error:
+            workers.kill(worker.id, "it did not answer a made-up example", "hung")
+            return MadeUp(str(error))
+        return MadeUp() if answer.status == 200 else MadeUp(f"answered with {answer.status}: {_told(answer.body)}")
 
     async def _check_golden(self, socket: str) -> None:
         if not self._golden:
@@ -147,6 +180,15 @@ def _equal(expected: Any, got: Any, tolerance: float) -> bool:
     if isinstance(expected, list) and isinstance(got, list):
         return len(expected) == len(got) and all(_equal(e, g, tolerance) for e, g in zip(expected, got, strict=True))
     return bool(expected == got)
+
+
+def _told(body: bytes) -> str:
+    """What an error's answer says."""
+    try:
+        text = str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        text = body.decode("utf-8", "replace")
+    return " ".join(text.split())[:_MOST_TOLD]
 
 
 def _short(value: Any) -> str:

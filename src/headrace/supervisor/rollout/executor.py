@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, get_args
 from headrace.config.tree import Model
 from headrace.core.errors import HeadraceError, ModelLoadError
 from headrace.core.identity import ModelUri, Resolved
-from headrace.core.rollout.actions import Action, Flip, Start, Stop
+from headrace.core.rollout.actions import Action, Flip, Share, Start, Stop
 from headrace.core.rollout.lifecycle import State
 from headrace.core.rollout.rollout import Rollout
 from headrace.supervisor.processes.worker_process import EndReason, WorkerSpec, none_ended
@@ -28,7 +28,10 @@ _AGAIN_S = 1.0
 _MOST_ENDED = 32
 
 Outcome = Literal["succeeded", "failed", "refused", "abandoned"]
-"""What became of a version that was brought up. Abandoned: another was wanted before it was ready."""
+"""What became of a version that was brought up.
+
+Refused: by a check, or for how it did with its first share. Abandoned: another was wanted before it was ready.
+"""
 
 
 class Owner(Protocol):
@@ -36,6 +39,9 @@ class Owner(Protocol):
 
     def serves(self, version: Version, old: Version | None, reason: str) -> None:
         """A version has the traffic now."""
+
+    def shares(self, version: Version, percent: int) -> None:
+        """A version has so many percent of the traffic now."""
 
     def changed(self) -> None:
         """What the rollout knows has changed: it is to be kept, and published."""
@@ -104,6 +110,8 @@ class Executor:
         for action in actions:
             if isinstance(action, Start):
                 self._start(action)
+            elif isinstance(action, Share):
+                self._share(action)
             elif isinstance(action, Flip):
                 self._flip(action)
             else:
@@ -165,10 +173,18 @@ class Executor:
         )
         self._owner.serves(version, old, action.reason)
 
+    def _share(self, action: Share) -> None:
+        version = self.versions[action.key]
+        version.shares(action.percent)
+        self._log.info("step", version=version.label, percent=action.percent)
+        self._owner.shares(version, action.percent)
+
     def _stop(self, action: Stop) -> None:
         version = self.versions[action.key]
+        version.shares(0)
         if not version.has_served and version.life.state is not State.FAILED:
-            self.outcomes["abandoned"] += 1
+            badly = self._rollout.marks.was_sent_back(version.resolved)
+            self.outcomes["refused" if badly else "abandoned"] += 1
         self._log.info("version ends", version=version.label, reason=action.reason)
         self.hold(self._end(action.key, version, drain=action.drain))
 
@@ -255,13 +271,19 @@ class Executor:
 
     async def _bring_up(self, key: str, version: Version, workers: Processes, log: Log) -> None:
         around = Surroundings(
-            progressed=lambda state: self.do(self._rollout.progressed(key, state, clock.now_s())),
+            progressed=lambda state: self._progressed(key, version, state),
             until=self._until,
             serves=lambda: self.serving is not None,
             former=lambda: self._former(key),
             has_fallback=lambda: self._policy.has_fallback(self._rollout),
         )
         await bring_up(version, workers, self._config, self._dependencies, self._checker, around, log)
+
+    def _progressed(self, key: str, version: Version, state: State) -> None:
+        if state is State.READY:
+            doubtful = version.made_up is not None and version.made_up.failed
+            self._rollout.careful(key, self._policy.steps(self._config.rollout, doubtful=doubtful))
+        self.do(self._rollout.progressed(key, state, clock.now_s()))
 
     def _former(self, key: str) -> Former | None:
         """What a candidate is compared with; None where it replaces what does badly or cannot come up."""

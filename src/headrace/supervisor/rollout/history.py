@@ -71,7 +71,10 @@ class History:
         return History(*self._origin, alias)
 
     def add(self, event: str, version: str, reason: str, **more: Any) -> None:
-        """Append one entry: `event` is serving, failed, refused, rolled back, withdrawn, ended, paused or resumed."""
+        """Append one entry.
+
+        `event` is serving, failed, refused, rolled back, withdrawn, ended, step, paused or resumed.
+        """
         entry = {"at": round(time.time(), 3), "event": event, "version": version, "reason": reason, **more}
         if self._alias is not None:
             entry["alias"] = self._alias

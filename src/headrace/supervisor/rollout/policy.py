@@ -13,6 +13,9 @@ from headrace.supervisor.rollout.dependencies import Traffic
 from headrace.supervisor.rollout.status import Status
 from headrace.supervisor.rollout.version import Version
 
+DOUBTFUL_STEPS = (1, 10, 100)
+"""How one takes over that failed on an example made up for it."""
+
 
 @dataclass(frozen=True)
 class Objection:
@@ -59,6 +62,12 @@ class AliasPolicy:
     def has_fallback(self, rollout: Rollout[Resolved]) -> bool:
         """Whether there is something that can serve where a candidate is refused."""
         return rollout.has_fallback
+
+    def steps(self, config: RolloutConfig, *, doubtful: bool) -> tuple[int, ...]:
+        """The shares of the traffic, in percent, with which a new version begins; empty: it takes over at once."""
+        if config.bake_s <= 0:
+            return ()  # nobody would look how it does
+        return config.steps if config.steps is not None else DOUBTFUL_STEPS if doubtful else ()
 
     def is_watched(self, old: Version | None) -> bool:
         """Whether a version that takes over from `old` can be compared with anything."""

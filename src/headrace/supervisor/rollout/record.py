@@ -35,6 +35,12 @@ class AliasRecord:
         self.failure = Failure(version.label, reason, time.time(), environment)
         self._history.add("refused" if refused else "failed", version.label, reason)
 
+    def shares(self, version: Version, percent: int) -> None:
+        """A version that is on its way to serve has a part of the traffic."""
+        made_up = version.made_up
+        why = f"; its made-up example failed: {made_up.reason}" if made_up is not None and made_up.failed else ""
+        self._history.add("step", version.label, f"{percent} % of the traffic{why}")
+
     def sent_back(self, version: Version | None, sent_back: SentBack) -> None:
         """Something else is to serve than a version that does badly, or that an operator does not want."""
         self.status = sent_back.status or self.status

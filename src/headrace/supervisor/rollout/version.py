@@ -12,6 +12,7 @@ from headrace.core.telemetry.failure_book import FailureBook
 from headrace.environments.preparing import Prepared
 from headrace.registry.messages import Stored
 from headrace.supervisor.rollout import clock
+from headrace.supervisor.rollout.checks import MadeUp
 from headrace.supervisor.rollout.dependencies import Processes
 
 _MOST_HAZARDS = 32
@@ -36,6 +37,8 @@ class Version:
         self.prepared: Prepared | None = None
         self.workers: Processes | None = None
         self.example_s: float | None = None
+        self.made_up: MadeUp | None = None
+        self.share = 0
         self.hazards: dict[str, int] = {}
         self.failures = FailureBook()
         self.has_served = False
@@ -59,9 +62,18 @@ class Version:
         """The median time of its example, in seconds; None where it has none."""
         self.example_s = example_s
 
+    def tried_made_up(self, made_up: MadeUp | None) -> None:
+        """It was checked with an example made after its signature; None: it was not."""
+        self.made_up = made_up
+
+    def shares(self, percent: int) -> None:
+        """It has so many percent of the traffic, beside the one that serves."""
+        self.share = percent
+
     def serves(self) -> bool:
         """It has the traffic now; returns whether for the first time."""
         first, self.has_served = not self.has_served, True
+        self.share = 0
         return first
 
     def count_hazard(self, told: str, count: int) -> tuple[str, bool]:
@@ -133,6 +145,8 @@ class Version:
             "digest": self.stored.digest if self.stored else None,
             "load_s": workers.load_s if workers else None,
             "example_s": self.example_s,
+            "made_up_example": None if self.made_up is None else {"failed": self.made_up.reason or None},
+            "share": self.share or None,
             "environment": self.prepared.describe() if self.prepared else None,
             "facts": workers.facts if workers else {},
             "warm_up": workers.warm_up if workers else {},

@@ -1,4 +1,4 @@
-"""Watches the version that has just taken over, and has it sent back where it does badly."""
+"""Watches a version that has just taken over, or a part of the traffic, and has it sent back where it does badly."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from headrace.config.tree import Rollout as RolloutConfig
 from headrace.core.identity import Resolved
 from headrace.core.rollout.rollout import CannotRollBack, Rollout
 from headrace.supervisor.rollout import clock
+from headrace.supervisor.rollout.baking import bake
 from headrace.supervisor.rollout.dependencies import Traffic
 from headrace.supervisor.rollout.executor import Executor
 from headrace.supervisor.rollout.orders import why_no_rollback
-from headrace.supervisor.rollout.policy import AliasPolicy
+from headrace.supervisor.rollout.policy import AliasPolicy, SentBack
 from headrace.supervisor.rollout.record import AliasRecord
+from headrace.supervisor.rollout.status import Kind, Status
 from headrace.supervisor.rollout.version import Version
 from headrace.telemetry.logs import Log
 
@@ -50,6 +52,26 @@ class Watcher:
             self._bake.cancel()
         if self._config.bake_s > 0 and self._rollout.held is None and self._policy.is_watched(old):
             self._bake = self._executor.hold(self._watch(version, old))
+
+    def step(self, version: Version, percent: int) -> None:
+        """A version has this share beside the one that serves: watch it for `bake_s`, then have it go on, or end."""
+        self._executor.hold(self._watch_step(version, percent))
+
+    async def _watch_step(self, version: Version, percent: int) -> None:
+        executor, rollout = self._executor, self._rollout
+        reason = await bake(self._traffic, self._config, self._model, version, lambda: executor.serving, together=True)
+        key = rollout.candidate
+        if key is None or executor.candidate is not version or version.share != percent:
+            return
+        if reason is None:
+            executor.do(rollout.stepped(key, clock.now_s()))
+            return
+        reason = f"with {percent} % of the traffic, {reason}"
+        status = Status(Kind.SENT_BACK, f"{version.label}: withdrawn: {reason}", version.label)
+        actions = rollout.did_badly(key, reason, clock.now_s())
+        self._record.sent_back(version, SentBack(actions, "withdrawn", reason, status))
+        executor.do(actions)
+        self._on_sent_back()
 
     async def _watch(self, version: Version, old: Version | None) -> None:
         """Send the new version back when it does badly; once it is being rolled back, there is nothing to watch."""

@@ -77,7 +77,7 @@ def test_what_was_refused_beside_another_is_offered_once_that_is_gone() -> None:
 def test_what_did_badly_when_another_took_over_is_not_offered_and_still_better_than_what_does_worse() -> None:
     rollout = Rollout[str]()
     serve(rollout, "v1")
-    rollout.fares(well=False)
+    rollout.fares_well = False
     serve(rollout, "v2")
     assert rollout.offered == []
     with pytest.raises(CannotRollBack):
@@ -89,8 +89,8 @@ def test_what_did_badly_when_another_took_over_is_not_offered_and_still_better_t
 def test_one_that_is_well_again_is_offered() -> None:
     rollout = Rollout[str]()
     serve(rollout, "v1")
-    rollout.fares(well=False)
-    rollout.fares(well=True)
+    rollout.fares_well = False
+    rollout.fares_well = True
     serve(rollout, "v2")
     assert rollout.offered == ["v1"]
 

@@ -184,14 +184,24 @@ class Processes:
             self._ready = ()
 
     def kill(self, replica_id: str, why: str, end: EndReason) -> None:
-        raise NotImplementedError
+        """Its replacement is up at once."""
 
     def cut_off(self, replica_id: str) -> None:
         raise NotImplementedError
 
 
+def spec(label: str, replicas: int = 1) -> WorkerSpec:
+    return WorkerSpec(
+        key=f"{label}#1", model="topic", label=label, replicas=replicas, environ={}, kept_back=frozenset(), options={},
+        timeout_s=60.0, hung_after_s=None,
+    )  # fmt: skip
+
+
 class World:
-    """All of it for one alias. `breaking` are versions that do not come up, and why; `loading` those that only load."""
+    """All of it for one alias. `breaking` are versions that do not come up, and why; `loading` those that only load.
+
+    `signatures` are those of versions without an example of their own.
+    """
 
     def __init__(self, points_at: Resolved | Exception, *, poll_s: float | None = 3600.0) -> None:
         self.registry = Registry(points_at)
@@ -201,6 +211,7 @@ class World:
         self.breaking: dict[str, str] = {}
         self.loading: set[str] = set()
         self.facts: dict[str, Any] = {}
+        self.signatures: dict[str, dict[str, str]] = {}
         self.made: list[Processes] = []
         self.dependencies = Dependencies(
             registry=self.registry,
@@ -225,8 +236,11 @@ class World:
         again: Callable[[], Awaitable[str]],  # noqa: ARG002
     ) -> Processes:
         loads = spec.label not in self.loading
-        self.made.append(Processes(spec, on_change, self.breaking.get(spec.label), self.facts, loads=loads))
-        return self.made[-1]
+        made = Processes(spec, on_change, self.breaking.get(spec.label), self.facts, loads=loads)
+        if spec.label in self.signatures:  # and no example: there is nobody behind the socket to answer one made up
+            made.facts, made.warm_up = {"signature": self.signatures[spec.label]}, {"ok": None}
+        self.made.append(made)
+        return made
 
     @property
     def running(self) -> list[str]:

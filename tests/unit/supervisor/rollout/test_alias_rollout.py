@@ -22,6 +22,7 @@ from tests.unit.supervisor.rollout.fakes import World, quiet, resolved, until
 pytestmark = pytest.mark.anyio
 
 URI = "models:/topic@production"
+ORIGIN = ("registry", URI, "topic")
 
 
 def make(world: World, home: Path, *, policy: CanaryPolicy | None = None, **rollout: Any) -> AliasRollout:
@@ -230,3 +231,49 @@ async def test_a_canary_does_not_bring_up_what_was_sent_back_beside_it(tmp_path:
             await until(lambda: canary.status.kind is Kind.SENT_BACK)
             assert canary.status.problem == "topic/2: sent back where it had all the traffic: by hand"
             assert beside.made == []
+
+
+SIGNATURE = {"inputs": '[{"type": "string", "name": "text"}]'}
+
+
+async def test_a_version_that_fails_a_made_up_example_takes_over_in_steps(tmp_path: Path) -> None:
+    world = World(resolved("1"))
+    world.signatures = {"topic/1": SIGNATURE, "topic/2": SIGNATURE}
+    one = make(world, tmp_path, bake_s=0.3)
+    async with running(one):
+        await until(lambda: serves(one, "1"))  # there is nothing beside which it could begin
+        world.registry.points_at = resolved("2")
+        one.orders.refresh()
+        shares = set()
+        while not serves(one, "2"):
+            await asyncio.sleep(0.001)
+            shares.add(one.candidate.share if one.candidate else 0)
+        assert shares == {0, 1, 10}
+        assert one.serving is not None
+        told = one.serving.describe()
+        assert told["share"] is None
+        assert "cannot be reached" in told["made_up_example"]["failed"]
+        events = [(entry["event"], entry["reason"].partition(";")[0]) for entry in History(tmp_path, *ORIGIN).last()]
+        assert events == [
+            ("serving", "the registry points at it"),
+            ("step", "1 % of the traffic"),
+            ("step", "10 % of the traffic"),
+            ("serving", "the registry points at it"),
+        ]
+
+
+async def test_a_version_that_does_badly_in_a_step_gives_its_share_back(tmp_path: Path) -> None:
+    world = World(resolved("1"))
+    one = make(world, tmp_path, bake_s=60, min_requests=10, steps=[50, 100])
+    async with running(one):
+        await until(lambda: serves(one, "1"))
+        world.registry.points_at = resolved("2")
+        world.traffic.failing = "topic/2"
+        one.orders.refresh()
+        await until(lambda: one.status.kind is Kind.SENT_BACK)
+        assert one.status.problem.startswith("topic/2: withdrawn: with 50 % of the traffic, 100.0% of ")
+        await until(lambda: world.running == ["topic/1"])
+        assert serves(one, "1")
+        assert len(world.traffic.drained_pools) == 1
+        assert one.bad[0][0] == "topic/2"
+        assert (one.executor.outcomes["refused"], one.executor.outcomes["abandoned"]) == (1, 0)

@@ -43,6 +43,9 @@ class Owner:
     def serves(self, version: Version, old: Version | None, reason: str) -> None:  # noqa: ARG002
         self.served.append((version.label, old.label if old else None))
 
+    def shares(self, version: Version, percent: int) -> None:
+        raise NotImplementedError
+
     def changed(self) -> None:
         self.changes += 1
 

@@ -104,7 +104,11 @@ def notices(model: ServedModel) -> Iterator[Notice]:
         )  # fmt: skip
     if main.candidate is not None:
         state = dict(STEPS).get(main.candidate.life.state, str(main.candidate.life.state).lower())
-        yield Notice("busy", f"Bringing up {main.candidate.label}{' again' if is_again(main) else ''}", state)
+        share = f"{main.candidate.share} % of the traffic" if main.candidate.share else state
+        yield Notice("busy", f"Bringing up {main.candidate.label}{' again' if is_again(main) else ''}", share)
+    for version in (main.candidate, model.current):
+        if version is not None and version.made_up is not None and version.made_up.failed:
+            yield Notice("busy", f"The example made up for {version.label} failed", version.made_up.reason)
     for alias, canary in model.canaries.items():
         if canary.status.problem:
             yield _of_side(model, alias, canary)

@@ -104,6 +104,7 @@ def _rows(server: ServerState, model: ServedModel, memory: VersionMemory) -> Ite
         for part, version in slots:
             if version is not None and version.key not in seen:
                 share = f", weight {weight}" if weight is not None and part == "serves" else ""
+                share = f", {version.share} % of the traffic" if version.share else share
                 yield row(f"{f'@{name}: ' if name else ''}{part}{share}", version)
         for version in rollout.executor.versions.values():
             if version.key not in seen:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 _VALUES: dict[str, Any] = {
-    "string": "headrace check",
+    "string": "a text",
     "double": 1.0,
     "float": 1.0,
     "long": 1,
@@ -14,11 +14,11 @@ _VALUES: dict[str, Any] = {
     "boolean": True,
     "binary": "AA==",
     "datetime": "2024-01-01T00:00:00",
-    "any": "headrace check",
+    "any": "a text",
 }
 
 
-def example_of(signature: dict[str, Any]) -> dict[str, Any] | None:
+def made_up_example(signature: dict[str, Any]) -> dict[str, Any] | None:
     """Return the body of a request that fits `signature` (as in MLmodel); None if it cannot be made."""
     try:
         inputs = signature["inputs"]
@@ -61,4 +61,4 @@ def _tensor(spec: dict[str, Any]) -> Any:
 def _element(dtype: str) -> Any:
     if dtype.startswith(("float", "int", "uint")):
         return 1
-    return True if dtype.startswith("bool") else "headrace check"
+    return True if dtype.startswith("bool") else "a text"
