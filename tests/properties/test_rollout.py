@@ -173,13 +173,13 @@ class Rollouts(RuleBasedStateMachine):
     def go_back(self, decide: Callable[[str, float], list[Action[str]]]) -> bool:
         """Whether it is possible; what serves is then bad, and nothing that was sent back is what is wanted."""
         serving = self.rollout.serving
-        bad = self.running[serving] if serving is not None else None
-        if bad is not None:
-            self.sent_back.add(bad)
+        before = {*self.sent_back}
+        if serving is not None:
+            self.sent_back.add(self.running[serving])
         try:
             self.do(decide("it does badly", self.now_s))
         except CannotRollBack:
-            self.sent_back.discard(bad)
+            self.sent_back = before
             assert serving is None or self.rollout.paused or not self.rollout.offered
             return False
         assert self.rollout.wanted not in self.sent_back
