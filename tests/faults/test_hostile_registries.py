@@ -175,7 +175,13 @@ def test_a_false_answer_is_an_error_of_that_question(
 
 
 @pytest.mark.parametrize(
-    "hangs", [hostile.never, hostile.one_byte_a_second, hostile.headers_without_end, hostile.endless]
+    "hangs",
+    [
+        hostile.never,
+        hostile.endless,
+        pytest.param(hostile.one_byte_a_second, marks=pytest.mark.slow),
+        pytest.param(hostile.headers_without_end, marks=pytest.mark.slow),
+    ],
 )
 def test_questions_that_hang_end_within_a_bound_of_time_and_memory(
     asking: Asking, registry: HostileRegistry, hangs: hostile.Behaviour
@@ -220,7 +226,7 @@ def test_a_directory_that_mlflow_would_copy_without_end_is_refused(
         asking.wait(asking.agent.fetch(asking.resolve()))
 
 
-@pytest.mark.parametrize("asked", ["list", "file"])
+@pytest.mark.parametrize("asked", [pytest.param("list", marks=pytest.mark.slow), "file"])
 def test_a_download_that_never_ends_is_given_up(registry: HostileRegistry, tmp_path: Path, asked: str) -> None:
     asking = Asking(registry.uri, tmp_path)  # of its own: what hangs since another test ends its agent, too
     asking.until(registry.version)

@@ -301,6 +301,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     pytest.fail(f"no answer from {url}: {log.read_text(encoding='utf-8')}")
 
 
+@pytest.mark.slow  # two trainings; the others train into a file
 def test_a_model_goes_to_a_server_once_and_again_when_forced(server: str, tmp_path: Path, cache_dir: Path) -> None:
     from mlflow import MlflowClient
 

@@ -1,10 +1,12 @@
 """`headrace serve`, the real thing: real processes, a real sqlite registry, real HTTP."""
 
+import json
 import shlex
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -71,24 +73,28 @@ def test_one_model_by_the_options_of_mlflow(registry: str, tmp_path: Path) -> No
             assert systemd.recv(200).startswith(b"STOPPING=1\n")
 
 
-def test_a_second_run_brings_nothing_again(registry: str, tmp_path: Path) -> None:
-    document = config(registry, mood={"uri": "models:/mood@production"})
-    with serving(tmp_path, document) as first:
-        assert ask(f"{first.url('mood')}/invocations", HAPPY).status == 200
-        digest = first.status("mood")["current"]["digest"]
-    copies = {p: p.stat().st_mtime_ns for p in (tmp_path / "home/models").rglob("*")}
-    with serving(tmp_path, document) as second:
-        assert ask(f"{second.url('mood')}/invocations", HAPPY).status == 200
-        assert second.status("mood")["current"]["digest"] == digest
-    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "home/models").rglob("*")} == copies
-
-
-def test_the_registrys_own_directory_is_not_written_to(registry: str, tmp_path: Path) -> None:
+def test_a_second_run_has_the_ports_again_and_brings_nothing_anew(registry: str, tmp_path: Path) -> None:
     root = Path(registry.removeprefix("sqlite:///")).parent / "artifacts"
     before = {p: p.stat().st_mtime_ns for p in root.rglob("*")}
-    with serving(tmp_path, config(registry, mood={"uri": "models:/mood/2"})) as one:
-        assert ask(f"{one.url('mood')}/invocations", HAPPY).json == {"predictions": ["good"]}
-    assert {p: p.stat().st_mtime_ns for p in root.rglob("*")} == before
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    document = config(registry, mood={"uri": "models:/mood@production"})
+    document["models"]["mood"]["port"] = port
+    digests, copies = [], []
+    for _ in range(2):
+        with serving(tmp_path, document) as one:
+            assert ask(f"{one.url('mood')}/invocations", HAPPY).status == 200
+            digests.append(one.status("mood")["current"]["digest"])
+            assert one.stop() == 0
+        with pytest.raises(OSError, match="refused"):
+            ask(f"http://127.0.0.1:{port}/ping")
+        copies.append({p: p.stat().st_mtime_ns for p in (tmp_path / "home/models").rglob("*")})
+    assert digests[0] == digests[1]
+    assert copies[0] == copies[1]
+    assert {p: p.stat().st_mtime_ns for p in root.rglob("*")} == before, (
+        "the registry's own directory is not written to"
+    )
 
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's client, in this process for once, and what it imports
@@ -113,18 +119,46 @@ def test_a_moved_alias_is_followed(registry: str, tmp_path: Path) -> None:
         assert one.status("mood")["warm"]["label"] == "mood/1"
 
 
+NOWHERE = {
+    "models:/nothing@production": "no such model",
+    "models:/mood@nothing": "no alias 'nothing'; its aliases: ",
+    "models:/mood/99": "no version '99'",
+    "models:/mood/Staging": "Staging",
+    "no/such/directory": "no such directory",
+    "runs:/0123456789abcdef0123456789abcdef/model": "there is no such run at sqlite:///",
+    "model:/mood/1": "Could not find a registered artifact repository",
+}
+
+
+# In a process of its own, as the registry agent does it: MLflow's client keeps its address for the whole process.
+ASK = """
+import json, sys
+from headrace.core.errors import ModelNotFound
+from headrace.core.identity import parse_model_uri
+from headrace.registry import directory
+from headrace.registry.resolver import Resolver
+
+resolver, told = Resolver(sys.argv[1], None, 60.0), []
+for uri in sys.argv[2:]:
+    try:
+        told.append(str(directory.resolve(parse_model_uri(uri)) or resolver.resolve(uri)))
+    except ModelNotFound as error:
+        told.append(f"not found: {error}")
+print(json.dumps(told))
+"""
+
+
+def test_a_uri_that_leads_nowhere_is_told_with_what_there_is(registry: str) -> None:
+    asked = [sys.executable, "-c", ASK, registry, *NOWHERE]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=True)
+    for told, says in zip(json.loads(done.stdout), NOWHERE.values(), strict=True):
+        assert told.startswith("not found: ")
+        assert says in told
+
+
 @pytest.mark.parametrize(
     ("uri", "says"),
-    [
-        ("models:/nothing@production", "no such model"),
-        ("models:/mood@nothing", "no alias 'nothing'; its aliases: "),
-        ("models:/mood/99", "no version '99'"),
-        ("models:/mood/Staging", "Staging"),
-        ("models:/mood/Nonsense", "is no stage"),
-        ("no/such/directory", "no such directory"),
-        ("runs:/0123456789abcdef0123456789abcdef/model", "there is no such run at sqlite:///"),
-        ("model:/mood/1", "Could not find a registered artifact repository"),
-    ],
+    [("models:/mood@nothing", NOWHERE["models:/mood@nothing"]), ("models:/mood/Nonsense", "is no stage")],
 )
 def test_a_uri_that_leads_nowhere_is_one_line_and_exit_code_2(
     registry: str, tmp_path: Path, uri: str, says: str
@@ -186,20 +220,6 @@ def test_a_wrong_command_is_one_line_and_exit_code_2(
     assert says in text
     assert len(text.splitlines()) == 1
     assert not (tmp_path / "absent.db").exists()
-
-
-def test_ports_are_free_again_at_once(registry: str, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    document = config(registry, mood={"uri": "models:/mood/1"})
-    document["models"]["mood"]["port"] = port
-    for _ in range(2):
-        with serving(tmp_path, document) as one:
-            assert ask(f"{one.url('mood')}/invocations", HAPPY).status == 200
-            assert one.stop() == 0
-        with pytest.raises(OSError, match="refused"):
-            ask(f"http://127.0.0.1:{port}/ping")
 
 
 def test_a_model_that_cannot_load_fails_beside_a_good_one(registry: str, tmp_path: Path) -> None:

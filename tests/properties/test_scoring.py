@@ -1,6 +1,6 @@
 """The scorer against MLflow's own scoring server, on generated requests: alone and in batches.
 
-HEADRACE_DIFFERENTIAL_EXAMPLES says how many requests to try (500 unless set; the nightly run takes 10,000).
+HEADRACE_DIFFERENTIAL_EXAMPLES says how many requests to try (300 unless set; the nightly run takes 10,000).
 """
 
 import json
@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.timeout(3600),  # the models may have to be built first; the nightly run takes long
 ]
-EXAMPLES = int(os.environ.get("HEADRACE_DIFFERENTIAL_EXAMPLES", "500"))
+EXAMPLES = int(os.environ.get("HEADRACE_DIFFERENTIAL_EXAMPLES", "300"))
 # `raises` sleeps and exits when it is told to: it has tests of its own.
 LABELS = sorted(
     {record["model"] for record in corpus.recordings()}.difference(
@@ -80,11 +80,20 @@ def assert_same(scorer: scoring.Scorer, answer: wire.Answer, body: bytes, compan
         judge = Judge(scorer.options.tolerance, [*company])
         assert answer.body == content or judge.near(answer._replace(body=content), answer)
         return
-    got = json.loads(answer.body)
-    assert ("stack_trace" in got) == ("stack_trace" in content)
-    for error in (got, content):
-        error.pop("stack_trace", None)
-    assert got == content
+    got = without_trace(json.loads(answer.body))
+    if got != without_trace(content):
+        # MLflow refused it by an accident, and the model then failed on the repaired request: that is what is told.
+        found = scorer.second_try.repaired(body)
+        assert found is not None
+        assert not found.nulls
+        status, content = mlflow_answer(scorer, found.request)
+        assert answer.status == status
+    assert got == without_trace(content)
+
+
+def without_trace(error: dict[str, Any]) -> dict[str, Any]:
+    """An error, with the place in a traceback that it names left out, but not that it has one."""
+    return {**error, "stack_trace": "stack_trace" in error}
 
 
 @st.composite
