@@ -18,7 +18,7 @@ class ScoringOptions:
     the caller's faults, 500 for the model's, no stack trace). `max_rows` bounds the rows of one predict call
     that holds several requests; 1 turns merging off; one request is never cut, however many rows it has.
     `tolerance` is how far a float of a merged answer may be from what the request alone gets: ``auto`` or a number from
-    0 to below 1, see `nearness.Judge`.
+    0 to below 1, see `compare.Judge`.
     `max_inflated_bytes` bounds a body after decompression, `max_nesting` the depth of its JSON arrays and
     objects, `max_integer_digits` the digits of one integer. `model_config` is a JSON object that overrides
     the model's own configuration (MLflow's SERVING_MODEL_CONFIG); None leaves it as it is.

@@ -1,4 +1,4 @@
-"""Keeps other web sites out of the admin port: it has no password, and an operator's browser reaches it."""
+"""Keeps other web sites out of the admin port: an operator's browser reaches it, and may have a key."""
 
 from __future__ import annotations
 
