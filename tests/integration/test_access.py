@@ -154,6 +154,7 @@ def test_no_key_is_in_logs_status_command_lines_or_workers(one: Serving, keys: d
     everything = [*map(str, one.events), *one.other_lines]
     everything.append(get(f"{one.admin}/api/models", keys["admin"]).body.decode())
     everything.append(get(f"{one.admin}/metrics", keys["admin"]).body.decode())
+    assert "headrace_access_refused_total{" in everything[-1]
     for process in family(one.process.pid):
         everything.append(" ".join(process.cmdline()))
         try:

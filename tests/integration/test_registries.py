@@ -165,7 +165,7 @@ def test_a_full_disk_keeps_what_serves_and_is_tried_again(served: Registry, tmp_
         psutil.Process(agent.pid).rlimit(resource.RLIMIT_FSIZE, (64, before[1]))
         served.point("pair", "full", "2")
         failed = one.event("FAILED", version="pair/2")
-        assert "too large" in failed["reason"], failed
+        assert "there is no room on the disk" in failed["reason"], failed
         assert label(url) == "pair/1"
         assert not list((tmp_path / "home/models").glob("incoming-*"))
         psutil.Process(agent.pid).rlimit(resource.RLIMIT_FSIZE, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +32,13 @@ def one(registry: str, collector: Collector, tmp_path_factory: pytest.TempPathFa
         "telemetry": {"otlp": {"endpoint": collector.url}},
         "models": {
             "mood": {"uri": "models:/mood@production", "port": 0, "environment": "local"},
-            "moody": {"uri": "models:/moody@production", "environment": "local", "errors": {"mode": "strict"}},
+            # One call at a time, so that others wait.
+            "moody": {
+                "uri": "models:/moody@production",
+                "environment": "local",
+                "errors": {"mode": "strict"},
+                "concurrency": 1,
+            },
         },
     }
     environ = {"OTEL_TRACES_SAMPLER": "parentbased_always_on", "OTEL_BSP_SCHEDULE_DELAY": "50"}
@@ -77,12 +84,26 @@ def test_a_request_is_a_server_span_with_queue_batch_and_predict(one: Serving, c
     assert line["trace_id"] == span.trace_id
 
 
-def test_a_batch_is_linked_with_the_requests_that_were_in_it(one: Serving, collector: Collector) -> None:
+def gauge(one: Serving, name: str) -> float:
+    """What a metric of the model moody is now, over all its versions."""
+    lines = ask(f"{one.admin}/metrics").body.decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f'{name}{{model="moody"'))
+
+
+def test_a_batch_is_linked_with_the_requests_that_were_in_it(
+    one: Serving, collector: Collector, tmp_path: Path
+) -> None:
     url = f"{one.url('moody')}/models/moody/invocations"
+    gate = tmp_path / "gate"
+
     with ThreadPoolExecutor(9) as pool:
-        pool.submit(ask, url, {"inputs": ["sleep:0.5"]})
+        pool.submit(ask, url, {"inputs": [f"wait:{gate}"]})
+        until(lambda: gauge(one, "headrace_in_flight_requests") == 1, "the worker to be busy")
         names = [f"together-{i}" for i in range(8)]
-        list(pool.map(lambda n: ask(url, {"inputs": [n]}, headers={**JSON, "X-Request-Id": n}), names))
+        asked = [pool.submit(ask, url, {"inputs": [n]}, headers={**JSON, "X-Request-Id": n}) for n in names]
+        until(lambda: gauge(one, "headrace_queued_requests") == len(names), "all to wait")
+        gate.touch()
+        assert [future.result().status for future in asked] == [200] * len(names)
     spans = until(lambda: all(found := [collector.of(n) for n in names]) and found, "all of them")
     batches = [until(lambda s=s: collector.below(s).get("batch"), "its batch") for s in spans]  # type: ignore[misc]
     largest = max(batch.attributes["headrace.batch.requests"] for batch in batches)

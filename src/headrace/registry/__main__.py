@@ -36,7 +36,7 @@ _MOST_MEMORY_BYTES = 1 << 30
 """MLflow reads an answer whole, whatever its length: beyond this the question fails, instead of the machine."""
 _MOST_MESSAGE_CHARACTERS = 2_000
 _KEPT_FREE_BYTES = 1 << 30
-"""Of the disk, by every download: a file that has no end must not fill the disk that others write to."""
+"""Of the disk, by every file that is fetched: one that has no end must not fill the disk that others write to."""
 
 
 class Agent:
@@ -48,6 +48,7 @@ class Agent:
         self._send_lock = threading.Lock()
         self._resolver_lock = threading.Lock()
         self._resolver: Resolver | None = None
+        self._most_file_bytes: int | None = None
         self._store = Store(Path(settings["home"]), settings["registry_key"], _tell)
 
     def run(self) -> NoReturn:
@@ -84,9 +85,22 @@ class Agent:
             return self._resolver
 
     def _bring(self, resolved: Resolved, incoming: Path) -> Path:
-        _bound_files(incoming)
+        self._bound_files(incoming)
         source = parse_model_uri(resolved.uri).directory and resolved.source
         return directory.copy(source, incoming) if source else self._ask().download(resolved, incoming)
+
+    def _bound_files(self, where: Path) -> None:
+        """Have the kernel refuse this process a file that would not leave room on the disk of `where`.
+
+        Writing on is EFBIG then. Where there is less than twice as much as is kept, half of it may be used: a model
+        need not be large. A lower limit that somebody else has set stays.
+        """
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        free_bytes = shutil.disk_usage(where).free
+        room_bytes = max(free_bytes - _KEPT_FREE_BYTES, free_bytes // 2)
+        others = hard if soft == self._most_file_bytes else soft
+        self._most_file_bytes = room_bytes if others == resource.RLIM_INFINITY else min(room_bytes, others)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self._most_file_bytes, hard))
 
     def _answer(self, request: Resolve | Fetch | List | Promote) -> None:
         answer: FromAgent
@@ -131,17 +145,6 @@ def _bound_memory() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if soft == resource.RLIM_INFINITY or soft > _MOST_MEMORY_BYTES:
         resource.setrlimit(resource.RLIMIT_DATA, (_MOST_MEMORY_BYTES, hard))
-
-
-def _bound_files(where: Path) -> None:
-    """Have the kernel refuse this process a file that would not leave room on the disk of `where`.
-
-    Writing on is EFBIG then. A limit that is there stays: that is the hard one.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    room_bytes = max(0, shutil.disk_usage(where).free - _KEPT_FREE_BYTES)
-    most = room_bytes if hard == resource.RLIM_INFINITY else min(room_bytes, hard)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
 
 
 def _tell(repaired: str) -> None:

@@ -13,6 +13,7 @@ from headrace.core.protocol.messages import (
     AskStats,
     BatchOptions,
     CacheOptions,
+    Certificate,
     Configure,
     Crowded,
     Drain,
@@ -41,6 +42,9 @@ from headrace.core.protocol.messages import (
     WorkerLost,
     WorkerRef,
 )
+from headrace.core.security.access import Access
+from headrace.core.security.keys import Key
+from headrace.core.security.roles import Grant
 
 SPLIT = Split(
     shares=(Share("canary", 1), Share("other", 2)),
@@ -70,6 +74,14 @@ TABLE = Table(
     ready="any",
 )
 TO = [
+    Certificate(pem=b"-----BEGIN", client_ca="-----BEGIN", optional=True, handshake_timeout_s=2.5, max_handshakes=7),
+    Access(
+        keys=(Key(id="0f" * 8, salt="1a" * 16, sha256="2b" * 32, grant=Grant(name="a", models=("topic*",))),),
+        anonymous=Grant(name="anybody", roles=("read", "operate")),
+        open_probes=False,
+        proxy_header="x-user",
+        proxy_addresses=("10.0.0.0/8",),
+    ),
     Configure(
         index=1,
         listeners=(Listener(5, None), Listener(6, "m")),
