@@ -45,7 +45,7 @@ def test_check_says_what_is_well(client_server: Serving) -> None:
         ["✓", what] for what in ("alive", "ready", "version", "predicts", "latency", "environment")
     ]
     assert "text/1, MLflow" in lines[3]
-    assert "headrace check" in lines[4]
+    assert "a text" in lines[4]
     assert "20 requests: p50" in lines[5]
     assert lines[-1] == "✓ 2 of 2 are well"
 

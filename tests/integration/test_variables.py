@@ -50,8 +50,9 @@ def one(needy: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servin
     document = {"admin": {"port": 0}, "log": {"access": "full"}, "models": models}
     with contextlib.ExitStack() as stack:
         started = serving(tmp_path_factory.mktemp("variables"), document, environ=SECRETS)
-        with ThreadPoolExecutor(1, initializer=give_up_capabilities) as thread:  # they are each thread's own
-            made = thread.submit(stack.enter_context, started).result()
+        # They are each thread's own; and the thread stays, for what it starts ends with it.
+        thread = stack.enter_context(ThreadPoolExecutor(1, initializer=give_up_capabilities))
+        made = thread.submit(stack.enter_context, started).result()
         made.event("admin")
         yield made
 

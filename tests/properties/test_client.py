@@ -253,8 +253,8 @@ def test_which_key_an_input_is_sent_under(data: Any, params: Any, body: Any) -> 
 @pytest.mark.parametrize(
     ("inputs", "body"),
     [
-        ([{"type": "string", "name": "s"}], {"dataframe_split": {"columns": ["s"], "data": [["headrace check"]]}}),
-        ([{"type": "string"}], {"inputs": ["headrace check"]}),
+        ([{"type": "string", "name": "s"}], {"dataframe_split": {"columns": ["s"], "data": [["a text"]]}}),
+        ([{"type": "string"}], {"inputs": ["a text"]}),
         (
             [{"type": "double", "name": "x"}, {"type": "long", "name": "n", "required": False}],
             {"dataframe_split": {"columns": ["x"], "data": [[1.0]]}},

@@ -36,6 +36,8 @@ _BUILD = (
     "UV_*", "PIP_*", "NETRC", "GIT_*", "SSH_AUTH_SOCK", "CC", "CXX", "FC", "F77", "AR", "LD", "CFLAGS", "CXXFLAGS",
     "CPPFLAGS", "FFLAGS", "LDFLAGS", "CPATH", "*_INCLUDE_PATH", "LIBRARY_PATH", "PKG_CONFIG*", "CMAKE_*", "MAKEFLAGS",
     "MAX_JOBS", "CARGO_*", "RUSTUP_*", "RUSTFLAGS", "CUDA_HOME", "CUDA_PATH", "JAVA_HOME", "SOURCE_DATE_EPOCH",
+    # Where the interpreters are that models were trained with, and what the shims on PATH need.
+    "PYENV_*", "ASDF_*", "MISE_*",
 )  # fmt: skip
 _REGISTRY_NEVER = ("HEADRACE_WEBHOOK_SECRET", "UV_*", "PIP_*", "OTEL_*")
 

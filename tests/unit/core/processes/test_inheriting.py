@@ -87,3 +87,9 @@ def test_a_failure_that_names_a_variable_says_what_to_do() -> None:
     said = inheriting.hint("OpenAIError: set the OPENAI_API_KEY environment variable", kept)
     assert "pass_env: [OPENAI_API_KEY]" in said
     assert inheriting.hint("KeyError: 'MY_OWNER'", kept) == ""
+
+
+def test_a_build_finds_the_interpreters_that_are_not_below_home() -> None:
+    environ = {"PYENV_ROOT": "/opt/pyenv", "ASDF_DATA_DIR": "/opt/asdf", "MISE_DATA_DIR": "/opt/mise"}
+    assert inheriting.for_builder(environ, ()) == environ
+    assert inheriting.for_worker(environ, ()) == {}
