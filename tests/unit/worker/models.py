@@ -78,3 +78,23 @@ def error(answer: wire.Answer) -> dict[str, Any]:
     """What a failed answer says."""
     assert answer.status >= 400, answer
     return dict(json.loads(answer.body))
+
+
+MIXED = Schema(
+    [
+        ColSpec("double", "d"),
+        ColSpec("integer", "i", required=False),
+        ColSpec("long", "l", required=False),
+        ColSpec("boolean", "b", required=False),
+        ColSpec("string", "s", required=False),
+    ]
+)
+
+
+def rows(data: Any, _params: Any) -> Any:
+    return list(range(len(data)))
+
+
+def split(**columns: list[Any]) -> dict[str, Any]:
+    data = [list(row) for row in zip(*columns.values(), strict=True)]
+    return {"dataframe_split": {"columns": list(columns), "data": data}}

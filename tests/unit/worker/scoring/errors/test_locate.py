@@ -5,33 +5,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlflow.types import ColSpec, Schema, TensorSpec
+from mlflow.types import Schema, TensorSpec
 from numpy import dtype
 
 from headrace_worker import wire
 from headrace_worker.scoring import plan as plans
 from headrace_worker.scoring.errors import locate
-from tests.unit.worker.models import NUMBER, ask, ask_for_notes, error, load
+from tests.unit.worker.models import MIXED, NUMBER, ask, ask_for_notes, error, load, rows, split
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-MIXED = Schema(
-    [
-        ColSpec("double", "d"),
-        ColSpec("integer", "i", required=False),
-        ColSpec("long", "l", required=False),
-        ColSpec("boolean", "b", required=False),
-        ColSpec("string", "s", required=False),
-    ]
-)
-
-
-def rows(data: Any, _params: Any) -> Any:
-    return list(range(len(data)))
-
-
-def split(**columns: list[Any]) -> dict[str, Any]:
-    data = [list(row) for row in zip(*columns.values(), strict=True)]
-    return {"dataframe_split": {"columns": list(columns), "data": data}}
 
 
 @pytest.mark.parametrize(

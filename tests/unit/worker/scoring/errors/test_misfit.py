@@ -7,27 +7,9 @@ from mlflow.types import ColSpec, DataType, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, Map, Object, Property
 from numpy import dtype
 
-from tests.unit.worker.models import NUMBER, ask, error, load
+from tests.unit.worker.models import MIXED, NUMBER, ask, error, load, rows, split
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-MIXED = Schema(
-    [
-        ColSpec("double", "d"),
-        ColSpec("integer", "i", required=False),
-        ColSpec("long", "l", required=False),
-        ColSpec("boolean", "b", required=False),
-        ColSpec("string", "s", required=False),
-    ]
-)
-
-
-def rows(data: Any, _params: Any) -> Any:
-    return list(range(len(data)))
-
-
-def split(**columns: list[Any]) -> dict[str, Any]:
-    data = [list(row) for row in zip(*columns.values(), strict=True)]
-    return {"dataframe_split": {"columns": list(columns), "data": data}}
 
 
 @pytest.mark.parametrize(
