@@ -93,8 +93,8 @@ class _Loop(asyncio.SelectorEventLoop):
 class _Bench:
     def __init__(self, case: str) -> None:
         from headrace.core.protocol import messages  # noqa: PLC0415 - after the choice of a checkout
-        from headrace.gateway.server import Gateway  # noqa: PLC0415
-        from headrace_worker import wire  # noqa: PLC0415
+        from headrace.gateway.server import Gateway  # noqa: PLC0415 - as above
+        from headrace_worker import wire  # noqa: PLC0415 - as above
 
         self._wire = wire
         self._case = case
@@ -165,7 +165,7 @@ class _Bench:
 
 
 def _connection(gateway: Any) -> Any:
-    from headrace.gateway.http.connection import Connection  # noqa: PLC0415
+    from headrace.gateway.http.connection import Connection  # noqa: PLC0415 - as above
 
     return Connection(gateway.port("m"))
 

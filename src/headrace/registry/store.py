@@ -107,7 +107,7 @@ class Store:
                     # Nobody was faster with the same content: what is in the place is damaged.
                     self._set_aside(target, staging / "damaged")
                     if not _renamed(source, target) and self._verified(digest) is None:
-                        raise ModelLoadError(f"{target} cannot be written: something else is in its place")
+                        raise ModelLoadError(f"{target} cannot be written: something else is in its place; remove it")
         finally:
             shutil.rmtree(staging, ignore_errors=True)
             os.close(held)
