@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import itertools
 import os
 import re
 import shutil
@@ -205,7 +206,7 @@ def test_a_request_is_tried_by_the_keyboard_alone(one: Serving, open_page: Open)
     page.keyboard.press("Enter")
     for _ in range(40):
         page.keyboard.press("Tab")
-        if page.locator(":focus").get_attribute("id") == "try-body":
+        if page.evaluate("document.activeElement.id") == "try-body":
             break
     expect(page.locator("#try-body")).to_be_focused()
     expect(page.get_by_label("Request body")).to_have_value(re.compile("a text"))
@@ -231,6 +232,32 @@ def test_what_is_typed_stays_while_the_page_is_live(one: Serving, open_page: Ope
     expect(page.locator(".about")).not_to_have_text(before)
     expect(page.locator("#rollback-open")).to_be_focused()
     expect(page.get_by_label("Request body")).to_have_value("half a requ")
+
+
+MOVED = """async ([was, becomes]) => {
+  const { update } = await import("/static/update.js");
+  const part = document.createElement("div");
+  document.body.append(part);
+  part.innerHTML = was;
+  part.querySelector("button").focus();
+  const button = document.activeElement;
+  update(part, new DOMParser().parseFromString(becomes, "text/html").body);
+  return [part.innerHTML, document.activeElement === button];
+}"""
+LIST = '<section data-key="list"><p>Two</p> <button>Try</button></section>'
+
+
+BEFORE = ('<section data-key="new"><p>One</p></section> ', "<p>One</p>", "Text <b>One</b> ")
+BEHIND = ("", "<p>Three</p>", '<section data-key="other"></section>')
+OTHERS = ("", '<section data-key="list">of the same key</section>')
+
+
+def test_the_focus_stays_where_parts_come_and_go(one: Serving, open_page: Open) -> None:
+    page = open_page(f"{one.admin}/")
+    for before, behind, others in itertools.product(BEFORE, BEHIND, OTHERS):
+        shapes = [LIST + others + behind, before + LIST + others + behind, behind + before + LIST + others]
+        for was, becomes in itertools.product(shapes, shapes):
+            assert page.evaluate(MOVED, [was, becomes]) == [becomes, True], was
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -33,6 +33,8 @@ class PageCheck:
         origin = told.decode("latin-1") if told is not None else None
         whence = site.decode("latin-1").lower() if site is not None else None
         why = self._pages.refusal(origin, whence, head.host.decode("latin-1"), loopback=self._loopback)
+        if why is not None and head.method == b"OPTIONS":
+            return True  # does nothing, and a browser stops at an answer that does not allow it: as MLflow answers it
         if why is not None:
             head.target, head.reusable = Target(head.target.want), False
             head.problem, head.problem_code = f"Refused: {why}; list it in gateway.origins.", "PERMISSION_DENIED"
