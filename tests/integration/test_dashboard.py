@@ -16,13 +16,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from tests.dashboard_rig.stage import TRACEBACK, Stage, every_state, many, served
 from tests.integration.moving import Registry
 from tests.integration.serving import PATIENCE_S, Serving, ask, serving, until
 
 TEXT = {"dataframe_records": [{"text": "a text"}]}
+NO_VERSION = "/promote?version=4711"  # refused on purpose, which a browser's console calls an error
 MARKUP = '<img src=x onerror="document.title=1">'
 
 # A little of what axe does: every control has a name, ids are unique, landmarks and headings are in order.
@@ -147,10 +148,14 @@ def open_page(browser: Browser) -> Iterator[Open]:
     pages: list[Page] = []
     complaints: list[str] = []
 
+    def heard(said: ConsoleMessage) -> None:
+        if said.type in {"error", "warning"} and NO_VERSION not in said.location["url"]:
+            complaints.append(said.text)
+
     def opened(url: str, **options: Any) -> Page:
         page = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, **options})
         page.set_default_timeout(PATIENCE_S * 1000)
-        page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
+        page.on("console", heard)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         own = urlsplit(url).netloc
         page.on("request", lambda asked: complaints.append(asked.url) if urlsplit(asked.url).netloc != own else None)
@@ -225,12 +230,12 @@ def test_what_is_typed_stays_while_the_page_is_live(one: Serving, open_page: Ope
     page = open_page(f"{one.admin}/models/shifty")
     live(page)
     page.get_by_label("Request body").fill("half a requ")
-    page.evaluate("document.querySelector('#rollback-open').focus()")
+    page.evaluate("document.querySelector('button[data-order=rollback]').focus()")
     before = page.locator(".facts, .about").first.inner_text()
     for _ in range(3):
         ask(f"{one.url('shifty')}/invocations", TEXT)
     expect(page.locator(".about")).not_to_have_text(before)
-    expect(page.locator("#rollback-open")).to_be_focused()
+    expect(page.locator("button[data-order=rollback]")).to_be_focused()
     expect(page.get_by_label("Request body")).to_have_value("half a requ")
 
 
@@ -441,7 +446,7 @@ def test_rolls_back_after_asking(one: Serving, open_page: Open) -> None:
     expect(button).to_be_focused()
     assert one.status("shifty")["current"]["label"] == "shifty/2"
     button.click()
-    page.get_by_label("Reason").fill(f"a test {MARKUP}")
+    dialog.get_by_label("Reason").fill(f"a test {MARKUP}")
     page.get_by_role("button", name="Roll back", exact=True).click()
     expect(dialog).to_be_hidden()
     expect(page.locator(".about")).to_contain_text("shifty/1")
@@ -464,6 +469,60 @@ def test_an_update_that_failed_is_seen_although_the_model_serves(one: Serving, r
         expect(page.locator(".facts li").first).to_have_text("1 of 2 models ready, not broken")
         moves.point("shifty", "dashboard", "1")
         expect(row.locator(".pill")).to_have_text("serving")
+
+
+def test_every_order_is_given_in_its_dialog(one: Serving, open_page: Open) -> None:
+    page = open_page(f"{one.admin}/models/shifty")
+    live(page)
+    told = page.locator("#order-answer")
+    serves = one.status("shifty")["current"]["label"]
+    other = "2" if serves == "shifty/1" else "1"
+
+    def opened(button: str, title: str) -> Locator:
+        page.get_by_role("button", name=f"{button}…").click()
+        dialog = page.get_by_role("dialog", name=title)
+        expect(dialog).to_be_visible()
+        assert page.evaluate(ACCESSIBILITY) == []
+        assert page.evaluate(CONTRAST) == []
+        return dialog
+
+    def ordered(dialog: Locator, button: str, says: str) -> None:
+        dialog.get_by_role("button", name=button, exact=True).click()
+        expect(dialog).to_be_hidden()
+        expect(told).to_contain_text(says)
+
+    page.get_by_role("button", name="Refresh").click()
+    expect(told).to_have_text("The registry is being asked.")
+
+    dialog = opened("Pause", "Pause shifty?")
+    expect(dialog).to_contain_text(f"{serves} goes on serving")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_be_hidden()
+    expect(page.get_by_role("button", name="Pause…")).to_be_focused()
+    assert not one.status("shifty")["paused"]
+    dialog = opened("Pause", "Pause shifty?")
+    dialog.get_by_label("Reason").fill("Friday")
+    ordered(dialog, "Pause", "paused")
+    expect(page.locator("#history + .scroll")).to_contain_text("Friday")
+    ordered(opened("Resume", "Resume shifty?"), "Resume", "follow")
+
+    dialog = opened("Scale", "Scale shifty?")
+    expect(dialog.get_by_label("Replicas")).to_have_value("1")
+    dialog.get_by_label("Replicas").fill("0")
+    dialog.get_by_role("button", name="Scale", exact=True).click()
+    expect(dialog).to_be_visible()  # the browser says what is wrong
+    dialog.get_by_label("Replicas").fill("2")
+    ordered(dialog, "Scale", "2")
+    expect(page.locator(".about")).to_contain_text("2/2 replicas")
+
+    dialog = opened("Promote", "Promote a version of shifty?")
+    expect(dialog).to_contain_text("The alias dashboard is moved")
+    dialog.get_by_label("Number of the version").fill("4711")
+    dialog.get_by_role("button", name="Promote", exact=True).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("4711")
+    dialog.get_by_label("Number of the version").fill(other)
+    ordered(dialog, "Promote", other)
+    expect(page.locator(".about")).to_contain_text(f"shifty/{other}")
 
 
 def test_what_is_not_there_says_so(one: Serving, open_page: Open) -> None:

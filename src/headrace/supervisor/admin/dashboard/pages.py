@@ -21,6 +21,7 @@ from headrace.supervisor.admin.dashboard.live import Live
 from headrace.supervisor.admin.dashboard.one_model import one_model
 from headrace.supervisor.admin.error_answers import asked_model
 from headrace.supervisor.admin.examples import fields_of, made_up, own_example
+from headrace.supervisor.admin.orders import MOST_REPLICAS
 from headrace.supervisor.admin.printable_json import PrintableJSON
 from headrace.supervisor.admin.state import ServerState
 from headrace.supervisor.admin.try_request import MAX_REQUEST_BYTES, Trying
@@ -148,6 +149,7 @@ def _example_of(model: ServedModel) -> dict[str, Any]:
         "example_kind": "made_up" if own is None and text else "own" if own is not None else "none",
         "made_up": "" if invented is None else json.dumps(invented, indent=2, ensure_ascii=False),
         "try_most_kib": MAX_REQUEST_BYTES // 1024,
+        "most_replicas": MOST_REPLICAS,
     }
 
 

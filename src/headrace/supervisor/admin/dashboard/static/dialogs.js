@@ -1,76 +1,79 @@
-// What changes something is asked about first: a button opens its dialog, which says what will happen, and sends it.
+// What changes something is asked about first: a button opens the dialog of its order, which says what will happen and
+// sends it. A button with an order that has no dialog sends it at once.
+//
+// In a dialog, an element with data-shows="X" has what the button has in data-X, or what is chosen in the field X, as
+// its text; a field of a name that the button has in its data begins with that, and one with data-options offers those.
 
 const live = document.getElementById("live");
 
-function startRollback(dialog) {
-  const text = (id, said) => { document.getElementById(id).textContent = said; };
-  const versions = document.getElementById("rollback-version");
-  versions.addEventListener("change", () => text("rollback-to", versions.value));
-  live.addEventListener("click", (event) => {
-    const button = event.target.closest("#rollback-open");
-    if (!button) return;
-    text("rollback-from", button.dataset.from);
-    text("rollback-to", button.dataset.to);
-    versions.replaceChildren(...JSON.parse(button.dataset.offered).map((version) => new Option(version)));
-    text("rollback-problem", "");
-    dialog.dataset.from = button.dataset.from;
-    dialog.showModal();
-    document.getElementById("rollback-cancel").focus();
-  });
-  dialog.querySelector("form").addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const button = document.getElementById("rollback-do");
-    const asked = new URLSearchParams({ from: dialog.dataset.from, to: versions.value });
-    const reason = event.target.elements.reason.value.trim();
-    if (reason) asked.set("reason", reason);
-    button.disabled = true;
-    try {
-      const response = await fetch(`${event.target.dataset.action}?${asked}`, { method: "POST" });
-      if (response.ok) {
-        dialog.close();
-        event.target.reset();
-      } else {
-        text("rollback-problem", (await response.json()).message);
-      }
-    } catch {
-      text("rollback-problem", "headrace does not answer; nothing is known of a rollback");
-    } finally {
-      button.disabled = false;
-    }
-  });
-  document.getElementById("rollback-cancel").addEventListener("click", () => dialog.close());
-  // The button that opened it may be gone by then: focus must not fall to the top of the page.
-  dialog.addEventListener("close", () => (document.getElementById("rollback-open") || document.getElementById("main")).focus());
+function show(dialog, name, text) {
+  for (const one of dialog.querySelectorAll(`[data-shows="${name}"]`)) one.textContent = text;
 }
 
-// Promote, pause, resume, scale, refresh.
-function startOrders(told) {
-  live.addEventListener("click", async (event) => {
-    const button = event.target.closest("[data-order]");
-    if (!button) return;
-    const { order, ask, field, from } = button.dataset;
-    const asked = new URLSearchParams(from ? { from } : {});
-    if (field) {
-      const value = prompt(ask, button.dataset.value || "");
-      if (!value) return;
-      asked.set(field, value.trim());
-    } else if (ask && !confirm(ask)) return;
-    button.disabled = true;
-    try {
-      const response = await fetch(`${told.dataset.orders}${order}?${asked}`, { method: "POST" });
-      const answer = await response.json();
-      told.textContent = answer.message || "asking the registry";
-    } catch {
-      told.textContent = "headrace does not answer; nothing is known of what was asked for";
-    } finally {
-      button.disabled = false;
-    }
+function open(dialog, button) {
+  const form = dialog.querySelector("form");
+  form.reset();
+  for (const [name, value] of Object.entries(button.dataset)) show(dialog, name, value);
+  for (const field of form.elements) {
+    if (field.nodeName === "SELECT")
+      field.replaceChildren(...JSON.parse(button.dataset[field.dataset.options]).map((one) => new Option(one)));
+    else if (field.name && field.name in button.dataset) field.value = button.dataset[field.name];
+    if (field.name) show(dialog, field.name, field.value);
+  }
+  show(dialog, "problem", "");
+  dialog.dataset.from = button.dataset.from || "";
+  dialog.showModal();
+  dialog.querySelector("[data-begin]").focus();
+}
+
+function asked(dialog) {
+  const fields = [...new FormData(dialog.querySelector("form"))].map(([name, value]) => [name, value.trim()]);
+  if (dialog.dataset.from) fields.push(["from", dialog.dataset.from]);
+  return new URLSearchParams(fields.filter(([, value]) => value));
+}
+
+// Resolves to [whether it was taken, what the server says].
+async function send(told, order, fields) {
+  try {
+    const response = await fetch(`${told.dataset.orders}${order}?${fields}`, { method: "POST" });
+    const answer = await response.json();
+    return [response.ok, answer.message || "The registry is being asked."];
+  } catch {
+    return [false, "headrace does not answer; nothing is known of what was asked for"];
+  }
+}
+
+function startDialog(dialog, told) {
+  const { order } = dialog.dataset;
+  dialog.addEventListener("change", (event) => show(dialog, event.target.name, event.target.value));
+  dialog.querySelector("form").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    event.submitter.disabled = true;
+    const [taken, message] = await send(told, order, asked(dialog));
+    event.submitter.disabled = false;
+    if (taken) {
+      told.textContent = message;
+      dialog.close();
+    } else show(dialog, "problem", message);
   });
+  dialog.querySelector("[data-cancel]").addEventListener("click", () => dialog.close());
+  // The button that opened it may be gone by then: focus must not fall to the top of the page.
+  dialog.addEventListener("close", () =>
+    (live.querySelector(`[data-order="${order}"]`) || document.getElementById("main")).focus());
 }
 
 export function startDialogs() {
   const told = document.getElementById("order-answer");
-  if (told) startOrders(told);
-  const rollback = document.getElementById("rollback");
-  if (rollback) startRollback(rollback);
+  if (!told) return;
+  const dialogs = new Map([...document.querySelectorAll("dialog[data-order]")].map((one) => [one.dataset.order, one]));
+  for (const dialog of dialogs.values()) startDialog(dialog, told);
+  live.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-order]");
+    if (!button) return;
+    const dialog = dialogs.get(button.dataset.order);
+    if (dialog) return open(dialog, button);
+    button.disabled = true;
+    [, told.textContent] = await send(told, button.dataset.order, "");
+    button.disabled = false;
+  });
 }
