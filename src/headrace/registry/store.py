@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 _INCOMING = "incoming-"
 _SWEPT_AFTER_S = 60.0
+_BYTECODE = "__pycache__"
 _IGNORED = {"registered_model_meta"}  # MLflow writes it into whatever directory it loads from
 
 
@@ -97,6 +98,7 @@ class Store:
                 (source / name).unlink(missing_ok=True)
             if not (source / "MLmodel").is_file():
                 raise ModelLoadError(f"{resolved.source} holds no MLmodel file: it is not an MLflow model")
+            _drop_bytecode(source)
             files = _hash_tree(source)
             digest = hashlib.sha256(msgspec.json.encode(files, order="sorted")).hexdigest()
             target = models / digest
@@ -140,6 +142,7 @@ class Store:
         if expected is None or path.is_symlink() or not path.is_dir():
             return None
         try:
+            _drop_bytecode(path)
             whole = _hash_tree(path) == expected
         except (OSError, ModelLoadError):
             return None
@@ -193,7 +196,8 @@ def _key(*parts: str) -> str:
 def _hash_tree(root: Path) -> dict[str, str]:
     """{relative path: sha256} of every file. A link that leaves `root` is refused: it could name anything."""
     files = {}
-    for folder, _, names in os.walk(root):
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name != _BYTECODE]  # of a worker that loads it at this moment
         for name in names:
             path = Path(folder, name)
             relative = path.relative_to(root).as_posix()
@@ -206,6 +210,18 @@ def _hash_tree(root: Path) -> dict[str, str]:
             with path.open("rb") as file:
                 files[relative] = hashlib.file_digest(file, "sha256").hexdigest()
     return files
+
+
+def _drop_bytecode(root: Path) -> None:
+    """Remove what Python has compiled of the model's code while a worker loaded it: it is no damage.
+
+    Nor is it to be found by the next worker, whose Python would run it instead of the code that was verified.
+    """
+    for folder, folders, _ in os.walk(root):
+        if _BYTECODE in folders:
+            folders.remove(_BYTECODE)
+            path = Path(folder, _BYTECODE)
+            path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
 
 
 def _size_bytes(root: Path) -> int:

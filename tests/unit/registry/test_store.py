@@ -44,6 +44,40 @@ def test_what_mlflow_writes_into_a_directory_is_not_content(tmp_path: Path) -> N
     assert one.digest == two.digest
 
 
+def compiled(folder: Path) -> Path:
+    """What Python writes beside a model's code while a worker loads it."""
+    cache = folder / "code" / "__pycache__"
+    cache.mkdir(parents=True)
+    (cache / "model.cpython-311.pyc").write_bytes(b"anything")
+    return cache
+
+
+def test_what_python_has_compiled_of_a_models_code_is_no_damage_and_never_used(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home", "r")
+    found = store.add(VERSION, writes(MODEL))
+    looks: list[Callable[[], bool]] = [lambda: store.find(VERSION) == found, lambda: store.is_whole(found)]
+    for whole in looks:
+        cache = compiled(Path(found.path))
+        assert whole()
+        assert not cache.exists(), "Python would run what is in there instead of the verified code"
+    elsewhere, link = tmp_path / "elsewhere", Path(found.path) / "__pycache__"
+    elsewhere.mkdir()
+    link.symlink_to(elsewhere)
+    assert store.is_whole(found)
+    assert (link.is_symlink(), elsewhere.exists()) == (False, True)
+
+
+def test_compiled_code_that_was_logged_with_a_model_is_not_content(tmp_path: Path) -> None:
+    def download(directory: Path) -> Path:
+        compiled(directory / "model")
+        return writes(MODEL)(directory)
+
+    store = Store(tmp_path, "r")
+    found = store.add(VERSION, download)
+    assert found.digest == store.add(VERSION, writes(MODEL)).digest
+    assert not list(Path(found.path).rglob("*.pyc"))
+
+
 @pytest.mark.parametrize("harm", ["change", "add", "remove"])
 def test_a_copy_that_is_not_what_it_was_is_not_used(tmp_path: Path, harm: str) -> None:
     store = Store(tmp_path, "r")
