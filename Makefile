@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 # What the caller's shell has activated stays outside.
-unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP VIRTUAL_ENV
+# PYTHONDONTWRITEBYTECODE too: each of the hundreds of processes that tests start would compile headrace anew.
+unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH PYTHONSTARTUP VIRTUAL_ENV
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
@@ -37,12 +38,12 @@ demo: install ## train two news models on real data, register and serve them; Ct
 
 # --- check -----------------------------------------------------------------------------------------------
 
-# Two at a time, a file by one: most tests wait for processes to start. JOBS=0 runs them one after another.
+# Two at a time, a file by one, in the order of tests/conftest.py. JOBS=0 runs them one after another.
 JOBS ?= 2
 
 .PHONY: test
 test: lint types ## all checks and all tests
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --durations 20 $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --durations 20 $(ARGS)
 
 .PHONY: unit
 unit: install ## the tests that start no processes: seconds

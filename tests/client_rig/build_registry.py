@@ -13,13 +13,9 @@ os.environ["MLFLOW_DISABLE_AGENT_HINT"] = "true"
 warnings.filterwarnings("ignore")
 
 import mlflow  # noqa: E402
-import mlflow.sklearn  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.models import ModelSignature  # noqa: E402
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema  # noqa: E402
-from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: E402
-from sklearn.linear_model import LogisticRegression  # noqa: E402
-from sklearn.pipeline import make_pipeline  # noqa: E402
 
 HERE = Path(__file__).parent
 TABLE = Schema(
@@ -77,15 +73,13 @@ def main(directory: Path) -> None:
     client.set_registered_model_alias("typed", "production", "1")
     for name, words in NEWS.items():
         with mlflow.start_run():
-            texts = [word for each in words.values() for word in each.split()]
-            labels = [label for label, each in words.items() for _ in each.split()]
-            pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression(C=100)).fit(texts, labels)
-            mlflow.sklearn.log_model(
-                pipeline, name="model", registered_model_name=name, pip_requirements=["scikit-learn"]
-            )
-            if name == "sentiment":  # a version to swap to
-                mlflow.sklearn.log_model(
-                    pipeline, name="second", registered_model_name=name, pip_requirements=["scikit-learn"]
+            for model in ("model", "second") if name == "sentiment" else ("model",):  # a version to swap to
+                mlflow.pyfunc.log_model(
+                    python_model=str(HERE / "news.py"),
+                    name=model,
+                    model_config={"words": words},
+                    registered_model_name=name,
+                    pip_requirements=["scikit-learn"],
                 )
         client.set_registered_model_alias(name, "production", "1")
 

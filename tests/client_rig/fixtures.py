@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.serving import Serving, serving
+from tests.registries import registry
 
 MODELS = ("echo", "table", "text", "typed", "classification", "sentiment")
 
@@ -17,13 +16,7 @@ MODELS = ("echo", "table", "text", "typed", "classification", "sentiment")
 @pytest.fixture(scope="session")
 def client_registry(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The tracking URI of a registry with `MODELS`, each with an alias production."""
-    directory = tmp_path_factory.mktemp("client_registry")
-    script = Path(__file__).with_name("build_registry.py")
-    done = subprocess.run(
-        [sys.executable, str(script), str(directory)], capture_output=True, text=True, check=False, timeout=280
-    )
-    assert done.returncode == 0, done.stderr
-    return f"sqlite:///{directory / 'mlflow.db'}"
+    return registry(tmp_path_factory, Path(__file__).with_name("build_registry.py"))
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ def test_a_worker_killed_under_load_fails_no_request(registry: str, tmp_path: Pa
     with serving(tmp_path, config(registry, mood={"uri": "models:/mood/1", "replicas": replicas})) as one:
         url = one.url("mood")
         until(lambda: one.status("mood")["replicas"]["ready"] == replicas, "all replicas")
-        with Load(f"{url}/invocations", HAPPY) as load:
+        with Load(f"{url}/invocations", HAPPY, pause_s=0) as load:
             load.more()
             for _ in range(3):
                 before = until(lambda: pids(one, role), "a process to kill")
@@ -66,7 +66,7 @@ def test_a_gateway_killed_under_load_is_replaced_and_workers_stay(registry: str,
     with serving(tmp_path, config(registry, mood={"uri": "models:/mood/1"})) as one:
         url = one.url("mood")
         workers = pids(one, "headrace_worker")
-        with Load(f"{url}/invocations", HAPPY) as load:
+        with Load(f"{url}/invocations", HAPPY, pause_s=0) as load:
             load.more()
             (gateway,) = pids(one, "headrace.gateway")
             os.kill(gateway, signal.SIGKILL)
@@ -83,7 +83,7 @@ def test_a_gateway_killed_under_load_is_replaced_and_workers_stay(registry: str,
 def test_the_registry_agent_may_die_and_serving_goes_on(registry: str, tmp_path: Path) -> None:
     with serving(tmp_path, config(registry, mood={"uri": "models:/mood@production"})) as one:
         url = one.url("mood")
-        with Load(f"{url}/invocations", HAPPY) as load:
+        with Load(f"{url}/invocations", HAPPY, pause_s=0) as load:
             (agent,) = pids(one, "headrace.registry")
             os.kill(agent, signal.SIGKILL)
             one.event("registry agent ended")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
 import resource
 import signal
@@ -16,9 +18,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeAlias, TypeVar
 
 import msgspec
+import psutil
 
 from headrace.core.protocol import messages
 from headrace.core.security.access import Access
@@ -28,6 +31,7 @@ from tests.gateway_rig.client import RawClient
 DEADLINE_S = 60.0
 ROOT = Path(__file__).resolve().parents[2]
 M = TypeVar("M", bound=msgspec.Struct)
+Worker: TypeAlias = "StubWorker | StreamWorker"
 
 
 def wait_until(condition: Callable[[], object], what: str, *, timeout_s: float = DEADLINE_S) -> None:
@@ -41,22 +45,12 @@ def wait_until(condition: Callable[[], object], what: str, *, timeout_s: float =
 class StubWorker:
     """A stub worker process; `ref` is what a table says of it."""
 
-    def __init__(self, directory: Path, name: str, *arguments: str, module: str = "stub_worker") -> None:
+    def __init__(self, directory: Path, name: str, *arguments: str) -> None:
         self.ref = messages.WorkerRef(name, str(directory / f"{name}.sock"))
         self.log = directory / f"{name}.log"
+        command = [sys.executable, "-m", "tests.gateway_rig.stub_worker", "--socket", self.ref.socket]
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                f"tests.gateway_rig.{module}",
-                "--socket",
-                self.ref.socket,
-                "--log",
-                str(self.log),
-                *arguments,
-            ],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
+            [*command, "--log", str(self.log), *arguments], cwd=ROOT, stdout=subprocess.PIPE
         )
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == b"ready\n"
@@ -71,10 +65,6 @@ class StubWorker:
         """All bodies that the worker was sent, in order."""
         return [body for frame in self.frames() for body in frame]
 
-    def lines(self) -> list[str]:
-        """What a stream worker's model has told, in order."""
-        return self.log.read_text().splitlines() if self.log.exists() else []
-
     def kill(self) -> None:
         """End it as a crash would."""
         self.process.kill()
@@ -87,6 +77,48 @@ class StubWorker:
         if self.process.stdout is not None:
             self.process.stdout.close()
             self.process.stdout = None
+
+
+class StreamWorker:
+    """A worker with a model that streams; `ref` is what a table says of it."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.ref = messages.WorkerRef(name, str(directory / f"{name}.sock"))
+        self.log = directory / f"{name}.log"
+        host = _stream_host()
+        assert host.stdin is not None
+        assert host.stdout is not None
+        host.stdin.write(f"{self.ref.socket} {self.log}\n".encode())
+        self.process = psutil.Process(int(host.stdout.readline()))
+
+    def lines(self) -> list[str]:
+        """What its model has told, in order."""
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.close()
+
+    def close(self) -> None:
+        """End it."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.process.kill()
+            self.process.wait(DEADLINE_S)
+
+
+@functools.cache
+def _stream_host() -> subprocess.Popen[bytes]:
+    """What all stream workers are forks of: MLflow is imported once for them."""
+    host = subprocess.Popen(
+        [sys.executable, "-m", "tests.gateway_rig.stream_worker"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+        start_new_session=True,
+    )
+    atexit.register(host.communicate)  # closes its input, and waits
+    return host
 
 
 class GatewayRig:
@@ -124,6 +156,7 @@ class GatewayRig:
         self.received: list[msgspec.Struct] = []
         self.generation = 0
         self.workers: list[StubWorker] = []
+        self._stream_workers: list[StreamWorker] = []
         self.start()
 
     def __enter__(self) -> Self:
@@ -175,17 +208,15 @@ class GatewayRig:
 
     def worker(self, name: str, *arguments: str) -> StubWorker:
         """Start a stub worker."""
-        return self._started(StubWorker(self.directory, name, *arguments))
+        self.workers.append(StubWorker(self.directory, name, *arguments))
+        return self.workers[-1]
 
-    def stream_worker(self, name: str) -> StubWorker:
+    def stream_worker(self, name: str) -> StreamWorker:
         """Start a worker with a model that streams."""
-        return self._started(StubWorker(self.directory, name, module="stream_worker"))
+        self._stream_workers.append(StreamWorker(self.directory, name))
+        return self._stream_workers[-1]
 
-    def _started(self, worker: StubWorker) -> StubWorker:
-        self.workers.append(worker)
-        return worker
-
-    def pool(self, key: str, *workers: StubWorker, model: str = "topic", mergeable: bool = True) -> messages.Pool:
+    def pool(self, key: str, *workers: Worker, model: str = "topic", mergeable: bool = True) -> messages.Pool:
         """A pool as a table has it."""
         return messages.Pool(
             key=key,
@@ -203,7 +234,7 @@ class GatewayRig:
         generation = self.generation
         self.wait_for(messages.Applied, lambda applied: applied.generation == generation)
 
-    def serve(self, *workers: StubWorker, **route: object) -> None:
+    def serve(self, *workers: Worker, **route: object) -> None:
         """Serve model 'topic' with these workers in pool '1'."""
         self.table([messages.Route(model="topic", pool="1", **route)], [self.pool("1", *workers)])  # type: ignore[arg-type]
 
@@ -244,7 +275,9 @@ class GatewayRig:
         self.process.kill()
         self.process.wait()
         self.control.close()
-        for worker in self.workers:
+        for stub in self.workers:
+            stub.close()
+        for worker in self._stream_workers:
             worker.close()
         self._stack.close()
 

@@ -1,19 +1,23 @@
-"""A worker with a model that streams: the real scorer and the real socket loop, without a supervisor.
+"""Workers with a model that streams: the real scorer and the real socket loop, without a supervisor.
 
-    python -m tests.gateway_rig.stream_worker --socket PATH [--log PATH] [...]
+    python -m tests.gateway_rig.stream_worker
+
+Each line ``SOCKET LOG`` on standard input starts one, a fork of this process as a replica is of its host; the answer is
+its process's number, when it listens. All end with standard input.
 
 A stream is asked for with the text ``COUNT SIZE``: so many pieces, of so many characters; ``COUNT SIZE PATH`` waits
-before each piece but the first until the file is there. When a generator ends, however it does, ``--log`` gets a line
+before each piece but the first until the file is there. When a generator ends, however it does, the log gets a line
 with the number of the pieces that it made and how it ended. Any other request is answered with its texts, after its
 orders: ``wait PATH`` (until that file exists), ``sleep S``, ``burn S`` (of the processor's time), ``die``,
-``lonely S`` (sleep, and fail if another call does so, too); ``--log`` gets the text before that.
+``lonely S`` (sleep, and fail if another call does so, too); the log gets the text before that.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
+import gc
 import os
+import signal
 import socket
 import sys
 import threading
@@ -69,7 +73,7 @@ ORDERS: dict[str, Callable[[str], None]] = {
 class Chatty:
     """See the module's docstring."""
 
-    def __init__(self, log: Path | None) -> None:
+    def __init__(self, log: Path) -> None:
         self._log = log
 
     def predict(self, data: Any, params: Any = None) -> list[str]:  # noqa: ARG002 - MLflow's signature
@@ -98,28 +102,36 @@ class Chatty:
         self._tell(f"{made} done")
 
     def _tell(self, line: str) -> None:
-        if self._log is not None:
-            with self._log.open("a") as log:
-                print(line, file=log)
+        with self._log.open("a") as log:
+            print(line, file=log)
 
 
-def main() -> None:
+def serve(path: str, log: Path) -> None:
     """Serve until killed."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--socket", required=True)
-    parser.add_argument("--log", type=Path)
-    options = parser.parse_args()
     meta = Model()
     meta.add_flavor("python_function", loader_module="tests.unit.worker.models")
     meta.signature = ModelSignature(inputs=TEXT)
-    model = PyFuncModel(model_meta=meta, model_impl=Chatty(options.log), predict_stream_fn="predict_stream")
+    model = PyFuncModel(model_meta=meta, model_impl=Chatty(log), predict_stream_fn="predict_stream")
     scorer = scoring.Scorer(model, "nowhere", scoring.ScoringOptions())
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(options.socket)
+    listener.bind(path)
     listener.listen(16)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
+    os.write(1, b"%d\n" % os.getpid())
     serving.serve(listener, scorer, stop=lambda: False)
+
+
+def main() -> None:
+    """Start what is asked for, and end all of it when nothing more can be asked for."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to collect them
+    gc.freeze()
+    for line in iter(sys.stdin.readline, ""):
+        path, log = line.split()
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.close(0)
+            serve(path, Path(log))
+            os._exit(0)
+    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

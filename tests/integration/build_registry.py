@@ -14,16 +14,11 @@ os.environ["MLFLOW_DISABLE_AGENT_HINT"] = "true"
 warnings.filterwarnings("ignore")
 
 import mlflow  # noqa: E402
-import mlflow.sklearn  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.models import ModelSignature  # noqa: E402
 from mlflow.types import ColSpec, Schema  # noqa: E402
-from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: E402
-from sklearn.linear_model import LogisticRegression  # noqa: E402
-from sklearn.pipeline import make_pipeline  # noqa: E402
 
 HERE = Path(__file__).parent
-TEXTS = ["good great happy", "lovely nice day", "excellent fun", "bad awful sad", "terrible nasty", "horrible boring"]
 
 
 def main(directory: Path) -> None:
@@ -33,11 +28,14 @@ def main(directory: Path) -> None:
     mlflow.create_experiment("tests", artifact_location=(directory / "artifacts").as_uri())
     mlflow.set_experiment("tests")
     client = MlflowClient()
-    for labels in (["pos"] * 3 + ["neg"] * 3, ["good"] * 3 + ["bad"] * 3):
+    for labels in (["pos", "neg"], ["good", "bad"]):
         with mlflow.start_run():
-            model = make_pipeline(TfidfVectorizer(), LogisticRegression(C=100)).fit(TEXTS, labels)
-            mlflow.sklearn.log_model(
-                model, name="model", registered_model_name="mood", pip_requirements=["scikit-learn"]
+            mlflow.pyfunc.log_model(
+                python_model=str(HERE / "mood.py"),
+                name="model",
+                model_config={"labels": labels},
+                registered_model_name="mood",
+                pip_requirements=["scikit-learn"],
             )
     client.set_registered_model_alias("mood", "production", "1")
     client.transition_model_version_stage("mood", "1", "Production")

@@ -1,4 +1,4 @@
-"""A few clients that ask without pause while something happens to the server."""
+"""A few clients that ask while something happens to the server."""
 
 import http.client
 import json
@@ -10,13 +10,18 @@ from tests.integration.serving import until
 
 
 class Load:
-    """Asks `url` on keep-alive connections from `clients` threads; counts answers by status, or by error."""
+    """Asks `url` on keep-alive connections from `clients` threads; counts answers by status, or by error.
 
-    def __init__(self, url: str, body: Any, clients: int = 4) -> None:
+    Each asks anew `pause_s` after an answer: what happens to the server meanwhile needs the processors, too. Without a
+    pause there is always a request in the server's hands.
+    """
+
+    def __init__(self, url: str, body: Any, clients: int = 4, *, pause_s: float = 0.01) -> None:
         self.statuses: dict[object, int] = {}
         self.labels: set[str] = set()
         self._parts = urlsplit(url)
         self._body = json.dumps(body).encode()
+        self._pause_s = pause_s
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
@@ -42,6 +47,7 @@ class Load:
                 self.statuses[outcome] = self.statuses.get(outcome, 0) + 1
                 if label:
                     self.labels.add(label)
+            self._stop.wait(self._pause_s)
         if connection is not None:
             connection.close()
 

@@ -57,11 +57,13 @@ def ask(url: str, body: Any = None, *, method: str | None = None, headers: dict[
 def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
     """Wait until `condition` gives something true, and return that; fails with `what` when patience ends."""
     deadline = time.monotonic() + patience_s
+    pause_s = 0.01
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):
             if found := condition():
                 return found
-        time.sleep(0.02)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.25, 0.1)  # what takes longer is not made slower by being asked after
     raise AssertionError(f"waited {patience_s:g} s for {what}")
 
 

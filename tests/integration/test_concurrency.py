@@ -12,7 +12,7 @@ import pytest
 
 from headrace.core.protocol import messages
 from tests.gateway_rig.client import RawClient, Reply, post
-from tests.gateway_rig.rig import GatewayRig, StubWorker, wait_until
+from tests.gateway_rig.rig import GatewayRig, Worker, wait_until
 from tests.integration.test_slow_readers import ENDLESS, ask_stream, open_stream, streams
 
 
@@ -37,7 +37,7 @@ def clients(rig: GatewayRig, count: int) -> Iterator[list[RawClient]]:
         yield [stack.enter_context(rig.client()) for _ in range(count)]
 
 
-def serve(rig: GatewayRig, *workers: StubWorker, concurrency: int | None = 64, timeout_s: float = 60.0) -> None:
+def serve(rig: GatewayRig, *workers: Worker, concurrency: int | None = 64, timeout_s: float = 60.0) -> None:
     rig.serve(*workers, concurrency=concurrency, timeout_s=timeout_s)
 
 
@@ -170,10 +170,11 @@ def test_streams_run_beside_each_other_and_beside_calls(rig: GatewayRig) -> None
 
 
 def test_auto_finds_out_that_a_model_waits(rig: GatewayRig) -> None:
-    serve(rig, rig.stream_worker("w1"), concurrency=None)
+    worker = rig.stream_worker("w1")
+    serve(rig, worker, concurrency=None)
     assert rig.stats()["headrace_concurrency"] == 1
     until_found(rig, "sleep 0.05", lambda: rig.stats()["headrace_concurrency"] >= 8)
-    serve(rig, rig.workers[0], concurrency=2)
+    serve(rig, worker, concurrency=2)
     assert rig.stats()["headrace_concurrency"] == 2
 
 

@@ -15,7 +15,7 @@ from tests.integration.serving import Serving, ask, serving, until
 from tests.integration.swarm import Swarm
 
 TEXT = {"inputs": ["good great happy"]}
-# For one move: a load of scikit-learn beside 64 clients can take a minute where others work as well.
+# For one move: a load beside 64 clients can take a minute where others work as well.
 _PATIENCE_S = 240.0
 
 
@@ -34,7 +34,7 @@ def in_force(one: Serving, label: str) -> bool:
 @pytest.mark.parametrize(
     "count",
     [
-        pytest.param(15, marks=pytest.mark.timeout(600)),
+        pytest.param(5, marks=pytest.mark.timeout(600)),
         pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
     ],
     ids=["short", "long"],

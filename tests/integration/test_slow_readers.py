@@ -19,7 +19,7 @@ import pytest
 
 from headrace.core.protocol import messages
 from tests.gateway_rig.client import RawClient, Reply, post
-from tests.gateway_rig.rig import GatewayRig, StubWorker, wait_until
+from tests.gateway_rig.rig import GatewayRig, StreamWorker, wait_until
 from tests.integration.serving import ask, serving
 
 ENDLESS = 1_000_000_000
@@ -42,7 +42,7 @@ def rig() -> Iterator[GatewayRig]:
 
 
 @pytest.fixture
-def worker(rig: GatewayRig) -> StubWorker:
+def worker(rig: GatewayRig) -> StreamWorker:
     """The only worker; a frame may be with it for five seconds."""
     worker = rig.stream_worker("w1")
     rig.serve(worker, timeout_s=5.0)
@@ -82,7 +82,7 @@ def open_stream(rig: GatewayRig, request: bytes, *, window: int = 65_536) -> Raw
     return client
 
 
-def test_a_reader_that_stops_holds_nobody_up(rig: GatewayRig, worker: StubWorker) -> None:
+def test_a_reader_that_stops_holds_nobody_up(rig: GatewayRig, worker: StreamWorker) -> None:
     with open_stream(rig, ask_stream(ENDLESS, 10_000)), rig.client() as other:
         wait_until(lambda: streams(rig, "parked") == 1, "the stream waits for its reader")
         for _ in range(50):
@@ -90,7 +90,7 @@ def test_a_reader_that_stops_holds_nobody_up(rig: GatewayRig, worker: StubWorker
         assert worker.lines() == [], "the stream has not been closed"
 
 
-def test_a_slow_reader_gets_all_of_its_stream_while_others_are_served(rig: GatewayRig, worker: StubWorker) -> None:
+def test_a_slow_reader_gets_all_of_its_stream_while_others_are_served(rig: GatewayRig, worker: StreamWorker) -> None:
     count, size = 900, 10_000
     with open_stream(rig, ask_stream(count, size)) as slow, rig.client() as other:
         wait_until(lambda: streams(rig, "parked") == 1, "the stream waits for its reader")
@@ -104,7 +104,7 @@ def test_a_slow_reader_gets_all_of_its_stream_while_others_are_served(rig: Gatew
     assert worker.lines() == [f"{count} done"]
 
 
-def test_a_fast_reader_of_a_stream_without_end_takes_turns_with_others(rig: GatewayRig, worker: StubWorker) -> None:
+def test_a_fast_reader_of_a_stream_without_end_takes_turns_with_others(rig: GatewayRig, worker: StreamWorker) -> None:
     with rig.client() as greedy, rig.client() as other:
         greedy.send(ask_stream(ENDLESS, 10_000))
         assert greedy.head()[0] == 200
@@ -121,7 +121,7 @@ def test_a_fast_reader_of_a_stream_without_end_takes_turns_with_others(rig: Gate
     wait_until(worker.lines, "the model's generator to be closed")
 
 
-def test_many_readers_that_stop_cost_little_memory(rig: GatewayRig, worker: StubWorker) -> None:
+def test_many_readers_that_stop_cost_little_memory(rig: GatewayRig, worker: StreamWorker) -> None:
     gateway, model = psutil.Process(rig.process.pid), psutil.Process(worker.process.pid)
     clients = 40
     with contextlib.ExitStack() as stack:
@@ -138,7 +138,7 @@ def test_many_readers_that_stop_cost_little_memory(rig: GatewayRig, worker: Stub
     assert all(line.endswith("closed") for line in worker.lines())
 
 
-def test_two_streams_that_wait_on_one_connection_are_bounded(rig: GatewayRig, worker: StubWorker) -> None:
+def test_two_streams_that_wait_on_one_connection_are_bounded(rig: GatewayRig, worker: StreamWorker) -> None:
     """The second must wait for its turn on the connection: its worker does not."""
     with open_stream(rig, ask_stream(2000, 10_000) + ask_stream(2000, 10_000)) as client, rig.client() as other:
         wait_until(lambda: streams(rig, "parked") == 2, "both wait")
@@ -148,7 +148,7 @@ def test_two_streams_that_wait_on_one_connection_are_bounded(rig: GatewayRig, wo
     assert worker.lines() == ["2000 done", "2000 done"]
 
 
-def test_a_client_that_leaves_while_its_stream_waits(rig: GatewayRig, worker: StubWorker) -> None:
+def test_a_client_that_leaves_while_its_stream_waits(rig: GatewayRig, worker: StreamWorker) -> None:
     with open_stream(rig, ask_stream(ENDLESS, 10_000)):
         wait_until(lambda: streams(rig, "parked") == 1, "the stream waits for its reader")
     wait_until(worker.lines, "the model's generator to be closed")
@@ -157,7 +157,7 @@ def test_a_client_that_leaves_while_its_stream_waits(rig: GatewayRig, worker: St
     assert rig.stats()["headrace_dropped_total"] == 1
 
 
-def test_a_worker_that_dies_with_streams_that_wait(rig: GatewayRig, worker: StubWorker) -> None:
+def test_a_worker_that_dies_with_streams_that_wait(rig: GatewayRig, worker: StreamWorker) -> None:
     with open_stream(rig, ask_stream(ENDLESS, 10_000)) as one, open_stream(rig, ask_stream(ENDLESS, 10_000)) as two:
         wait_until(lambda: streams(rig, "parked") == 2, "both wait for their readers")
         worker.kill()
@@ -171,7 +171,7 @@ def test_a_worker_that_dies_with_streams_that_wait(rig: GatewayRig, worker: Stub
             assert ask_plain(other).status == 200
 
 
-def test_a_version_is_drained_when_its_last_stream_that_waited_is_over(rig: GatewayRig, worker: StubWorker) -> None:
+def test_a_version_is_drained_when_its_last_stream_that_waited_is_over(rig: GatewayRig, worker: StreamWorker) -> None:
     with open_stream(rig, ask_stream(2000, 5_000)) as slow, rig.client() as other:
         wait_until(lambda: streams(rig, "parked") == 1, "the stream waits for its reader")
         rig.table([messages.Route(model="topic", pool="2")], [rig.pool("2", rig.stream_worker("w2"))])

@@ -2,6 +2,7 @@
 
 import io
 import random
+from collections.abc import Callable
 
 import pandas as pd
 import pytest
@@ -78,15 +79,15 @@ def parquet(frame: pd.DataFrame) -> bytes:
 
 @pytest.mark.parametrize(
     "frame",
-    [
-        pd.DataFrame({f"c{i}": pd.array([1.0], dtype="float64").repeat(2_000_000) for i in range(35)}),
-        pd.DataFrame({"text": ["x" * 100_000] * 5_500}),
-        pd.DataFrame({"texts": [["x" * 100_000] * 100] * 55}),
+    [  # made in the test: half a gigabyte each
+        lambda: pd.DataFrame({f"c{i}": pd.array([1.0], dtype="float64").repeat(2_000_000) for i in range(35)}),
+        lambda: pd.DataFrame({"text": ["x" * 100_000] * 5_500}),
+        lambda: pd.DataFrame({"texts": [["x" * 100_000] * 100] * 55}),
     ],
     ids=["numbers", "texts", "lists of texts"],
 )
-def test_parquet_that_holds_far_more_than_it_seems_is_a_400(frame: pd.DataFrame) -> None:
-    body = parquet(frame)
+def test_parquet_that_holds_far_more_than_it_seems_is_a_400(frame: Callable[[], pd.DataFrame]) -> None:
+    body = parquet(frame())
     assert len(body) < 1_000_000
     scorer, impl = load(count)
     (answer,) = ask(scorer, body, head=wire.head(b"application/vnd.apache.parquet"))
