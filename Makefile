@@ -104,7 +104,7 @@ $(KINDS)/.installed: benchmarks/kinds/requirements.txt pyproject.toml
 	@touch $@
 
 .PHONY: bench-kinds
-bench-kinds: install $(KINDS)/.installed ## headrace beside MLflow's server for 15 kinds of model; 4 GB of libraries
+bench-kinds: install $(KINDS)/.installed ## headrace beside MLflow's server for 16 kinds of model; 4 GB of libraries
 	@$(KINDS)/bin/pip install --quiet .
 	@mkdir -p .bench
 	@$(KINDS)/bin/python benchmarks/kinds --out .bench/kinds.md $(ARGS)

@@ -227,6 +227,25 @@ def _onnx(path: Path) -> list[Any]:
     return _tensors("X")
 
 
+@kind("magika")
+def _magika(path: Path) -> list[Any]:
+    """Google's model of what a file is, by 2,048 of its bytes: a real ONNX model, which its package brings."""
+    import magika
+    import onnx
+    from mlflow.models import ModelSignature
+
+    (file,) = Path(magika.__file__).parent.glob("models/*/model.onnx")
+    settings = json.loads((file.parent / "config.min.json").read_text(encoding="utf-8"))
+    size = settings["beg_size"] + settings["end_size"]
+    model = onnx.load(file)
+    inputs = [TensorSpec(np.dtype("int32"), (-1, size), model.graph.input[0].name)]
+    outputs = [TensorSpec(np.dtype("float32"), (-1, len(settings["target_labels_space"])), model.graph.output[0].name)]
+    signature = ModelSignature(Schema(inputs), Schema(outputs))
+    mlflow.onnx.save_model(model, path, signature=signature, pip_requirements=[])
+    rows = RNG.integers(0, 257, (REQUESTS, size)).tolist()  # 256 stands for no byte
+    return [{"inputs": {inputs[0].name: [row]}} for row in rows]
+
+
 class Hinted(PythonModel):
     """A millisecond a call, whatever it holds."""
 
