@@ -26,6 +26,7 @@ import psutil
 from headrace.core.protocol import messages
 from headrace.core.security.access import Access
 from headrace.core.security.pages import Pages
+from headrace.core.security.quotas import Quota
 from tests.gateway_rig.client import RawClient
 
 DEADLINE_S = 60.0
@@ -125,7 +126,8 @@ class GatewayRig:
     """One gateway process with a port for each of `models` (None: the shared port), and the supervisor's end.
 
     `descriptors`: how many files the gateway may have open. `certificate`: what its ports show; None: they have no TLS.
-    `access`: who may ask what; None: everybody everything.
+    `access`: who may ask what; None: everybody everything. `shared`: it is one of several, with memory that they share
+    (its descriptor, how many they are, which one this is).
     """
 
     def __init__(
@@ -139,7 +141,9 @@ class GatewayRig:
         certificate: messages.Certificate | None = None,
         access: Access | None = None,
         pages: Pages | None = None,
+        shared: tuple[int, int, int] | None = None,
     ) -> None:
+        self.shared = shared
         self.pages = pages or Pages()
         self.access = access
         self.descriptors = descriptors
@@ -155,6 +159,7 @@ class GatewayRig:
             self.listeners[model] = self._stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=2048))
         self.received: list[msgspec.Struct] = []
         self.generation = 0
+        self.quotas: tuple[Quota, ...] = ()
         self.workers: list[StubWorker] = []
         self._stream_workers: list[StreamWorker] = []
         self.start()
@@ -171,6 +176,8 @@ class GatewayRig:
         """Start the gateway, or another one on the same sockets after the first has ended."""
         ours, theirs = socket.socketpair()
         fds = [theirs.fileno(), *(s.fileno() for s in self.listeners.values())]
+        memory, processes, index = self.shared or (None, 1, 0)
+        fds += [memory] if memory is not None else []
         self.process = subprocess.Popen(
             [sys.executable, "-m", "headrace.gateway", "--control-fd", str(theirs.fileno()), "--index", "0"],
             pass_fds=fds,
@@ -188,7 +195,9 @@ class GatewayRig:
             self.send(self.access)
         self.send(
             messages.Configure(
-                index=0,
+                index=index,
+                processes=processes,
+                quota_fd=memory,
                 listeners=listeners,
                 limits=self.limits,
                 drain_s=self.drain_s,
@@ -230,7 +239,11 @@ class GatewayRig:
     def table(self, routes: list[messages.Route], pools: list[messages.Pool]) -> None:
         """Send a table and wait until it is applied."""
         self.generation += 1
-        self.send(messages.Table(generation=self.generation, routes=tuple(routes), pools=tuple(pools)))
+        self.send(
+            messages.Table(
+                generation=self.generation, routes=tuple(routes), pools=tuple(pools), quotas=tuple(self.quotas)
+            )
+        )
         generation = self.generation
         self.wait_for(messages.Applied, lambda applied: applied.generation == generation)
 

@@ -57,6 +57,8 @@ def one(registry: str, directory: Path, keys: dict[str, str]) -> Iterator[Servin
     assert keys
     document = config(registry, mood={"uri": "models:/mood@production"})
     document["auth"] = {"keys": "keys.jsonl"}
+    document["quotas"] = {"few": {"rows_per_day": 12}}
+    document["gateway"] = {"processes": 2}
     with serving(directory, document) as started:
         started.url("mood")
         yield started
@@ -148,6 +150,22 @@ def test_a_key_is_revoked_by_changing_the_file(one: Serving, directory: Path) ->
     (directory / "keys.jsonl").write_text("nonsense\n")
     assert "line 1" in one.event("keys not taken")["error"]
     (directory / "keys.jsonl").write_text(good)
+
+
+def test_a_quota_of_rows_holds_for_all_gateways_and_counts_what_there_was(
+    one: Serving, keys: dict[str, str], directory: Path
+) -> None:
+    key = run("key", "create", "few", "--file", str(directory / "keys.jsonl")).stdout.split()[-1]
+    url = f"{one.url('mood')}/invocations"
+    headers = {**shown(key), "Content-Type": "application/json"}
+    three = {"dataframe_split": {"columns": ["text"], "data": [["a, b, c, d"], ["[[e]]"], ["f"]]}}
+    until(lambda: ask(url, three, headers=headers).status == 200, "the new key")
+    passed = [ask(url, three, headers=headers) for _ in range(5)]  # each on a connection of its own
+    assert [answer.status for answer in passed] == [200, 200, 200, 429, 429]
+    assert passed[-1].headers["ratelimit-policy"] == "12;w=86400"
+    told = get(f"{one.admin}/metrics", keys["read"]).body.decode()
+    assert 'headrace_quota_requests_total{key="few"} 4' in told
+    assert 'headrace_quota_refused_total{key="few",limit="rows_per_day"} 2' in told
 
 
 def test_no_key_is_in_logs_status_command_lines_or_workers(one: Serving, keys: dict[str, str], directory: Path) -> None:

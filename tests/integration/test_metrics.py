@@ -402,11 +402,13 @@ def test_nothing_goes_back_when_processes_are_killed(seen: Seen) -> None:
             assert seen.kills.of(name, **labels) == value, (name, labels)
 
 
-# They are there where there is TLS, or a key to be refused: `test_tls` and `test_access` look at them.
+# They are there where there is TLS, a key to be refused, or a quota: `test_tls` and `test_access` look at them.
 SECURED = {
     "headrace_access_refused_total",
     "headrace_certificate_expiry_timestamp_seconds",
     "headrace_certificate_reloads_total",
+    "headrace_quota_refused_total",
+    "headrace_quota_requests_total",
     "headrace_tls_handshakes_total",
 }
 

@@ -216,6 +216,7 @@ def _combined(config: tree.Config, wrong: Collection[str] = ()) -> Iterator[Prob
     if config.telemetry.otlp is not None and not _otlp_there():
         yield Problem("telemetry.otlp", "needs OpenTelemetry's packages: install headrace's extra 'otel'")
     yield from _check_auth(config)
+    yield from _check_quotas(config, wrong)
     wildcard = {WILDCARD: config.wildcard} if config.wildcard is not None else {}
     for name, model in {**config.models, **wildcard}.items():
         if model.cache is not None and model.cache.url is not None:
@@ -243,6 +244,15 @@ def _check_auth(config: tree.Config) -> Iterator[Problem]:
         yield Problem("auth.grants", "nobody says who a client is: set tls.client_ca, or auth.proxy")
     if auth.proxy is not None and not auth.grants:
         yield Problem("auth.proxy", "who it speaks of may do nothing: say in auth.grants what they may")
+
+
+def _check_quotas(config: tree.Config, wrong: Collection[str]) -> Iterator[Problem]:
+    for who, quota in config.quotas.items():
+        if any(path.startswith(f"quotas.{who}.") for path in wrong):
+            continue
+        if all(most is None for most in (quota.requests_per_s, quota.rows_per_s, quota.in_flight, quota.rows_per_day)):
+            says = "limits nothing: set requests_per_s, rows_per_s, in_flight or rows_per_day"
+            yield Problem(f"quotas.{who}", says)
 
 
 def _otlp_there() -> bool:

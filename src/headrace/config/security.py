@@ -49,6 +49,23 @@ class Proxy(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     header: Annotated[str, Meta(pattern="^[A-Za-z0-9-]+$")] = "X-Forwarded-User"
 
 
+class Quota(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`quotas.WHO:` how much a client may ask for; what is above is answered with 429. None: no limit.
+
+    `WHO` is a pattern of names: those of keys and of who has grants. Who has none is `anonymous`, or their address, and
+    each address has a quota of its own. Of each client the first that fits holds, for all gateway processes together.
+
+    `requests_per_s` and `rows_per_s`: `burst_s` seconds' worth of them may come at once. `in_flight`: how many requests
+    may wait or be in work at the same time. `rows_per_day`: rows of a day of UTC, counted since headrace was started.
+    """
+
+    requests_per_s: Positive | None = None
+    rows_per_s: Positive | None = None
+    burst_s: Positive = 1.0
+    in_flight: Count | None = None
+    rows_per_day: Count | None = None
+
+
 class Auth(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`auth:` who may ask what. Where it is given, who shows nothing may do what `anonymous` says, and that is nothing.
 

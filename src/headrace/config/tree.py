@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from headrace.config.section import Count, NonEmpty, Port, Positive, Section
-from headrace.config.security import Auth, Tls
+from headrace.config.security import Auth, Quota, Tls
 from headrace.core.protocol.messages import BatchOptions, CacheOptions, QueueOptions
 
 Percent = Annotated[int, Meta(ge=1, le=100)]
@@ -380,13 +380,15 @@ class Telemetry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole tree. Relative paths of files and directories start where the file is.
 
-    `home` is where headrace keeps its caches (None: the user's cache directory). `bring_up_at_once`: how many versions,
-    over all models, may load at the same time. `wildcard` is the entry "*" of `models:` in the file.
+    `home` is where headrace keeps its caches (None: the user's cache directory). `bring_up_at_once`: how many
+    versions, over all models, may load at the same time. `quotas` say how much clients may ask for. `wildcard` is
+    the entry "*" of `models:` in the file.
     """
 
     registry: Registry = Registry()
     tls: Tls | None = None
     auth: Auth | None = None
+    quotas: dict[NonEmpty, Quota] = {}  # noqa: RUF012 - a struct copies it
     admin: Admin | None = Admin()
     gateway: Gateway = Gateway()
     models: dict[str, Model] = {}  # noqa: RUF012 - a struct copies it

@@ -214,7 +214,7 @@ class Exchange(Job):
     def answer(self, answer: Answer, source: Source, now_s: float, cached: bytes = b"") -> None:
         """A worker has answered, now or earlier: `cached` is what the cache did for it."""
         if self.charge is not None:
-            self.charge.release()
+            self.charge.release(answer.rows)
         connection = self.connection
         if connection is None:
             return
@@ -235,8 +235,8 @@ class Exchange(Job):
             self, writer.answer(request, request_id, version.label, status, content_type, cached, body), now_s
         )
 
-    def fail(self, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:
-        """The gateway answers with an error of its own."""
+    def fail(self, code: str, message: str, now_s: float, *, retry_after_s: int = 0, extra: bytes = b"") -> None:
+        """The gateway answers with an error of its own. `extra` is complete header lines."""
         if self.charge is not None:
             self.charge.release()
         connection = self.connection
@@ -244,7 +244,7 @@ class Exchange(Job):
             return
         request_id = self.request_id(connection)
         body = connection.writer.error_body(self.request, request_id, code, message)
-        extra = b"retry-after: %d\r\n" % retry_after_s if retry_after_s else b""
+        extra += b"retry-after: %d\r\n" % retry_after_s if retry_after_s else b""
         extra += answers.CHALLENGE if code == "UNAUTHENTICATED" else b""
         self._complete(connection, answers.http_status(code), answers.JSON, body, request_id, extra, now_s, code)
 

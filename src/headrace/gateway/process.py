@@ -27,6 +27,7 @@ from headrace.core.telemetry.totals import Sample
 from headrace.gateway.control import Control
 from headrace.gateway.http.connection import Connection
 from headrace.gateway.http.port import Port
+from headrace.gateway.quotas import Quotas
 from headrace.gateway.security.guard import Guard
 from headrace.gateway.security.pages import PageCheck
 from headrace.gateway.server import Gateway
@@ -81,7 +82,10 @@ class GatewayProcess:
         elif isinstance(message, messages.Configure):
             most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             descriptors = most if most != resource.RLIM_INFINITY else sys.maxsize
-            gateway = Gateway(asyncio.get_running_loop(), message.limits, self._control.send, descriptors=descriptors)
+            quotas = Quotas(message.quota_fd, message.processes, message.index)
+            gateway = Gateway(
+                asyncio.get_running_loop(), message.limits, self._control.send, descriptors=descriptors, quotas=quotas
+            )
             self._configured = message, gateway
             if message.recording is not None:
                 gateway.record(message.recording)

@@ -16,6 +16,7 @@ from headrace.gateway.local import LocalAnswers
 from headrace.gateway.pools.crossing import Crossing
 from headrace.gateway.pools.pool import Pool
 from headrace.gateway.pools.probing import ProbeJob
+from headrace.gateway.quotas import MeteredEntrance, Quotas
 from headrace.gateway.recording import Recording
 from headrace.gateway.state import ServerState
 
@@ -32,7 +33,8 @@ _MANY_DESCRIPTORS = 1 << 20
 class Gateway:
     """One owner of the routing table. `report` sends a message to the supervisor.
 
-    `descriptors`: how many files the process may have open. `state` and `clients` are what connections have of it.
+    `descriptors`: how many files the process may have open. `quotas`: where clients are counted. `state` and `clients`
+    are what connections have of it.
     """
 
     def __init__(
@@ -42,14 +44,16 @@ class Gateway:
         report: Callable[[messages.FromGateway], None],
         *,
         descriptors: int = _MANY_DESCRIPTORS,
+        quotas: Quotas | None = None,
     ) -> None:
         self.state = ServerState(loop, limits, report)
         self.clients = Clients(self.state, descriptors=descriptors)
         self.recording: Recording | None = None
         self._local = LocalAnswers(self.state.counters)
+        self._quotas = quotas or Quotas(None, 1, 0)
         self._routes: dict[str, messages.Route] = {}
         self._serving: dict[str, Pool] = {}
-        self._entrances: dict[str, Pool | Crossing] = {}
+        self._entrances: dict[str, Pool | Crossing | MeteredEntrance] = {}
         self._crossings: dict[str, Crossing] = {}
         self._pools: dict[str, Pool] = {}
         self._counted: dict[tuple[str, str], PoolCounters] = {}
@@ -102,7 +106,7 @@ class Gateway:
         }
         self.state.writer.strict_models = {model for model, route in routes.items() if route.errors == "strict"}
         self._local.configure(routes, self._serving, table.ready)
-        self._open_entrances()
+        self._open_entrances(metered=self._quotas.configure(table.quotas))
         for pool in gone:
             self._retired[pool.version.config.key] = pool
             pool.retire()
@@ -119,7 +123,7 @@ class Gateway:
     def stats(self) -> list[Sample]:
         """Everything that was counted since the start, and what there is now."""
         state = self.state
-        values = [*state.counters.samples(), *state.memory.samples(), *self.clients.samples()]
+        values = [*state.counters.samples(), *state.memory.samples(), *self.clients.samples(), *self._quotas.samples()]
         for (model, version), counters in self._counted.items():
             values.extend(counters.samples(model, version))
         for pool in (*self._pools.values(), *self._retired.values()):
@@ -195,9 +199,9 @@ class Gateway:
 
     # Inside.
 
-    def _open_entrances(self) -> None:
+    def _open_entrances(self, *, metered: bool) -> None:
         """Where a model has one version with traffic its pool is its entrance, and nothing stands before it."""
-        self._entrances = dict(self._serving)
+        entrances: dict[str, Pool | Crossing] = dict(self._serving)
         self._crossings = {model: c for model, c in self._crossings.items() if model in self._routes}
         for model, pool in self._serving.items():
             split = self._routes[model].split
@@ -207,7 +211,10 @@ class Gateway:
             if crossing is None:
                 crossing = self._crossings[model] = Crossing(self.state, model, self._local.unknown_version)
             crossing.configure(split, pool, self._pools)
-            self._entrances[model] = crossing
+            entrances[model] = crossing
+        self._entrances = {**entrances}
+        if metered:
+            self._entrances.update(self._quotas.entrances(entrances, self._serving))
 
     def _tick(self) -> None:
         """Twice a second: the date, and the connections whose time is up."""

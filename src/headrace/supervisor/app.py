@@ -345,6 +345,7 @@ class Supervisor:
             routes=tuple(m.route() for m in models),
             pools=tuple(pool for m in models for pool in m.pools()),
             ready=self.config.health.ready,
+            quotas=wire_config.quotas(self.config),
         )
 
     def _counted(self) -> None:

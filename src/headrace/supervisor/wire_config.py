@@ -29,6 +29,7 @@ from headrace.core.protocol.messages import (
 )
 from headrace.core.protocol.records import PredictionLog
 from headrace.core.security.pages import Pages
+from headrace.core.security.quotas import Quota
 from headrace.supervisor.processes.cores import request_memory_bytes
 
 
@@ -44,6 +45,11 @@ def pages(config: Config) -> Pages:
     """Which web pages may use the data ports."""
     hosts = (*config.gateway.hosts, config.gateway.host, socket.gethostname())
     return Pages(origins=config.gateway.origins, hosts=tuple(host.lower() for host in hosts))
+
+
+def quotas(config: Config) -> tuple[Quota, ...]:
+    """How much clients may ask for; of each the first that fits."""
+    return tuple(Quota(who=who, **_fields(section)) for who, section in config.quotas.items())
 
 
 def watched_headers(config: Config) -> tuple[str, ...]:

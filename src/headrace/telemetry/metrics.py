@@ -149,6 +149,19 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "(a key that is none), forbidden (it lacks the role or the model).",
             ("port", "reason"),
         ),
+        "headrace_quota_requests_total": Definition(
+            "counter",
+            "requests",
+            "Requests of clients that have a quota and that passed it, by the name of their key; anonymous: of all who "
+            "have none, others: of those beyond the first 200.",
+            ("key",),
+        ),
+        "headrace_quota_refused_total": Definition(
+            "counter",
+            "requests",
+            "Requests answered with 429 because a quota was used up, by the name of the key and the limit.",
+            ("key", "limit"),
+        ),
         "headrace_connections_open": Definition("gauge", "connections", "Connections that are open."),
         "headrace_refused_total": Definition(
             "counter",

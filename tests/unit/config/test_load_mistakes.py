@@ -203,3 +203,12 @@ models:
         ("models:/b/1", 2, 1),
         ("models:/b/1", 2, 1),
     ]
+
+
+def test_a_quota_that_limits_nothing(tmp_path: Path) -> None:
+    text = "quotas: {team: {burst_s: 2}, '*': {in_flight: 0}}\n"
+    found = mistakes(tmp_path, text + MODEL % "")
+    assert [(path, says.split(":")[0]) for _, path, says in found] == [
+        ("quotas.*.in_flight", "expected a whole number ≥ 1 or null, got the number 0"),
+        ("quotas.team", "limits nothing"),
+    ]

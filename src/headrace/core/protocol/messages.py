@@ -14,6 +14,7 @@ import msgspec
 from headrace.core.protocol.liveness import Ping, Pong
 from headrace.core.security.access import Access
 from headrace.core.security.pages import Pages
+from headrace.core.security.quotas import Quota
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,6 +192,10 @@ class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     drain_s: float = 30.0
     recording: Recording | None = None
     pages: Pages = Pages()
+    processes: int = 1
+    """How many gateways there are."""
+    quota_fd: int | None = None
+    """Memory that they share, to count in what clients use; None: nothing is shared."""
     guarded: bool = False
     """Whether an `Access` came before it: without one nobody is let in then."""
 
@@ -224,6 +229,8 @@ class Table(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     pools: tuple[Pool, ...]
     ready: Literal["all", "any"] = "all"
     """How many models must be ready for the shared port to be."""
+    quotas: tuple[Quota, ...] = ()
+    """How much clients may ask for; of each the first that fits."""
 
 
 class Drain(msgspec.Struct, frozen=True, tag=True):

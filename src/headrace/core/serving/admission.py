@@ -6,6 +6,7 @@ Pure: time is a number of seconds on a clock that does not go back.
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 from headrace.core.protocol.messages import QueueOptions
 
@@ -14,7 +15,14 @@ _SHORTEST_S = 1
 _LONGEST_S = 30
 
 
-class Charge:
+class Charge(Protocol):
+    """What one request has taken of something that is bounded."""
+
+    def release(self, rows: int = 0) -> None:
+        """The request is over, however it ended, and had so many rows (0: not known). A second time changes nothing."""
+
+
+class ShareCharge:
     """The rows that one request counts for against its client's share, until `release`, which releases `also` too."""
 
     __slots__ = ("_also", "_client", "_rows", "_shares")
@@ -25,13 +33,13 @@ class Charge:
         self._client = client
         self._rows = rows
 
-    def release(self) -> None:
-        """The request is over, however it ended; a second time changes nothing."""
-        rows, self._rows = self._rows, 0
-        if rows:
-            self._shares.give_back(self._client, rows)
+    def release(self, rows: int = 0) -> None:
+        """See `Charge`."""
+        taken, self._rows = self._rows, 0
+        if taken:
+            self._shares.give_back(self._client, taken)
             if self._also is not None:
-                self._also.release()
+                self._also.release(rows)
 
 
 class ClientShares:
@@ -42,16 +50,16 @@ class ClientShares:
     def __init__(self) -> None:
         self.rows: dict[bytes, int] = {}
 
-    def take(self, client: bytes, rows: int, max_rows: int, *, also: Charge | None = None) -> Charge | None:
+    def take(self, client: bytes, rows: int, max_rows: int, *, also: Charge | None = None) -> ShareCharge | None:
         """Count `rows` for `client`, or None if it has too many. One without any may ask for more than `max_rows`."""
         taken = self.rows.get(client, 0)
         if taken and taken + rows > max_rows:
             return None
         self.rows[client] = taken + rows
-        return Charge(self, client, rows, also)
+        return ShareCharge(self, client, rows, also)
 
     def give_back(self, client: bytes, rows: int) -> None:
-        """Called by `Charge.release`."""
+        """Called by `ShareCharge.release`."""
         left = self.rows[client] - rows
         if left:
             self.rows[client] = left

@@ -306,8 +306,9 @@ class Pool:
         sent = exchange.request.watched.get(name.encode("ascii")) if name is not None else None
         client = b"header " + sent if sent is not None else connection.peer()
         rows = estimate_rows(exchange.head, exchange.body)
-        exchange.charge = self._shares.take(client, rows, limit)
-        if exchange.charge is not None:
+        charge = self._shares.take(client, rows, limit, also=exchange.charge)
+        if charge is not None:
+            exchange.charge = charge
             return True
         waiting_rows = min(self._shares.rows[client], self.core.lanes.rows)
         retry_after_s = self.core.admission.retry_after_s(waiting_rows)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
+
+from msgspec import structs
 
 from headrace.core.processes import inheriting
 from headrace.core.processes.restart import RestartPolicy
@@ -23,6 +26,7 @@ from headrace.core.protocol.messages import (
     Table,
 )
 from headrace.core.security.access import Access
+from headrace.core.security.quotas import memory_bytes
 from headrace.core.telemetry.totals import Sample, Totals
 from headrace.supervisor.processes.controlled import ControlledProcess
 from headrace.telemetry.logs import Log
@@ -49,6 +53,26 @@ class _Slot:
         self.probes: dict[int, asyncio.Future[Probed]] = {}
 
 
+class _QuotaMemory:
+    """What gateways share to count in what clients use: it outlives each of them. One alone needs none."""
+
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
+        self._fd: int | None = None
+        if processes > 1:
+            self._fd = os.memfd_create("headrace-quotas")
+            os.ftruncate(self._fd, memory_bytes(processes))
+
+    def told(self, configure: Configure) -> Configure:
+        """The message to a gateway that has it."""
+        return structs.replace(configure, processes=self._processes, quota_fd=self._fd)
+
+    def close(self) -> None:
+        """No gateway is started any more."""
+        if self._fd is not None:
+            os.close(self._fd)
+
+
 class Gateways:
     """All gateways as one: `publish` a table, wait until it is in force everywhere.
 
@@ -68,7 +92,8 @@ class Gateways:
         self._log = log
         self._hung_after_s = hung_after_s
         self._on_news = on_news
-        self._slots = [self._slot(c) for c in configurations]
+        self._memory = _QuotaMemory(len(configurations))
+        self._slots = [self._slot(self._memory.told(c)) for c in configurations]
         self._certificate: Certificate | None = None
         self._access: Access | None = None
         self._table = Table(generation=0, routes=(), pools=())
@@ -101,9 +126,12 @@ class Gateways:
 
     async def run(self) -> None:
         """Keep every gateway running; returns when all have drained. Cancelling kills them."""
-        async with asyncio.TaskGroup() as tasks:
-            for slot in self._slots if not self._draining else ():
-                slot.task = tasks.create_task(slot.process.run())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for slot in self._slots if not self._draining else ():
+                    slot.task = tasks.create_task(slot.process.run())
+        finally:
+            self._memory.close()
 
     def show(self, certificate: Certificate) -> None:
         """Have every gateway show this certificate from now on."""
@@ -196,12 +224,13 @@ class Gateways:
             slot.process.kill(why)
 
     def _slot(self, configure: Configure) -> _Slot:
+        shared = [configure.quota_fd] if configure.quota_fd is not None else []
         process: ControlledProcess[FromGateway] = ControlledProcess(
             "gateway",
             "headrace.gateway",
             FromGateway,
             arguments=["--index", str(configure.index)],
-            pass_fds=[one.fd for one in configure.listeners],
+            pass_fds=[*(one.fd for one in configure.listeners), *shared],
             environ=self._environ,
             log=self._log.bind(gateway=configure.index),
             kept="all workers",

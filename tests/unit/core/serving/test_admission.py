@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headrace.core.protocol.messages import QueueOptions
-from headrace.core.serving.admission import Admission, Charge, ClientShares
+from headrace.core.serving.admission import Admission, ClientShares
 
 
 def admission(max_rows: int = 10, max_bytes: int = 1000) -> Admission:
@@ -63,7 +63,7 @@ def test_a_request_that_is_over_gives_back_once_whatever_it_was_charged_for() ->
     stream = streams.take(b"a", 1, 10)
     charge = rows.take(b"a", 3, 10, also=stream)
     other = rows.take(b"a", 2, 10)
-    assert isinstance(charge, Charge)
+    assert charge is not None
     assert other is not None
     charge.release()
     charge.release()
