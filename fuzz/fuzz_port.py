@@ -43,7 +43,7 @@ class Heard:
             raise AssertionError(f"a body of {len(body)} bytes")
         self.said.append(("request", head.target, head.wire_head, head.keep_alive, head.problem, body))
 
-    def on_refused(self, code: str, message: str) -> None:  # noqa: ARG002 - the words may depend on the cut
+    def on_refused(self, code: str, message: str, protocol: str = "") -> None:  # noqa: ARG002 - the words may depend on the cut
         """Take the last word."""
         if self.refused:
             raise AssertionError("refused twice")

@@ -27,7 +27,8 @@ bounded, and so is what it costs a worker that a client reads slowly or not at a
 
 A *head* is the part of a request's headers that a worker needs, as three lines joined with ``\n``:
 ``Content-Type``, ``Content-Encoding``, ``Accept``. A missing Content-Type is ``MISSING`` (``\0``), which
-differs from an empty one (PROTOCOL: the two are answered differently).
+differs from an empty one (PROTOCOL: the two are answered differently). Where a request speaks another protocol than
+MLflow's, a line that says so comes before the three (see `Spoken`).
 
 Standard library only; Python 3.9 and later.
 """
@@ -36,6 +37,7 @@ from __future__ import annotations
 
 import struct
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union  # noqa: UP035 - runs on Python 3.9
+from urllib.parse import quote, unquote
 
 BATCH = 1
 ANSWERS = 2
@@ -48,6 +50,15 @@ CALL = 8
 WAITS = 9
 
 MISSING = b"\0"
+
+SPOKEN = b"\1"
+"""How the head of a request begins that speaks another protocol than MLflow's."""
+
+V1, V2 = "v1", "v2"
+"""KServe's V1, and the Open Inference Protocol."""
+
+OCTETS = b"application/octet-stream"
+_BINARY = OCTETS + b"; inference-header-content-length="
 
 MAX_FRAME_BYTES = 1 << 30
 """A frame larger than this is a broken peer, not a large request: bodies are bounded far below it."""
@@ -141,9 +152,51 @@ def head(content_type: Optional[bytes], content_encoding: bytes = b"", accept: b
     return (MISSING if content_type is None else content_type) + b"\n" + content_encoding + b"\n" + accept
 
 
+class Spoken(NamedTuple):
+    """What protocol a request speaks: V1 or V2. `model` is the name that it calls the model by.
+
+    `header_bytes`: how much of its body is JSON, before tensors in binary; None: all of it.
+    """
+
+    protocol: str
+    model: str
+    header_bytes: Optional[int] = None  # noqa: UP045 - runs on Python 3.8
+
+
+def spoken_head(spoken: Spoken, value: bytes) -> bytes:
+    """The head of a request that speaks another protocol; `value` is what `head` makes of its headers."""
+    size = -1 if spoken.header_bytes is None else spoken.header_bytes
+    return b"%b%b %d %b\n%b" % (SPOKEN, spoken.protocol.encode(), size, quote(spoken.model, "").encode(), value)
+
+
+def spoken(value: bytes) -> Optional[Spoken]:  # noqa: UP045
+    """What protocol a head says, None for MLflow's. Raises WireError where that line cannot be read."""
+    if not value.startswith(SPOKEN) or value.count(b"\n") != 3:
+        return None
+    try:
+        protocol, size, model = value[1 : value.index(b"\n")].decode("ascii").split(" ")
+        return Spoken(protocol, unquote(model), int(size) if int(size) >= 0 else None)
+    except ValueError as error:
+        raise WireError(f"a head with a protocol that cannot be read: {error}") from None
+
+
+def binary_type(header_bytes: int) -> bytes:
+    """The content type of an answer that is JSON for so many bytes, and tensors in binary from there on."""
+    return _BINARY + b"%d" % header_bytes
+
+
+def split_type(content_type: bytes) -> Tuple[bytes, bytes]:  # noqa: UP006
+    """(the content type that clients are told, how many bytes of the body are JSON): the latter is empty for most."""
+    if not content_type.startswith(_BINARY):
+        return content_type, b""
+    return OCTETS, content_type[len(_BINARY) :]
+
+
 def split_head(value: bytes) -> Tuple[Optional[bytes], bytes, bytes]:  # noqa: UP006, UP045
-    """Undo `head`. Raises WireError where there are not three lines."""
+    """Undo `head`; without what protocol is spoken. Raises WireError where there are not three lines."""
     parts = value.split(b"\n")
+    if len(parts) == 4 and value.startswith(SPOKEN):
+        del parts[0]
     if len(parts) != 3:
         raise WireError(f"a head must have three lines, got {len(parts)}")
     return (None if parts[0] == MISSING else parts[0]), parts[1], parts[2]

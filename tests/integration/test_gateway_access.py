@@ -13,7 +13,8 @@ from headrace.core.protocol import messages
 from headrace.core.security.access import Access
 from headrace.core.security.keys import make
 from headrace.core.security.roles import Grant
-from headrace.gateway.http.routing import Want, resolve
+from headrace.gateway.http.routing import resolve
+from headrace.gateway.http.targets import Want
 from headrace.security.certificates import check, read
 from tests.authority import Authority, Pair
 from tests.gateway_rig.client import RawClient, Reply, get, post
@@ -38,6 +39,9 @@ PATHS = (
     "/", "/ping", "/health", "/version", "/invocations", "/models", "/models/topic/ping", "/models/topic/version",
     "/models/topic/invocations", "/models/missing/invocations", "/models/missing/ping", "/models/missing/version",
     "/endpoints/topic/invocations", "/ping/", "/models/topic/ping/", "/nowhere", "/%6dodels/topic/version",
+    "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models", "/v2/models/topic", "/v2/models/topic/ready",
+    "/v2/models/topic/infer", "/v2/models/missing/infer", "/v2/repository/index", "/v2/repository/models/topic/load",
+    "/v1/models", "/v1/models/topic", "/v1/models/topic:predict", "/models/topic/v2/models/topic/infer",
 )  # fmt: skip
 
 
@@ -75,7 +79,11 @@ def test_nothing_but_probes_is_open_to_who_shows_nothing(rig: GatewayRig, port: 
         for path in PATHS:
             answers[method, path] = ask(rig, method, path, model=port).status
     want = {(m, p): resolve(m.encode(), p.encode(), port) for m, p in answers}
-    probes = {asked for asked, target in want.items() if target.want is Want.HEALTH and target.model == port}
+    probes = {
+        asked
+        for asked, target in want.items()
+        if target.want is Want.LIVE or (target.want is Want.HEALTH and target.model == port)
+    }
     assert {("GET", "/ping"), ("HEAD", "/ping"), ("GET", "/health")} <= probes
     assert {asked: status for asked, status in answers.items() if asked not in probes and status != 401} == {}
 
@@ -84,14 +92,16 @@ def test_each_role_may_do_what_it_says_and_no_more(rig: GatewayRig) -> None:
     asked = [
         ("POST", "/models/topic/invocations"), ("GET", "/models/topic/version"), ("GET", "/models/topic/ping"),
         ("GET", "/models"), ("GET", "/models/missing/version"), ("POST", "/models/missing/invocations"),
+        ("POST", "/v2/models/topic/infer"), ("GET", "/v2/models/topic"), ("POST", "/v2/models/missing/infer"),
+        ("POST", "/v1/models/topic:predict"), ("POST", "/v2/repository/models/topic/load"),
     ]  # fmt: skip
     expected = {
-        "predict": [200, 200, 200, 200, 404, 404],
-        "read": [403, 200, 200, 200, 404, 403],
-        "operate": [403, 200, 200, 200, 404, 403],
-        "admin": [200, 200, 200, 200, 404, 404],
-        "topic": [200, 200, 200, 200, 403, 403],
-        "other": [403, 403, 403, 200, 403, 403],
+        "predict": [200, 200, 200, 200, 404, 404, 200, 200, 404, 200, 400],
+        "read": [403, 200, 200, 200, 404, 403, 403, 200, 403, 403, 400],
+        "operate": [403, 200, 200, 200, 404, 403, 403, 200, 403, 403, 400],
+        "admin": [200, 200, 200, 200, 404, 404, 200, 200, 404, 200, 400],
+        "topic": [200, 200, 200, 200, 403, 403, 200, 200, 403, 200, 400],
+        "other": [403, 403, 403, 200, 403, 403, 403, 403, 403, 403, 403],
     }
     found = {name: [ask(rig, *one, bearer(name)).status for one in asked] for name in expected}
     assert found == expected
@@ -106,6 +116,11 @@ def test_a_refusal_does_not_say_whether_there_is_the_model(rig: GatewayRig) -> N
         there, missing = (told(f"/models/{name}/invocations", *headers) for name in ("topic", "missing"))
         assert there == missing
         assert b"topic" not in there[1]
+    for method, path in (("POST", "/v2/models/%s/infer"), ("GET", "/v2/models/%s"), ("GET", "/v1/models/%s")):
+        first, second = (ask(rig, method, path % name, bearer("other")) for name in ("topic", "missing"))
+        assert (first.status, first.body) == (second.status, second.body)
+        assert list(first.json()) == ["error"]
+    assert ask(rig, "GET", "/v2/models", bearer("other")).json() == {"models": ["other"]}
     assert ask(rig, "GET", "/models", bearer("other")).body.count(b'"name"') == 1
     assert b"topic" not in ask(rig, "GET", "/models", bearer("other")).body
     # The shared port's probe fails, for `other` does not serve; which one is for those who may know of it.

@@ -198,6 +198,8 @@ def send_traffic(one: Serving, directory: Path, shared: str) -> Scrape:
     assert statuses(one.url("picky"), texts("a", "b"), texts("c")) == [200, 200]
     hazardous = {"instances": [{"text": None}]}
     assert statuses(one.url("shifty"), hazardous, hazardous) == [200, 200]
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["a"]}
+    assert ask(f"{one.url('shifty')}/v2/models/shifty/infer", {"inputs": [tensor]}).status == 200
     return busy
 
 
@@ -249,7 +251,8 @@ EXACT: list[tuple[str, dict[str, str], float]] = [
     (INVOKED, {**MOODY, "route": "invocations", "status": "503"}, 1),
     (INVOKED, {**MOODY, "route": "invocations", "status": "504"}, 2),
     (INVOKED, {**PICKY, "route": "invocations", "status": "200"}, 2),
-    (INVOKED, {**SHIFTY, "route": "invocations", "status": "200"}, 2),
+    (INVOKED, {**SHIFTY, "route": "invocations", "status": "200"}, 3),
+    ("headrace_protocol_requests_total", {"model": "shifty", "protocol": "v2"}, 1),
     (INVOKED, {"route": "health", "status": "200"}, 2),
     (INVOKED, {"route": "version", "status": "200"}, 1),
     (INVOKED, {"route": "not_found", "status": "404"}, 1),

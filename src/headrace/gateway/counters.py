@@ -192,19 +192,26 @@ class PoolCounters:
 class GatewayCounters:
     """What is counted for the whole process; `other` by route, model ("": none, or not one of ours) and status."""
 
-    __slots__ = ("connections", "open_connections", "other", "refused")
+    __slots__ = ("connections", "open_connections", "other", "protocols", "refused")
 
     def __init__(self) -> None:
         self.connections = self.open_connections = 0
         self.refused: dict[str, int] = {}
         self.other: dict[tuple[str, str, int], int] = {}
+        self.protocols: dict[tuple[str, str], int] = {}
 
     def refuse(self, code: str) -> None:
         """A client was turned away before its request was understood."""
         self.refused[code] = self.refused.get(code, 0) + 1
 
+    def spoke(self, protocol: str, model: str) -> None:
+        """A model was asked for a prediction in another protocol than MLflow's."""
+        self.protocols[protocol, model] = self.protocols.get((protocol, model), 0) + 1
+
     def samples(self) -> Iterator[Sample]:
         """Yield everything, labelled."""
+        for (protocol, model), count in self.protocols.items():
+            yield "headrace_protocol_requests_total", (("model", model), ("protocol", protocol)), count
         yield "headrace_connections_total", (), self.connections
         yield "headrace_connections_open", (), self.open_connections
         for code, count in self.refused.items():

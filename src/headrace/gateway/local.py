@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from headrace.core.escaping import header_bytes, header_value
+from headrace.gateway import describing
 from headrace.gateway.http import answers
-from headrace.gateway.http.routing import Want
+from headrace.gateway.http.targets import Want
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from headrace.gateway.counters import GatewayCounters
     from headrace.gateway.exchange import Client, Exchange
     from headrace.gateway.pools.pool import Pool
+
+_OF_THE_SERVER = frozenset({Want.MODELS, Want.SERVER, Want.LIVE, Want.INDEX})
 
 
 class LocalAnswers:
@@ -27,37 +30,47 @@ class LocalAnswers:
         self._routes: Mapping[str, messages.Route] = {}
         self._serving: Mapping[str, Pool] = {}
         self._ready = "all"
+        self._described = describing.Descriptions(self._is_ready, self.why_not)
 
-    def configure(self, routes: Mapping[str, messages.Route], serving: Mapping[str, Pool], ready: str) -> None:
+    def configure(
+        self, routes: Mapping[str, messages.Route], serving: Mapping[str, Pool], pools: Mapping[str, Pool], ready: str
+    ) -> None:
         """This is what the newest table says."""
         self._routes, self._serving, self._ready = routes, serving, ready
+        self._described.configure(routes, pools)
         for model in routes:
             self._counters.other.setdefault(("invocations", model, 503), 0)
 
     def answer(self, exchange: Exchange, client: Client, now_s: float) -> None:
         """Answer a request of `client` without a worker."""
         request = exchange.request
-        want, model, detail = request.target
+        want, model, detail, protocol = request.target
         if request.problem:
             self._fail(exchange, request.problem_code, request.problem, now_s)
         elif want == Want.PREFLIGHT:
             self._reply(exchange, 204, b"", now_s, content_type=None)
-        elif want == Want.HEALTH:
+        elif want in {Want.HEALTH, Want.READY}:
             self._answer_health(exchange, client, model, now_s)
         elif want == Want.NOT_FOUND:
-            self._reply(exchange, 404, answers.NOT_FOUND, now_s)
+            body = answers.protocol_error("Not Found") if protocol else answers.NOT_FOUND
+            self._reply(exchange, 404, body, now_s)
         elif want == Want.WRONG_METHOD:
-            self._reply(exchange, 405, answers.METHOD_NOT_ALLOWED, now_s, extra=b"allow: %b\r\n" % detail)
+            body = answers.protocol_error("Method Not Allowed") if protocol else answers.METHOD_NOT_ALLOWED
+            self._reply(exchange, 405, body, now_s, extra=b"allow: %b\r\n" % detail)
         elif want == Want.REDIRECT:
             base = b"%b://%b" % (client.port.scheme, request.host) if request.host else b""
             extra = b"location: %b\r\n" % header_bytes(base + detail)
             self._reply(exchange, 307, b"", now_s, content_type=None, extra=extra)
-        elif want == Want.MODELS:
-            self._reply(exchange, 200, self._list_models(exchange), now_s)
+        elif want in _OF_THE_SERVER:
+            self._answer_for_all(exchange, client, now_s)
         elif want == Want.WRONG_MODEL or (model not in self._routes and client.port.model is None):
             self._answer_unknown_model(exchange, client, now_s)
         elif want == Want.VERSION and (pool := self._serving.get(model)) is not None:  # type: ignore[arg-type]
             self._reply(exchange, 200, pool.version.config.mlflow_version.encode(), now_s)
+        elif want == Want.LOAD:
+            self._fail(exchange, "BAD_REQUEST", describing.REFUSED_LOAD, now_s)
+        elif want == Want.METADATA and (pool := self._serving.get(model)) is not None:  # type: ignore[arg-type]
+            self._describe(exchange, pool, now_s)
         else:
             self._fail(exchange, "TEMPORARILY_UNAVAILABLE", self.why_not(model or ""), now_s, retry_after_s=1)
 
@@ -68,9 +81,12 @@ class LocalAnswers:
 
     def unknown_version(self, exchange: Exchange, wanted: str, there: list[str], now_s: float) -> None:
         """A request asks for a version that does not serve."""
-        names = ", ".join(f"'{name}'" for name in there)
-        message = f"No version '{wanted}' of model '{exchange.request.target.model}' serves; there are: {names}."
+        message = describing.unknown_version(exchange.request.target.model, wanted, there)
         self._fail(exchange, "NOT_FOUND", message, now_s)
+
+    def versions(self, model: str) -> dict[str, Pool]:
+        """The versions that a request for `model` may name, and who answers for each."""
+        return self._described.versions(model)
 
     def why_not(self, model: str) -> str:
         """Why no version of `model` can answer."""
@@ -94,11 +110,43 @@ class LocalAnswers:
         if models and enough:
             failing = "; ".join(f"{name}: {why}" for name in seen if (why := self._failing(name)))
             extra = b"headrace-failing: %b\r\n" % header_value(failing[:500]) if failing else b""
-            self._reply(exchange, 200, b"\n", now_s, extra=extra)
+            well = describing.well(exchange) if exchange.request.target.protocol else b"\n"
+            self._reply(exchange, 200, well, now_s, extra=extra)
             return
         told = " ".join(self.why_not(name) for name in down if name in seen) or "Not every model can answer."
         why = told if models else "No model is configured yet."
         self._fail(exchange, "TEMPORARILY_UNAVAILABLE", why, now_s, retry_after_s=1)
+
+    def _answer_for_all(self, exchange: Exchange, client: Client, now_s: float) -> None:
+        """Answer what is asked of the whole server, or of one model as if it were the whole."""
+        want, model, _, protocol = exchange.request.target
+        port_model = model if model is not None else client.port.model
+        there = exchange.request.visible(self._routes if port_model is None else [port_model])
+        told: Any
+        if want == Want.LIVE:
+            self._reply(exchange, 200, describing.well(exchange), now_s)
+            return
+        if want == Want.SERVER:
+            told = self._described.server()
+        elif want == Want.INDEX:
+            try:
+                told = self._described.index(there, exchange.body)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                self._fail(exchange, "BAD_REQUEST", 'The body must be empty or a JSON object: {"ready": true}.', now_s)
+                return
+        else:
+            told = {"models": there} if protocol else self._list_models(exchange)
+        self._reply(exchange, 200, msgspec.json.encode(told), now_s)
+
+    def _describe(self, exchange: Exchange, pool: Pool, now_s: float) -> None:
+        """Answer what a model takes and gives."""
+        _, model, detail, _ = exchange.request.target
+        try:
+            told = self._described.model(model or "", detail.decode("utf-8", "replace"), pool)
+        except describing.Missing as missing:
+            self._fail(exchange, "NOT_FOUND", str(missing), now_s)
+        else:
+            self._reply(exchange, 200, msgspec.json.encode(told), now_s)
 
     def _answer_unknown_model(self, exchange: Exchange, client: Client, now_s: float) -> None:
         port_model = client.port.model
@@ -116,14 +164,14 @@ class LocalAnswers:
         route = self._routes.get(model)
         return route.failing if route is not None else ""
 
-    def _list_models(self, exchange: Exchange) -> bytes:
+    def _list_models(self, exchange: Exchange) -> list[dict[str, Any]]:
         models = []
         for model in exchange.request.visible(self._routes):
             pool = self._serving.get(model)
             label = pool.version.config.label if pool is not None else None
             failing = bool(self._failing(model))
             models.append({"name": model, "label": label, "ready": self._is_ready(model), "failing": failing})
-        return msgspec.json.encode(models)
+        return models
 
     def _reply(
         self,
@@ -143,8 +191,8 @@ class LocalAnswers:
         exchange.fail(code, message, now_s, retry_after_s=retry_after_s)
 
     def _count(self, exchange: Exchange, status: int) -> None:
-        want, model, _ = exchange.request.target
-        if want == Want.INVOKE:  # a model that has no version to take it: the error is the model's, too
+        want, model, *_ = exchange.request.target
+        if want in {Want.INVOKE, Want.INFER}:  # a model that has no version to take it: the error is the model's, too
             key = ("invocations", model if model is not None and model in self._routes else "", status)
         else:
             key = (want.name.lower(), "", status)

@@ -20,7 +20,7 @@ import msgspec
 from headrace.core.protocol.records import ACCESS, CLIENT_CLOSED, LOGS, PREDICTION, SLOW, TRACE
 from headrace.core.serving.sampling import point
 from headrace.core.serving.tracing import parse_traceparent, ratio_bound, usable_state
-from headrace.gateway.http.routing import Want
+from headrace.gateway.http.targets import Want
 from headrace_worker.wire import FLAG_MODEL_ERROR, NO_TIMING
 
 if TYPE_CHECKING:
@@ -38,16 +38,7 @@ _FINISH_S = 2.0
 _MAX_PATH_BYTES = 256
 _FRAME_HEAD = struct.Struct("<I")
 _ARRAY_HEAD = struct.Struct(">BI")
-_NAMES = {
-    Want.INVOKE: "invocations",
-    Want.HEALTH: "health",
-    Want.VERSION: "version",
-    Want.MODELS: "models",
-    Want.NOT_FOUND: "not_found",
-    Want.WRONG_METHOD: "wrong_method",
-    Want.REDIRECT: "redirect",
-    Want.WRONG_MODEL: "wrong_model",
-}
+_NAMES = {**{want: want.name.lower() for want in Want}, Want.INVOKE: "invocations"}
 _REFUSED = "refused"
 
 
@@ -156,7 +147,7 @@ class Recording:
             body_in = exchange.body if len(exchange.body) <= keeping.max_body_bytes else None
             body_out = answer.body if len(answer.body) <= keeping.max_body_bytes else None
         trace = None
-        if self._trace_below is not None and request.target.want is Want.INVOKE:
+        if self._trace_below is not None and request.target.want in {Want.INVOKE, Want.INFER}:
             trace = self._trace(exchange)
             if trace is not None:
                 wanted_by |= TRACE

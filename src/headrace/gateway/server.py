@@ -11,7 +11,7 @@ from headrace.core.protocol import messages
 from headrace.gateway.counters import PoolCounters
 from headrace.gateway.http.clients import Clients
 from headrace.gateway.http.port import Port
-from headrace.gateway.http.routing import Target, Want
+from headrace.gateway.http.targets import Target, Want
 from headrace.gateway.local import LocalAnswers
 from headrace.gateway.pools.crossing import Crossing
 from headrace.gateway.pools.pool import Pool
@@ -51,6 +51,7 @@ class Gateway:
         self.recording: Recording | None = None
         self._local = LocalAnswers(self.state.counters)
         self._quotas = quotas or Quotas(None, 1, 0)
+        self._metered = False
         self._routes: dict[str, messages.Route] = {}
         self._serving: dict[str, Pool] = {}
         self._entrances: dict[str, Pool | Crossing | MeteredEntrance] = {}
@@ -105,7 +106,7 @@ class Gateway:
             if route.pool is not None and route.pool in self._pools
         }
         self.state.writer.strict_models = {model for model, route in routes.items() if route.errors == "strict"}
-        self._local.configure(routes, self._serving, table.ready)
+        self._local.configure(routes, self._serving, self._pools, table.ready)
         self._open_entrances(metered=self._quotas.configure(table.quotas))
         for pool in gone:
             self._retired[pool.version.config.key] = pool
@@ -153,6 +154,8 @@ class Gateway:
             if entrance is not None and entrance.queues:
                 entrance.submit(exchange, now_s)
                 return
+        elif target.want == Want.INFER and not request.problem and self._infer(exchange, target, now_s):
+            return
         self.answer(exchange, now_s)
 
     def answer(self, exchange: Exchange, now_s: float) -> None:
@@ -166,7 +169,9 @@ class Gateway:
 
     def takes_body(self, target: Target) -> bool:
         """Whether a request for `target` would be given to a worker now, so that its body is needed."""
-        entrance = self._entrances.get(target.model) if target.want == Want.INVOKE else None  # type: ignore[arg-type]
+        if target.want not in {Want.INVOKE, Want.INFER}:
+            return target.want == Want.INDEX
+        entrance = self._entrances.get(target.model)  # type: ignore[arg-type]
         return entrance is not None and entrance.queues
 
     # What pools ask for.
@@ -199,6 +204,27 @@ class Gateway:
 
     # Inside.
 
+    def _infer(self, exchange: Exchange, target: Target, now_s: float) -> bool:
+        """Give a request of another protocol to the pool that will answer it; False: no worker can."""
+        model = target.model or ""
+        entrance = self._entrances.get(model)
+        if entrance is None or not entrance.queues:
+            return False
+        self.state.counters.spoke(target.protocol, model)
+        if not target.detail:
+            entrance.submit(exchange, now_s)
+            return True
+        versions = self._local.versions(model)
+        wanted = target.detail.decode("utf-8", "replace")
+        pool = versions.get(wanted)
+        if pool is None:
+            self._local.unknown_version(exchange, wanted, sorted(versions), now_s)
+        elif self._metered:
+            MeteredEntrance(self._quotas, pool, pool).submit(exchange, now_s)
+        else:
+            pool.submit(exchange, now_s)
+        return True
+
     def _open_entrances(self, *, metered: bool) -> None:
         """Where a model has one version with traffic its pool is its entrance, and nothing stands before it."""
         entrances: dict[str, Pool | Crossing] = dict(self._serving)
@@ -213,6 +239,7 @@ class Gateway:
             crossing.configure(split, pool, self._pools)
             entrances[model] = crossing
         self._entrances = {**entrances}
+        self._metered = metered
         if metered:
             self._entrances.update(self._quotas.entrances(entrances, self._serving))
 

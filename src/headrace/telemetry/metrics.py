@@ -43,6 +43,13 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "version could take have no version, and only invocations have a model.",
             (*_VERSION, "route", "status"),
         ),
+        "headrace_protocol_requests_total": Definition(
+            "counter",
+            "requests",
+            "Predictions asked for in another protocol than MLflow's: v2 (Open Inference Protocol), v1 (KServe). They "
+            "are in all other numbers, too.",
+            ("model", "protocol"),
+        ),
         "headrace_request_seconds": Definition(
             "histogram",
             "seconds",

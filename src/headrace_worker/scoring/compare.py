@@ -14,6 +14,8 @@ from array import array
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from headrace_worker import wire
 
 AUTO = "auto"
@@ -43,9 +45,14 @@ class Judge:
     `tolerance` 0: only the same bytes are the same. `auto`: floats may differ by the rounding noise of their type. Any
     other: floats may differ by that share of the larger, those below 1 by the tolerance itself. Integers, texts,
     booleans, nulls and the form of an answer are never taken for alike. `together` are the answers of the call.
+    `read` makes of an answer what is compared: its JSON, with the rows below ``predictions``; it raises ValueError
+    where there is none.
     """
 
-    def __init__(self, tolerance: float | str, together: list[wire.Answer]) -> None:
+    def __init__(
+        self, tolerance: float | str, together: list[wire.Answer], read: Callable[[wire.Answer], Any] | None = None
+    ) -> None:
+        self._read = read if read is not None else _read
         self._tolerance = tolerance
         self._together = together
         self._column: _Column | _Fixed | None = None
@@ -57,7 +64,7 @@ class Judge:
         if self._tolerance == 0 or alone._replace(body=b"") != merged._replace(body=b""):
             return False
         try:
-            one, other = json.loads(alone.body), json.loads(merged.body)
+            one, other = self._read(alone), self._read(merged)
             if self._column is None:
                 self._column = self._look()
         except ValueError:  # no JSON: then only the same bytes are the same
@@ -70,9 +77,13 @@ class Judge:
     def _look(self) -> _Column | _Fixed:
         if isinstance(self._tolerance, float):
             return _Fixed(self._tolerance)
-        bodies = [_lists(json.loads(answer.body)) for answer in self._together if answer.status == 200]
+        bodies = [_lists(self._read(answer)) for answer in self._together if answer.status == 200]
         # A row at a time, so that what stands at one place of all rows is found below one name.
         return _Column([{name: row} for lists in bodies for name, rows in lists.items() for row in rows])
+
+
+def _read(answer: wire.Answer) -> Any:
+    return json.loads(answer.body)
 
 
 def _lists(body: Any) -> dict[str, list[Any]]:

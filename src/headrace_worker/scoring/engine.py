@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace_worker import wire
 from headrace_worker.scoring import rows, shapes
@@ -15,11 +16,10 @@ from headrace_worker.scoring.texts import scalar_texts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from headrace_worker.scoring.building import Builder
     from headrace_worker.scoring.evidence import Evidence
     from headrace_worker.scoring.oracle import Oracle
     from headrace_worker.scoring.output import Encoder
-    from headrace_worker.scoring.shapes import Share
+    from headrace_worker.scoring.shapes import Kind, Share
 
 MAX_KNOWN_ANSWERS = 4096
 """Answers of one short value (labels, mostly) that are kept instead of made again."""
@@ -53,13 +53,24 @@ class Clock:
         return wire.Timing(self.parse // 1000, self.predict // 1000, self.serialise // 1000, self.predicts)
 
 
+class Builds(Protocol):
+    """Makes inputs: see `Builder`."""
+
+    def build(self, kind: Kind, value: Any) -> tuple[Any, bool]:
+        """(the input, whether it needs no further enforcement)."""
+
+
 class Engine:
-    """Scores shares. `finish` turns a raw answer to one request into wire form; `fail` does so for an exception."""
+    """Scores shares. `finish` turns a raw answer to one request into wire form; `fail` does so for an exception.
+
+    `table` takes a raw answer apart (by default `rows.table`), `parts` says into how many rows, and `judge` makes what
+    compares the answers of a shared call with those alone.
+    """
 
     def __init__(
         self,
         oracle: Oracle,
-        builder: Builder,
+        builder: Builds,
         encoder: Encoder,
         evidence: Evidence,
         *,
@@ -67,6 +78,9 @@ class Engine:
         tolerance: float | str,
         finish: Callable[[Any, Share], wire.Answer],
         fail: Callable[[Share, Exception, bool], wire.Answer],
+        table: Callable[[Any], Any] | None = None,
+        parts: Callable[[Any], int | None] = rows.parts,
+        judge: Callable[[float | str, list[wire.Answer]], Judge] = Judge,
     ) -> None:
         self._oracle = oracle
         self._builder = builder
@@ -76,6 +90,9 @@ class Engine:
         self._tolerance = tolerance
         self._finish = finish
         self._fail = fail
+        self._table = table if table is not None else partial(rows.table, jsonable=encoder.jsonable)
+        self._parts = parts
+        self._judge = judge
         self._known: dict[str, wire.Answer] = {}
 
     def score(self, shares: list[Share], answers: list[Any], clock: Clock) -> None:
@@ -109,7 +126,7 @@ class Engine:
             answers[share.place] = self._fail(share, error, predicting)
             clock.lap("serialise")
             return None
-        self._evidence.saw(share.kind.shape, share.rows, rows.parts(raw))
+        self._evidence.saw(share.kind.shape, share.rows, self._parts(raw))
         answers[share.place] = self._finish(raw, share)
         clock.lap("serialise")
         return raw
@@ -127,7 +144,7 @@ class Engine:
             data, is_enforced = self._builder.build(shares[0].kind, shapes.merged(shares))
             clock.lap("parse")
             raw = self._predict(data, shares[0].kind.params, is_enforced=is_enforced, clock=clock)
-            table = rows.table(raw, self._encoder.jsonable)
+            table = self._table(raw)
         except Exception:  # noqa: BLE001 - one of them is at fault: each by itself shows which
             clock.lap("predict")
             return False
@@ -145,7 +162,7 @@ class Engine:
         columns = [column for column in table.columns if not self._evidence.is_trusted(column.kind)]
         if not owed and not columns:
             return True
-        judge = Judge(self._tolerance, [answers[share.place] for share in shares])
+        judge = self._judge(self._tolerance, [answers[share.place] for share in shares])
         if owed and not self._are_as_alone(shares[-owed:], answers, clock, began_ns, judge):
             return False
         if is_flat and columns:
@@ -220,7 +237,7 @@ class Engine:
         """Score a doubtful request by itself; its own answer counts, and tells whether the others' can be trusted."""
         merged_answer = answers[share.place]
         raw = self._alone(share, answers, clock)
-        alone = None if raw is None else rows.table(raw, self._encoder.jsonable)
+        alone = None if raw is None else self._table(raw)
         if alone is None:
             return
         if not judge.near(answers[share.place], merged_answer):

@@ -22,6 +22,7 @@ class ScoringOptions:
     `max_inflated_bytes` bounds a body after decompression, `max_nesting` the depth of its JSON arrays and
     objects, `max_integer_digits` the digits of one integer. `model_config` is a JSON object that overrides
     the model's own configuration (MLflow's SERVING_MODEL_CONFIG); None leaves it as it is.
+    `version` is what the model's version is called, where an answer says so.
     """
 
     errors: str = MLFLOW_ERRORS
@@ -31,6 +32,7 @@ class ScoringOptions:
     max_nesting: int = 500
     max_integer_digits: int = 4300
     model_config: str | None = None
+    version: str = ""
 
     def __post_init__(self) -> None:
         if self.errors not in (MLFLOW_ERRORS, STRICT_ERRORS):

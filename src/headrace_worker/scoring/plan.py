@@ -65,7 +65,7 @@ def make_plan(schema: Any, *, closed: bool, takes_elements: bool = False) -> Pla
     tensors = bool(schema.is_tensor_spec())
     if tensors and any(not spec.shape or spec.shape[0] != -1 for spec in schema.inputs):
         return Plan(CLOSED)  # the model takes a fixed number of rows
-    letters = tuple(_tensor_letter(spec) if tensors else _column_letter(spec) for spec in schema.inputs)
+    letters = tuple(_tensor_letter(spec) if tensors else column_letter(spec) for spec in schema.inputs)
     kind = TENSORS if tensors else COLUMNS
     if not schema.has_input_names():
         return Plan(kind, {}, letters)
@@ -73,7 +73,8 @@ def make_plan(schema: Any, *, closed: bool, takes_elements: bool = False) -> Pla
     return Plan(kind, dict(zip(schema.input_names(), letters)), letters, frozenset(required()))
 
 
-def _column_letter(spec: Any) -> str | None:
+def column_letter(spec: Any) -> str | None:
+    """What a column of a signature holds; None: it is not known here."""
     if type(spec.type).__name__ in ("Array", "Object", "Map"):
         return NESTED
     return _BY_TYPE_NAME.get(getattr(spec.type, "name", ""))

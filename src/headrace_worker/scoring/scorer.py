@@ -19,6 +19,7 @@ from headrace_worker.scoring.errors import type_hints as hints
 from headrace_worker.scoring.errors.refusal import Refusal
 from headrace_worker.scoring.evidence import Evidence
 from headrace_worker.scoring.example import read_example
+from headrace_worker.scoring.inference.scoring import TENSORS, Inference, in_form
 from headrace_worker.scoring.oracle import Call, CallFailed, Oracle
 from headrace_worker.scoring.output import Encoder
 from headrace_worker.scoring.predicting import stream_chunks
@@ -83,6 +84,17 @@ class Scorer:
             finish=self._reference.finish,
             fail=self._reference.fail,
         )
+        self._inference = Inference(
+            self.oracle,
+            self.plan,
+            self._bounds,
+            self.encoder,
+            self._teller,
+            self._reference.failures,
+            options,
+            self._parse,
+            self.evidence,
+        )
         self._streams = streams(model)
         self._heads: dict[bytes, media.Media | Refusal] = {}
         # Bodies up to here have no integer that is too long.
@@ -131,13 +143,25 @@ class Scorer:
                 answers[place] = telling.tell_refusal(_TOO_LARGE, strict=self.options.strict)
         clock.lap("parse")
         for members in groups.values():
-            self._score_group(members, answers, clock)
+            if members[0].kind.form == TENSORS:
+                self._inference.score(members, answers, clock)
+            else:
+                self._score_group(members, answers, clock)
         for place, head, whole, request in apart:
             clock.predicts += 1
             answers[place] = self._reference.score(head, whole, request)
             clock.lap("predict")
         self._reference.failures.settle(answers)
+        if not all(plain):
+            self._put_in_form(read, head_index, answers)
         return answers, clock.timing(), self._notes()
+
+    def _put_in_form(self, read: list[media.Media | Refusal], head_index: bytes, answers: list[Any]) -> None:
+        """Errors have the form of the protocol that their request speaks."""
+        for place, index in enumerate(head_index):
+            head = read[index]
+            if isinstance(head, media.Media) and head.spoken is not None and answers[place].status >= 400:
+                answers[place] = in_form(answers[place])
 
     def _score_group(self, shares: list[Share], answers: list[Any], clock: Clock) -> None:
         """Answer requests of one kind; should the engine fail on what a model made, each goes MLflow's way."""
@@ -164,6 +188,10 @@ class Scorer:
         whole: bytes | memoryview = body
         if request is None:
             whole = inflate(bytes(body), head.codings, self.options.max_inflated_bytes)
+            if head.kind == media.TENSORS and head.spoken is not None:
+                like, one = self._inference.share(place, whole, head.spoken)
+                groups.setdefault(like, []).append(one)
+                return
             request = self._parse(whole) if head.kind == media.JSON else None
         share = self.classifier.share(request, place, whole) if type(request) is dict else None
         if head.kind == media.CSV and len(whole) <= MAX_MERGED_BYTES:

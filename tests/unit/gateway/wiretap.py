@@ -8,7 +8,7 @@ from typing import Any
 from headrace.core.protocol import messages
 from headrace.gateway.exchange import Exchange, Source
 from headrace.gateway.http.connection import Connection
-from headrace.gateway.http.routing import Target, Want
+from headrace.gateway.http.targets import Target, Want
 from headrace.gateway.http.writer import ResponseWriter
 from headrace.gateway.server import Gateway
 from headrace_worker.wire import Answer

@@ -117,3 +117,20 @@ def test_a_status_that_cannot_be_answered_is_refused(status: int) -> None:
     frame = only(wire.encode_answers(1, [ANSWERS[0], wire.Answer(status, b"", b"")]))
     with pytest.raises(wire.WireError, match="neither may be"):
         wire.decode_answers(frame.payload)
+
+
+def test_a_head_says_what_protocol_is_spoken() -> None:
+    plain = wire.head(b"a/b", b"gzip", b"c")
+    for spoken in (wire.Spoken(wire.V2, "a b/\n\u00e9", 0), wire.Spoken(wire.V1, "", None)):
+        head = wire.spoken_head(spoken, plain)
+        assert wire.spoken(head) == spoken
+        assert wire.split_head(head) == wire.split_head(plain)
+    assert wire.spoken(plain) is None
+    assert wire.spoken(wire.head(b"\1v2 0 m")) is None, "a Content-Type that looks like it"
+    with pytest.raises(wire.WireError):
+        wire.spoken(b"\1v2\n" + plain)
+
+
+def test_an_answers_type_says_how_much_of_it_is_json() -> None:
+    assert wire.split_type(wire.binary_type(12)) == (b"application/octet-stream", b"12")
+    assert wire.split_type(b"application/json") == (b"application/json", b"")

@@ -94,7 +94,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
 
     `identity` names what computes the answers (model, environment, options), alike on every machine, so that machines
     can share a cache. Empty: not known. `alone`: where it is left to be found out how many calls may be beside each
-    other in a worker, it is one.
+    other in a worker, it is one. `about` is what can be told of the model without asking it, as JSON: its signature,
+    an example. Empty: nothing.
     """
 
     key: str
@@ -102,6 +103,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     label: str
     mlflow_version: str
     identity: str = ""
+    about: str = ""
     workers: tuple[WorkerRef, ...] = ()
     mergeable: bool = True
     alone: bool = False

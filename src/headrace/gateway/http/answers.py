@@ -83,6 +83,11 @@ def error_body(code: str, message: str, request_id: bytes | None = None) -> byte
     return msgspec.json.encode(members)
 
 
+def protocol_error(message: str) -> bytes:
+    """The JSON body of an error as the Open Inference Protocol has it, and KServe's V1."""
+    return msgspec.json.encode({"error": message})
+
+
 def error_code(body: bytes) -> str:
     """The code in a worker's error body; empty where there is none. The message is the caller's business, and stays."""
     try:

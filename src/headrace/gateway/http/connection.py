@@ -26,7 +26,7 @@ from headrace.gateway.http import answers
 from headrace.gateway.http.flow import LINGER_S, Flow
 from headrace.gateway.http.heads import RequestHead
 from headrace.gateway.http.parsing import BODY, HEAD, IDLE, STOPPED, RequestReader
-from headrace.gateway.http.routing import Want
+from headrace.gateway.http.targets import Want
 
 if TYPE_CHECKING:
     from headrace.gateway.http.port import Port
@@ -164,7 +164,7 @@ class Connection(asyncio.Protocol):
 
     def on_head(self, head: RequestHead) -> bool:
         """A request waits for ``100 Continue``."""
-        if head.target.want != Want.INVOKE or head.problem:
+        if head.target.want not in {Want.INVOKE, Want.INFER} or head.problem:
             # The final answer at once; the body, if it comes at all, is not read as a request.
             head.keep_alive = False
             self._lingering = True
@@ -203,12 +203,11 @@ class Connection(asyncio.Protocol):
         else:
             self._application.handle(exchange, now_s)
 
-    def on_refused(self, code: str, message: str) -> None:
+    def on_refused(self, code: str, message: str, protocol: str = "") -> None:
         """One error answer, after those of earlier requests; then close."""
         head = RequestHead()
-        head.keep_alive = False
-        self._closing = self._special = True
-        self._lingering = True
+        head.target, head.keep_alive = head.target._replace(protocol=protocol), False
+        self._closing = self._special = self._lingering = True
         exchange = Exchange(self, head, b"", monotonic())
         self.exchanges.append(exchange)
         self.port.state.counters.refuse(code)

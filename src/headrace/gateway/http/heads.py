@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from headrace.core.security.roles import Grant
-from headrace.gateway.http.routing import Target
+from headrace.gateway.http.targets import Target
 
 _NONE_WATCHED: dict[bytes, bytes] = {}
 

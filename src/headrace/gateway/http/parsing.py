@@ -27,6 +27,7 @@ import httptools
 from headrace.core.protocol.messages import Limits
 from headrace.gateway.http.heads import RequestHead
 from headrace.gateway.http.routing import resolve
+from headrace.gateway.http.targets import Want
 from headrace_worker import wire
 
 IDLE = 0
@@ -59,6 +60,7 @@ _KNOWN = (
     b"Cache-Control",
     b"X-Request-Id",
     b"Request-Timeout-Ms",
+    b"Inference-Header-Content-Length",
 )
 _SPELLINGS: dict[bytes, bytes] = {s: n.lower() for n in _KNOWN for s in (n, n.lower(), n.upper())}
 _LOWER = frozenset(n.lower() for n in _KNOWN)
@@ -77,8 +79,8 @@ class Sink(Protocol):
     def on_request(self, head: RequestHead, body: bytes | None) -> None:
         """A request is complete. `body` is None where `takes_body` said that it is not used."""
 
-    def on_refused(self, code: str, message: str) -> None:
-        """The stream cannot be understood or exceeds a limit: one error answer, then close."""
+    def on_refused(self, code: str, message: str, protocol: str = "") -> None:
+        """The stream cannot be understood or exceeds a limit: one error answer in that protocol's form, then close."""
 
 
 class RequestReader:
@@ -231,6 +233,8 @@ class RequestReader:
         head.target = resolve(method, self._url, self._port_model)
         accept = fields.get(b"accept", b"")
         head.wire_head = wire.head(fields.get(b"content-type"), fields.get(b"content-encoding", b""), accept)
+        if head.target.protocol:
+            self._speak(head, fields.get(b"inference-header-content-length"))
         head.stream = _EVENT_STREAM in accept
         caching = fields.get(b"cache-control")
         head.bypass_cache = caching is not None and (b"no-cache" in caching.lower() or b"no-store" in caching.lower())
@@ -354,6 +358,15 @@ class RequestReader:
         else:
             head.problem = "Request-Timeout-Ms must be a whole number of milliseconds greater than 0."
 
+    def _speak(self, head: RequestHead, header_bytes: bytes | None) -> None:
+        """Have the worker told what protocol the request speaks."""
+        target = head.target
+        if header_bytes is not None and not (header_bytes.isdigit() and len(header_bytes) <= 12):
+            head.problem = "Inference-Header-Content-Length must be a whole number of bytes."
+        elif target.want is Want.INFER and target.model is not None:
+            size = int(header_bytes) if header_bytes is not None else None
+            head.wire_head = wire.spoken_head(wire.Spoken(target.protocol, target.model, size), head.wire_head)
+
     def _expected(self, head: RequestHead, expect: bytes, *, has_body: bool) -> None:
         if expect.lower() != b"100-continue":
             self._refuse("EXPECTATION_FAILED", "Only 'Expect: 100-continue' is understood.")
@@ -361,13 +374,14 @@ class RequestReader:
             self.phase = STOPPED
 
     def _body_too_large(self) -> None:
-        self._refuse("BODY_TOO_LARGE", f"The request's body exceeds {self._limits.max_body_bytes} bytes.")
+        message = f"The request's body exceeds {self._limits.max_body_bytes} bytes."
+        self._refuse("BODY_TOO_LARGE", message, self._head.target.protocol)
 
-    def _refuse(self, code: str, message: str) -> None:
+    def _refuse(self, code: str, message: str, protocol: str = "") -> None:
         if self.phase != STOPPED:
             self.phase = STOPPED
             self.drop_body()
-            self._sink.on_refused(code, message)
+            self._sink.on_refused(code, message, protocol)
 
     def _unknown_method(self, line: re.Match[bytes] | None, error: Exception) -> None:
         """Llhttp knows a list of methods; any other token is one too, and not allowed on any path (RFC 9110 9.1)."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from headrace.gateway.http.clients import Clients
     from headrace.gateway.http.heads import RequestHead
     from headrace.gateway.http.parsing import Admit
-    from headrace.gateway.http.routing import Target
+    from headrace.gateway.http.targets import Target
     from headrace.gateway.security.guard import Client, Guard
     from headrace.gateway.security.pages import PageCheck
     from headrace.gateway.state import ServerState

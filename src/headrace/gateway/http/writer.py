@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from headrace.core.escaping import header_bytes
 from headrace.gateway.http import answers
+from headrace_worker import wire
 
 if TYPE_CHECKING:
     from headrace.gateway.http.heads import RequestHead
@@ -77,7 +78,9 @@ class ResponseWriter:
         return b"%b%bx-request-id: %b\r\n\r\n" % (head, framing, request_id)
 
     def error_body(self, request: RequestHead, request_id: bytes, code: str, message: str) -> bytes:
-        """The body of an error of the gateway's own."""
+        """The body of an error of the gateway's own, in the form of the protocol that the request speaks."""
+        if request.target.protocol:
+            return answers.protocol_error(message)
         is_strict = request.target.model in self.strict_models
         return answers.error_body(code, message, request_id if is_strict else None)
 
@@ -116,9 +119,11 @@ class ResponseWriter:
 
     def _head(self, label: bytes, status: int, content_type: bytes) -> bytes:
         """The part of an answer's head that is the same for all such answers."""
-        return b"%b%bcontent-type: %b\r\nheadrace-model: %b\r\n" % (
+        told, json_bytes = wire.split_type(content_type)
+        return b"%b%bcontent-type: %b\r\n%bheadrace-model: %b\r\n" % (
             answers.status_line(status),
             self._date_line,
-            header_bytes(content_type),
+            header_bytes(told),
+            b"inference-header-content-length: %b\r\n" % header_bytes(json_bytes) if json_bytes else b"",
             label,
         )

@@ -21,7 +21,7 @@ from headrace.core.serving.batching import GONE
 from headrace.core.serving.caching import Cache
 from headrace.gateway.exchange import Exchange, Job, Owner, Source
 from headrace.gateway.pools.shared import SharedCache
-from headrace_worker.wire import FLAG_MODEL_ERROR
+from headrace_worker.wire import FLAG_MODEL_ERROR, SPOKEN
 
 if TYPE_CHECKING:
     import asyncio
@@ -187,7 +187,8 @@ class CacheDesk:
             flight.join(exchange)
             return None
         flight = self._flights[key] = Flight(self, key, exchange)
-        shared = self.shared
+        # Answers of other protocols say what the version is called: another machine may call the same one otherwise.
+        shared = self.shared if not flight.head.startswith(SPOKEN) else None
         if shared is not None and shared.look(flight.head, flight.body, partial(self._found, flight)):
             self._looking.add(flight)
             return None
@@ -202,7 +203,7 @@ class CacheDesk:
         if answer.status == 200:
             size_bytes = sum(len(part) for part in flight.key[:2]) + len(answer.body) + len(answer.content_type)
             self._cache.put(flight.key, answer, size_bytes, now_s)
-            if computed and self.shared is not None and not answer.flags:
+            if computed and self.shared is not None and not answer.flags and not flight.head.startswith(SPOKEN):
                 self.shared.keep(flight.head, flight.body, answer)
 
     def crashed(self, flight: Flight) -> None:

@@ -6,13 +6,20 @@ a list of records a ``{`` a row, a flat list a ``,`` between any two rows, a lis
 a row. It is exact for the usual bodies; brackets, commas and quotes inside of texts make it too high, and a column
 oriented body (``{"inputs": {"a": [...]}}``) is counted by its commas, so too high by the number of columns.
 A body is never taken for less than a row per `_BYTES_A_ROW` bytes, which bounds the error the other way.
-The exact number comes back from the worker and is what the counters say.
+The Open Inference Protocol says how many rows a tensor has. The exact number comes back from the worker and is what
+the counters say.
 """
 
 from __future__ import annotations
 
+import re
+
+from headrace_worker.wire import SPOKEN
+
 _BYTES_A_ROW = 512
 _SCAN_BYTES = 1 << 20
+_OTHERWISE = (b"text/csv", SPOKEN)
+_SHAPE = re.compile(rb'"shape"\s*:\s*\[\s*([0-9]{1,9})')
 
 
 def estimate_rows(head: bytes, body: bytes) -> int:
@@ -21,7 +28,9 @@ def estimate_rows(head: bytes, body: bytes) -> int:
     if size > _SCAN_BYTES:
         return size // _BYTES_A_ROW
     floor = size // _BYTES_A_ROW + 1 if size > 16 * _BYTES_A_ROW else 1
-    if head.startswith(b"text/csv"):
+    if head.startswith(_OTHERWISE):
+        if head.startswith(SPOKEN):
+            return max(floor, _rows_of_tensors(body))
         return max(floor, body.count(b"\n") - 1)
     commas = body.count(b",")
     if commas == 0:
@@ -35,3 +44,9 @@ def estimate_rows(head: bytes, body: bytes) -> int:
         if body.count(b"[") == 1 and (strings := body.count(b'"') // 2 - 1) > 0:
             rows = min(rows, strings)
     return max(floor, rows)
+
+
+def _rows_of_tensors(body: bytes) -> int:
+    """The rows of a request of the Open Inference Protocol, which says them; no more than it can hold."""
+    shape = _SHAPE.search(body)
+    return min(int(shape[1]), len(body)) if shape is not None else body.count(b",") + 1

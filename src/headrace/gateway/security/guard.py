@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from headrace.core.security.access import Access, Judge, names_in
 from headrace.core.security.roles import Grant
-from headrace.gateway.http.routing import Target, Want
+from headrace.gateway.http.targets import Target, Want
 
 if TYPE_CHECKING:
     import asyncio
@@ -58,7 +58,8 @@ class Guard:
         target = head.target
         if _allows(who, target, port_model):
             return
-        if target.want is Want.HEALTH and target.model == port_model and judge.access.open_probes:
+        is_probe = target.want is Want.LIVE or (target.want is Want.HEALTH and target.model == port_model)
+        if is_probe and judge.access.open_probes:
             return
         if who.roles:
             self._refuse(head, "PERMISSION_DENIED", _NOT_YOURS, "forbidden")
@@ -77,7 +78,7 @@ class Guard:
         self.failures[why] += 1
         head.reusable = False  # so that every one is counted, and none takes the place of a head that is good
         # Not a word of the model: neither its name nor its way of telling errors, which would say that it is there.
-        head.target = Target(head.target.want)
+        head.target = Target(head.target.want, protocol=head.target.protocol)
         head.problem, head.problem_code = message, code
 
 
@@ -86,7 +87,7 @@ def _allows(who: Grant, target: Target, port_model: str | None) -> bool:
     want, model = target.want, target.model
     if not who.roles:
         return False
-    if want is Want.INVOKE:
+    if want in {Want.INVOKE, Want.INFER}:
         return model is not None and who.predicts(model)
     if model is not None:
         return who.sees(model)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from headrace.core.escaping import header_bytes
 from headrace.core.security.pages import Pages
 from headrace.gateway.http.heads import RequestHead
-from headrace.gateway.http.routing import Target, Want
+from headrace.gateway.http.targets import Target, Want
 
 _PREFLIGHT = (
     b"access-control-allow-methods: GET, POST\r\n"
@@ -36,7 +36,7 @@ class PageCheck:
         if why is not None and head.method == b"OPTIONS":
             return True  # does nothing, and a browser stops at an answer that does not allow it: as MLflow answers it
         if why is not None:
-            head.target, head.reusable = Target(head.target.want), False
+            head.target, head.reusable = Target(head.target.want, protocol=head.target.protocol), False
             head.problem, head.problem_code = f"Refused: {why}; list it in gateway.origins.", "PERMISSION_DENIED"
             return False
         if origin is None or not self._pages.allows(origin):

@@ -250,7 +250,7 @@ class Workers:
 
     async def _follow_host(self, host: Host, reporter: Reporter) -> None:
         host.reporter = reporter
-        reporter.load(self._path, self.spec.options)
+        reporter.load(self._path, {**self.spec.options, "version": self.spec.label.rpartition("/")[2]})
         why, end = await self._listen(reporter, host, lambda event: self._host_said(host, reporter, event))
         host.reporter = None
         if host.serving is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
+from headrace.core.contract import about
 from headrace.core.identity import Resolved, content_identity, safe_name
 from headrace.core.protocol.messages import FAILS_BESIDE, Pool
 from headrace.core.rollout.lifecycle import Life, State
@@ -16,6 +18,15 @@ from headrace.supervisor.rollout.checks import MadeUp
 from headrace.supervisor.rollout.dependencies import Processes
 
 _MOST_HAZARDS = 32
+
+
+def own_example(stored: Stored | None) -> bytes | None:
+    """The body that the model was logged with as an example; None where there is none. Reads a file."""
+    try:
+        with Path(stored.path if stored else "", "serving_input_example.json").open("rb") as file:
+            return file.read(about.MOST_EXAMPLE_BYTES + 1)
+    except OSError:
+        return None
 
 
 class Version:
@@ -42,6 +53,7 @@ class Version:
         self.hazards: dict[str, int] = {}
         self.failures = FailureBook()
         self.has_served = False
+        self._about: str | None = None
 
     def __repr__(self) -> str:
         return f"<Version {self.key} {self.life.state}>"
@@ -119,8 +131,15 @@ class Version:
             identity=self._identity(),
             workers=self.workers.ready,
             mergeable=bool(facts.get("mergeable", True)) and warm_up.get("mergeable", True) is not False,
+            about=self._told_about(),
             alone=not facts.get("threads", True) or FAILS_BESIDE in self.hazards,
         )
+
+    def _told_about(self) -> str:
+        """What the gateways can tell of the model; made once, when its facts are known."""
+        if self._about is None and self.workers is not None and self.workers.facts:
+            self._about = about.encode(self.workers.facts, own_example(self.stored))
+        return self._about or ""
 
     def _identity(self) -> str:
         """Name what computes this version's answers; see `Pool.identity`."""

@@ -14,20 +14,25 @@ from headrace_worker.scoring.errors.refusal import Refusal
 CSV = "text/csv"
 JSON = "application/json"
 PARQUET = "application/vnd.apache.parquet"
+TENSORS = "tensors"
 EVENT_STREAM = "text/event-stream"
 
 
 class Media(NamedTuple):
-    """A head, read: `kind` is CSV, JSON or PARQUET; `codings` are the content codings, outermost last."""
+    """A head, read: `kind` is CSV, JSON or PARQUET; `codings` are the content codings, outermost last.
+
+    `spoken`: the request speaks that protocol. `kind` is TENSORS for an inference request, JSON for V1.
+    """
 
     kind: str
     codings: tuple[str, ...]
     wants_stream: bool
+    spoken: wire.Spoken | None = None
 
     @property
     def is_plain_json(self) -> bool:
         """Whether the body is JSON as it stands."""
-        return self.kind == JSON and not self.codings
+        return self.kind == JSON and not self.codings and self.spoken is None
 
 
 def read_head(head: bytes, supported: tuple[str, ...], protocol_change: str) -> Media:
@@ -37,9 +42,15 @@ def read_head(head: bytes, supported: tuple[str, ...], protocol_change: str) -> 
     its text about clients of the protocol before MLflow 2.0.
     """
     raw_type, raw_coding, raw_accept = wire.split_head(head)
+    if (spoken := wire.spoken(head)) is not None:
+        kind = TENSORS if spoken.protocol == wire.V2 else JSON
+        return Media(kind, _codings(raw_coding), wants_stream=False, spoken=spoken)
     kind = JSON if raw_type is None else _media_type(raw_type.decode("latin-1"), supported, protocol_change)
-    codings = tuple(coding for coding in (c.strip() for c in raw_coding.decode("latin-1").lower().split(",")) if coding)
-    return Media(kind, codings, _accepts_stream(raw_accept.decode("latin-1").lower()))
+    return Media(kind, _codings(raw_coding), _accepts_stream(raw_accept.decode("latin-1").lower()))
+
+
+def _codings(raw: bytes) -> tuple[str, ...]:
+    return tuple(coding for coding in (c.strip() for c in raw.decode("latin-1").lower().split(",")) if coding)
 
 
 def _media_type(content_type: str, supported: tuple[str, ...], protocol_change: str) -> str:

@@ -34,8 +34,9 @@ class Heard:
         assert not head.problem
         self.bodies.append(body)
 
-    def on_refused(self, code: str, message: str) -> None:
+    def on_refused(self, code: str, message: str, protocol: str = "") -> None:
         assert self.refused is None
+        assert not protocol
         self.refused = code, message
 
 

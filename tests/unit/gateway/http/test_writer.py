@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import gmtime
 
 from headrace.gateway.http.heads import RequestHead
-from headrace.gateway.http.routing import Target, Want
+from headrace.gateway.http.targets import Target, Want
 from headrace.gateway.http.writer import ResponseWriter
 
 
