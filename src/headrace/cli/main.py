@@ -28,6 +28,8 @@ _COMMANDS = {
     "resume": "Follow the registry again.",
     "scale": "Have a model predict in more processes, or in fewer.",
     "refresh": "Ask the registry now.",
+    "reload": "Have a running headrace read its file again, and do what has changed.",
+    "diff": "Show what runs beside the file that headrace was started with.",
     "log": "Read a model's prediction log: follow it, or see its labels drift.",
     "config": "Check a headrace.yaml, show it with all defaults, or print its JSON Schema.",
     "key": "Make API keys for clients, list and revoke them.",

@@ -24,7 +24,8 @@ from headrace.core.identity import parse_model_uri, served_name
 from headrace.supervisor.admin.addresses import url
 from headrace.supervisor.anonymous import anonymous_ports
 from headrace.supervisor.app import Supervisor
-from headrace.telemetry.logs import make_log
+from headrace.supervisor.reloading import Source
+from headrace.telemetry.logs import Level, make_log
 
 _ADMIN_PORT = 5100
 
@@ -76,6 +77,10 @@ _ADMIN_PORT = 5100
     is_flag=True,
     help="Refuse to start where a port lets in whoever reaches it and nobody said so.",
 )
+@click.option(
+    "--watch", is_flag=True, envvar="HEADRACE_WATCH",
+    help="Reload the file whenever it changes, a mounted ConfigMap's, too.",
+)  # fmt: skip
 @click.option("--log-format", type=click.Choice(["auto", "text", "json"]), default=None)
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default=None)
 def command(
@@ -91,6 +96,7 @@ def command(
     admin_port: int | None,
     pass_env: tuple[str, ...],
     strict: bool,  # noqa: FBT001
+    watch: bool,  # noqa: FBT001
     log_format: str | None,
     log_level: str | None,
 ) -> None:
@@ -105,23 +111,32 @@ def command(
         raise UsageError(
             "give either -m MODEL_URI for one model, or --config FILE for many (see headrace serve --help)"
         )
-    if file is not None:
-        given = _given({"port": port, "host": host, "timeout": timeout, "workers": workers, "admin_port": admin_port})
-        given["timeout_s"] = given.pop("timeout", None)
-        config = overridden(load_file(file), file, **given)
-    else:
-        config = configured(model_uri or "", port, host, timeout, workers, admin_port)
-    if no_conda or env_manager:
-        policy = "local" if no_conda or env_manager == "local" else "exact"
-        config = for_all(config, lambda _: {"environment": policy})
-    if pass_env:
-        config = for_all(config, lambda model: {"pass_env": (*model.pass_env, *pass_env)})
-    if strict and (anonymous := anonymous_ports(config)):
-        raise UsageError("--strict: " + "\n".join(anonymous))
+    if watch and file is None:
+        raise UsageError("--watch needs a file to watch: give --config FILE")
+    given = _given({"port": port, "host": host, "timeout": timeout, "workers": workers, "admin_port": admin_port})
+    given["timeout_s"] = given.pop("timeout", None)
     asked = {key: value for key, value in (("format", log_format), ("level", log_level)) if value is not None}
-    config = msgspec.structs.replace(config, log=msgspec.structs.replace(config.log, **asked))
-    logger = make_log(config.log.format, config.log.level)
-    supervisor = Supervisor(config, logger)
+
+    def read() -> Config:
+        """The file, or what stands for it, with what the command line says above it: now, and at each reload."""
+        if file is not None:
+            config = overridden(load_file(file), file, **given)
+        else:
+            config = configured(model_uri or "", port, host, timeout, workers, admin_port)
+        if no_conda or env_manager:
+            policy = "local" if no_conda or env_manager == "local" else "exact"
+            config = for_all(config, lambda _: {"environment": policy})
+        if pass_env:
+            config = for_all(config, lambda model: {"pass_env": (*model.pass_env, *pass_env)})
+        if strict and (anonymous := anonymous_ports(config)):
+            raise UsageError("--strict: " + "\n".join(anonymous))
+        return msgspec.structs.replace(config, log=msgspec.structs.replace(config.log, **asked))
+
+    config = read()
+    source = Source(file, read) if file is not None else None
+    level = Level(config.log.level)
+    logger = make_log(config.log.format, level)
+    supervisor = Supervisor(config, logger, source=source, level=level, watch=watch)
     try:
         supervisor.bind()
     except ConfigError as error:

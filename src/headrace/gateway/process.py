@@ -50,6 +50,7 @@ class GatewayProcess:
         self._configured: tuple[messages.Configure, Gateway] | None = None
         self._servers: list[asyncio.Server] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._draining: asyncio.Task[None] | None = None
         self._drained = False
 
     async def run(self, control_fd: int) -> int:
@@ -99,9 +100,10 @@ class GatewayProcess:
         elif isinstance(message, messages.Probe):
             if self._configured is not None:
                 self._configured[1].probe(message)
-        elif not self._drained:
-            self._drained = True
-            self._start(self._drain())
+        else:
+            if self._draining is not None:
+                self._draining.cancel()
+            self._draining = self._start(self._drain(message))
 
     def _judge_by(self, access: Access) -> None:
         if self._guard is None:
@@ -121,11 +123,12 @@ class GatewayProcess:
     def _end(self) -> None:
         self._ended.set()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work`; what it raises ends the process, and its supervisor starts another."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.append(task)
         task.add_done_callback(self._look_at)
+        return task
 
     def _look_at(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -140,7 +143,7 @@ class GatewayProcess:
                 raise RuntimeError("a Table came before Configure")
             config, gateway = self._configured
             await gateway.apply(table)
-            if not self._servers and not self._drained:
+            if not self._servers and self._draining is None:
                 # Only now: before the first table there is nothing true to answer; the kernel holds who comes early.
                 await self._listen(config, gateway)
             self._control.send(messages.Applied(table.generation))
@@ -171,18 +174,23 @@ class GatewayProcess:
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
 
-    async def _drain(self) -> None:
+    async def _drain(self, asked: messages.Drain) -> None:
         if self._configured is not None:
             config, gateway = self._configured
-            until_s = monotonic() + config.drain_s
+            within_s = config.drain_s if asked.within_s is None else asked.within_s
+            until_s = monotonic() + within_s
             for server in self._servers:
                 server.close()
             # A client between two requests is given the time to send the next and be told that it is the last: a
             # connection that is closed under its hands would be an error to it.
             gateway.clients.begin_drain()
-            await _wait(gateway.clients.idle, min(_DRAIN_GRACE_S, config.drain_s))
-            gateway.clients.close_idle()
+            if not asked.patient:
+                await _wait(gateway.clients.idle, min(_DRAIN_GRACE_S, within_s))
+                gateway.clients.close_idle()
             await _wait(gateway.clients.idle, until_s - monotonic())
+            # What was counted since it was last asked for would end with this process.
+            self._control.send(messages.Stats(0, self._stats(gateway)))
+        self._drained = True
         self._ended.set()
 
 

@@ -6,6 +6,7 @@ It never imports mlflow or pandas, never runs model code, and never blocks its e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -13,22 +14,18 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from headrace.config import environment
+from headrace.config.changes import Plan
 from headrace.config.secrecy import make_undumpable
-from headrace.config.tree import Config, Model
+from headrace.config.tree import Config
 from headrace.core.admin.webhooks import Verifier
-from headrace.core.errors import ConfigError, HeadraceError
+from headrace.core.errors import HeadraceError
 from headrace.core.identity import parse_model_uri
 from headrace.core.processes import inheriting
-from headrace.core.protocol.messages import (
-    Certificate,
-    Configure,
-    Listener,
-    Probed,
-    Table,
-)
+from headrace.core.protocol.messages import Probed, Table
 from headrace.core.telemetry.recent import Figures
 from headrace.core.telemetry.totals import Sample
 from headrace.environments.preparing import Environments
@@ -37,23 +34,22 @@ from headrace.security.contexts import ServerContext
 from headrace.supervisor import wire_config
 from headrace.supervisor.access import AccessRules
 from headrace.supervisor.admin.sampler import Sampler
-from headrace.supervisor.anonymous import anonymous_ports, is_loopback
 from headrace.supervisor.certificates import PortCertificate
+from headrace.supervisor.file_watch import FileWatch
+from headrace.supervisor.fleet import Fleet
+from headrace.supervisor.front import Front
 from headrace.supervisor.gateway_news import GatewayNews
+from headrace.supervisor.making import ModelMaker
 from headrace.supervisor.processes.agent import RegistryAgent
 from headrace.supervisor.processes.gateways import Gateways
 from headrace.supervisor.processes.liveness import Heartbeat
 from headrace.supervisor.processes.recorder import RecorderProcess
-from headrace.supervisor.processes.sockets import listen
 from headrace.supervisor.processes.systemd import Notifier
 from headrace.supervisor.processes.worker_control import ControlRoom
-from headrace.supervisor.processes.worker_environ import worker_environ
-from headrace.supervisor.processes.workers import Workers
-from headrace.supervisor.rollout.dependencies import Dependencies
+from headrace.supervisor.reloading import NotReloaded, Reloads, Source
 from headrace.supervisor.rollout.history import History
-from headrace.supervisor.served_model import ServedModel
 from headrace.supervisor.wildcard import Wildcard
-from headrace.telemetry.logs import Log
+from headrace.telemetry.logs import Level, Log
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -61,59 +57,64 @@ _PR_SET_CHILD_SUBREAPER = 36
 class Supervisor:
     """One running headrace. `bind` takes the ports, `run` serves until it is told to stop."""
 
-    def __init__(self, config: Config, log: Log, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        log: Log,
+        environ: Mapping[str, str] | None = None,
+        source: Source | None = None,
+        level: Level | None = None,
+        *,
+        watch: bool = False,
+    ) -> None:
         self.config = config
+        self.reloads = Reloads(source, self, log)
         self.started_s = time.time()
         self.draining = False
-        self.models: dict[str, ServedModel] = {}
+        self.fleet = Fleet(self.publish, log)
+        self.models = self.fleet.models
         self.wildcard: Wildcard | None = None
         self.gateways: Gateways
         self.recorder: RecorderProcess | None = None
         self.agent: RegistryAgent
         self.sampler = Sampler(self.samples, log, self._counted)
-        environ = os.environ if environ is None else environ
-        secret = environment.webhook_secret(config.registry.webhook_secret, environ)
-        self.webhooks = Verifier(secret) if secret else None
-        self.certificates: list[PortCertificate] = []
-        self.admin_tls: ServerContext | None = None
-        self.access: AccessRules | None = None
+        self.webhooks: Verifier | None = None
+        self._front = Front(log)
         self._log = log
-        self._environ = environment.for_children(environ)
-        self._notifier = Notifier(environment.systemd(environ))
-        self._listeners: dict[str | None, list[socket.socket]] = {}
-        self._admin_socket: socket.socket | None = None
+        self._level = level
+        self._given = os.environ if environ is None else environ
+        self._environ = environment.for_children(self._given)
+        self._notifier = Notifier(environment.systemd(self._given))
         self._generation = 0
+        self._begun = asyncio.Event()
         self._stop = asyncio.Event()
+        self._watch = FileWatch(source.file, lambda: self._reload("the file itself")) if source and watch else None
+        self._reloading: set[asyncio.Task[None]] = set()
+        self._on_terminal = _on_terminal()
+        self._set_up()
 
     def bind(self) -> None:
         """Take every port, or none: raises ConfigError with the path of the one that cannot be had."""
-        config = self.config
-        copies = config.gateway.processes
-        try:
-            for name, model in config.models.items():
-                if model.port is not None:
-                    path, host = f"models.{name}.port", model.host or config.gateway.host
-                    self._listeners[name] = listen(host, model.port, path, copies=copies)
-            if config.gateway.port is not None:
-                port = config.gateway.port
-                self._listeners[None] = listen(config.gateway.host, port, "gateway.port", copies=copies)
-            if config.admin:
-                self._admin_socket = listen(config.admin.host, config.admin.port, "admin.port")[0]
-        except ConfigError:
-            self._close_sockets()
-            raise
+        self._front.bind(self.config)
 
     def address(self, name: str | None) -> tuple[str, int] | None:
         """Where a model (None: the shared port) is served; None if it has no port of its own."""
-        if name not in self._listeners:
-            return None
-        host, port = self._listeners[name][0].getsockname()[:2]
-        return host, port
+        return self._front.ports.of_model(name)
 
     @property
     def admin_address(self) -> tuple[str, int] | None:
         """Where the admin port is."""
-        return self._admin_socket.getsockname()[:2] if self._admin_socket else None
+        return self._front.admin_address
+
+    @property
+    def certificates(self) -> Sequence[PortCertificate]:
+        """What is shown on ports with TLS."""
+        return self._front.security.certificates if self._front.security is not None else ()
+
+    @property
+    def access(self) -> AccessRules | None:
+        """Who may do what; None: everybody may do everything."""
+        return self._front.security.rules if self._front.security is not None else None
 
     @property
     def listed(self) -> bool:
@@ -138,36 +139,34 @@ class Supervisor:
             self.publish()
             try:
                 async with asyncio.TaskGroup() as tasks:
+                    start, hung_after_s = tasks.create_task, self.config.health.hung_after_s
+                    gateways = start(self.gateways.run())
                     serving = [
-                        tasks.create_task(self.agent.run()),
-                        tasks.create_task(self._notifier.keep_alive()),
-                        tasks.create_task(self.sampler.run()),
-                        *(tasks.create_task(m.run()) for m in self.models.values()),
-                        *(tasks.create_task(c.run()) for c in self.certificates),
-                        *([tasks.create_task(self.access.run())] if self.access is not None else []),
+                        start(self.agent.run()),
+                        start(self._notifier.keep_alive()),
+                        start(self.sampler.run()),
+                        start(self.fleet.run()),
+                        *([start(self.wildcard.run())] if self.wildcard is not None else []),
+                        *([start(self.recorder.run())] if self.recorder is not None else []),
+                        *([start(Heartbeat(hung_after_s).run())] if hung_after_s is not None else []),
+                        *([start(self._watch.run())] if self._watch is not None else []),
+                        start(self._tell_when_settled(on_settled)),
                     ]
-                    if self.wildcard is not None:
-                        serving.append(tasks.create_task(self.wildcard.run()))
-                    gateways = tasks.create_task(self.gateways.run())
-                    if self.recorder is not None:
-                        serving.append(tasks.create_task(self.recorder.run()))
-                    if self.config.health.hung_after_s is not None:
-                        serving.append(tasks.create_task(Heartbeat(self.config.health.hung_after_s).run()))
-                    if self._admin_socket:
-                        serving.append(tasks.create_task(self._administrate(self._admin_socket)))
-                    serving.append(tasks.create_task(self._tell_when_settled(on_settled)))
+                    self._front.run(tasks, self._serve_admin)
+                    self._begun.set()
                     await self._stop.wait()
                     await self._drain(gateways)
                     if self.recorder is not None and self.gateways.opened:
                         await self.recorder.finish()
-                    for task in serving:
+                    for task in (*serving, *self._reloading):
                         task.cancel()
+                    self._front.stop()
             except* HeadraceError as group:
                 raise _first(group) from None
             return 0
         finally:
             await room.close()
-            self._close_sockets()
+            self._front.ports.close()
 
     def stop(self) -> None:
         """Drain and end; a second call ends without draining."""
@@ -181,6 +180,7 @@ class Supervisor:
 
     def publish(self) -> None:
         """Send the whole route table, as it is now, to every gateway."""
+        self.fleet.settle()
         self._generation += 1
         self.gateways.publish(self._table(self._generation))
 
@@ -188,9 +188,13 @@ class Supervisor:
         """Wait until nothing of a pool is in any gateway."""
         await self.gateways.drained(pool)
 
+    def coming(self) -> dict[str, Any]:
+        """`pending`: why the settings of a model are not in force, by its name; `settled`: nothing comes or goes."""
+        return self.fleet.describe()
+
     def own_context(self) -> ssl.SSLContext | None:
         """What to speak to our own data ports with: it trusts their certificate alone; None where they have no TLS."""
-        return self.certificates[0].pinned() if self.config.tls is not None and self.certificates else None
+        return self._front.security.own_context() if self._front.security is not None else None
 
     async def samples(self) -> list[Sample]:
         """What the gateways have counted, added up."""
@@ -229,107 +233,85 @@ class Supervisor:
         self.agent = RegistryAgent(
             settings, environ, agent_log, config.registry.timeout_s, config.registry.fetch_timeout_s, hung_after_s
         )
-        limits, tls = wire_config.limits(config), config.tls is not None
         told = wire_config.recording(config, room.directory, environ)
         if told is not None:
             self.recorder = RecorderProcess(config, told, environ, self._log.bind(role="recorder"))
         self.gateways = Gateways(
-            [
-                Configure(
-                    index=index,
-                    listeners=tuple(
-                        Listener(s[index].fileno(), name, tls, is_loopback(s[index].getsockname()[0]))
-                        for name, s in self._listeners.items()
-                    ),
-                    limits=limits,
-                    drain_s=config.gateway.drain_s,
-                    recording=told,
-                    pages=wire_config.pages(config),
-                    guarded=config.auth is not None,
-                )
-                for index in range(config.gateway.processes)
-            ],
+            self._front.configures(config, told),
             environ,
             self._log.bind(role="gateway"),
             hung_after_s=hung_after_s,
-            on_news=GatewayNews(self.models, self._log, tells_texts=config.log.exceptions == "full").heed,
+            on_news=GatewayNews(self.fleet.everything, self._log, tells_texts=config.log.exceptions == "full").heed,
         )
-        self._load_security()
-        bring_up = asyncio.Semaphore(config.bring_up_at_once or sys.maxsize)
-
-        def make(name: str, model: Model, *, lenient: bool = False, poll_s: float | None) -> ServedModel:
-            dependencies = Dependencies(
-                registry=self.agent,
-                store=store,
-                environments=environments,
-                make_processes=lambda spec, log, on_change, ended, again: Workers(
-                    spec, room, log, on_change, ended, again
-                ),
-                traffic=self,
-                bring_up=bring_up,
-                environ=worker_environ(environ, model, tracking),
-                kept_back=inheriting.kept_back(environ, model.pass_env),
-                options=wire_config.worker_options(config, model),
-                poll_s=poll_s,
-                hung_after_s=hung_after_s,
-            )
-            history = History(home, key, model.uri, name)
-            errors_mode = (model.errors or config.errors).mode
-            canary_poll_s = config.registry.poll_s
-            return ServedModel(
-                name,
-                model,
-                dependencies,
-                history,
-                errors_mode,
-                self._log,
-                canary_poll_s=canary_poll_s,
-                failing=config.health.failing,
-                tells_texts=config.log.exceptions == "full",
-                counts=lambda: self.sampler.recent.counts,
-                lenient=lenient,
-            )
-
-        poll_s = config.registry.poll_s
-        for name, model in config.models.items():
-            self.models[name] = make(name, model, poll_s=poll_s)
+        self._front.open(config, self.gateways)
+        maker = ModelMaker(
+            home=home,
+            registry_key=key,
+            agent=self.agent,
+            store=store,
+            environments=environments,
+            room=room,
+            traffic=self,
+            environ=environ,
+            counts=lambda: self.sampler.recent.counts,
+            log=self._log,
+        )
+        self.fleet.begin(maker, config)
         if config.wildcard is not None:
             self.wildcard = Wildcard(
                 config.wildcard,
                 self.agent,
                 store,
-                poll_s,
+                config.registry.poll_s,
                 self.models,
                 # The list says which of them have moved: only those are asked for.
-                lambda name, model: make(name, model, lenient=True, poll_s=None),
+                lambda name, model: maker.make(name, model, self.config, follows=False, lenient=True),
                 self.publish,
                 self._log,
             )
+        if self.reloads.file is not None:
+            self.reloads.history = History(home, key, f"file:{self.reloads.file.absolute()}", "@reloads")
 
-    def _load_security(self) -> None:
-        """Read what the ports show, and who may use them. Raises ConfigError with the file that is wrong."""
-        tls, admin_tls = self.config.tls, self.config.admin_tls
-        if tls is not None and self._listeners:
-            self.certificates.append(PortCertificate(tls, "tls", self._log, self._show))
-        if admin_tls is not None and admin_tls is not tls:
-            self.certificates.append(PortCertificate(admin_tls, "admin.tls", self._log, self._show_admin))
-        for one in self.certificates:
-            one.load()
-        if self.config.auth is not None:
-            self.access = AccessRules(self.config.auth, self._log, self.gateways.admit_by)
-            self.access.load()
-        for warning in anonymous_ports(self.config):
-            self._log.warning("anonymous", warning=warning)
+    def _set_up(self) -> None:
+        """What the configuration says of the supervisor itself."""
+        secret = environment.webhook_secret(self.config.registry.webhook_secret, self._given)
+        self.webhooks = Verifier(secret) if secret else None
+        if self._level is not None:
+            self._level.set(self.config.log.level)
 
-    def _show(self, certificate: Certificate) -> None:
-        self.gateways.show(certificate)
-        if self.config.admin_tls is self.config.tls:
-            self._show_admin(certificate)
+    # What a reload asks for: see `reloading.Running`.
 
-    def _show_admin(self, certificate: Certificate) -> None:
-        if self.admin_tls is None:
-            self.admin_tls = ServerContext()
-        self.admin_tls.show(certificate)
+    async def become(self, config: Config, made: Plan) -> None:
+        """Have another configuration; `made` is what leads to it. Raises HeadraceError: then nothing has changed."""
+        if self.draining:
+            raise NotReloaded("headrace is about to end")
+        await self._front.change(config, made, _longest_s(self.config))
+        self.config = config
+        self._set_up()
+        self.fleet.become(config, self.wildcard)
+        self.publish()
+
+    def note(self, name: str, reason: str) -> None:
+        """Put into the history of a model that its settings have changed."""
+        current = self.models[name].current
+        self.models[name].history.add("reloaded", current.label if current else "", reason)
+
+    async def _reload(self, who: str) -> None:
+        """Reload because of a signal: the log says what comes of it."""
+        await self._begun.wait()
+        self._notifier.reloading()
+        with contextlib.suppress(HeadraceError):
+            await self.reloads.reload(who)
+        self._tell_ready()
+
+    def _hang_up(self) -> None:
+        """SIGHUP: read the file again; end where there is none, or where the terminal of the start is gone."""
+        if self.reloads.file is None or self._on_terminal != _on_terminal():
+            self.stop()
+        elif not self.draining:
+            task = asyncio.get_running_loop().create_task(self._reload("SIGHUP"))
+            self._reloading.add(task)
+            task.add_done_callback(self._reloading.discard)
 
     def _tell_kept_back(self) -> None:
         models = [m for m in (*self.config.models.values(), self.config.wildcard) if m is not None]
@@ -352,10 +334,10 @@ class Supervisor:
         for model in self.models.values():
             model.answers.count(self.sampler.recent.counts)
 
-    async def _administrate(self, listener: socket.socket) -> None:
+    async def _serve_admin(self, listener: socket.socket, tls: ServerContext | None) -> None:
         from headrace.supervisor.admin.server import serve_admin  # noqa: PLC0415 - starlette comes after the first workers
 
-        await serve_admin(self, listener, self.admin_tls)
+        await serve_admin(self, listener, tls)
 
     async def _tell_when_settled(self, on_settled: Callable[[], None] | None) -> None:
         def settled() -> bool:
@@ -364,17 +346,20 @@ class Supervisor:
         await self.gateways.until(settled)
         if self.draining:
             return
-        ready = sum(m.ready for m in self.models.values())
-        self._notifier.ready(f"{ready} of {len(self.models)} models can answer")
+        self._tell_ready()
         if on_settled:
             on_settled()
+
+    def _tell_ready(self) -> None:
+        ready = sum(m.ready for m in self.models.values())
+        self._notifier.ready(f"{ready} of {len(self.models)} models can answer")
 
     async def _drain(self, gateways: asyncio.Task[None]) -> None:
         self._notifier.stopping()
         self._log.info("draining", within_s=self.config.gateway.drain_s)
         self.gateways.drain()
         # Ours as well: while any process holds a port, who comes waits in it unheard, and is cut off at the end.
-        self._close_listeners()
+        self._front.ports.close_data()
         try:
             async with asyncio.timeout(self.config.gateway.drain_s + 2.0):
                 await asyncio.shield(gateways)
@@ -385,19 +370,9 @@ class Supervisor:
 
     def _watch_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
-
-    def _close_listeners(self) -> None:
-        for sockets in self._listeners.values():
-            for one in sockets:
-                one.close()
-        self._listeners.clear()
-
-    def _close_sockets(self) -> None:
-        self._close_listeners()
-        if self._admin_socket:
-            self._admin_socket.close()
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
 
 
 def _first(group: BaseExceptionGroup[HeadraceError]) -> HeadraceError:
@@ -410,3 +385,17 @@ def _become_subreaper() -> None:
     """Have orphans of our hosts (the replicas they forked) become our children. Linux only; elsewhere init's."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _on_terminal() -> bool:
+    """Whether somebody looks at the log: a terminal that is closed is none any more."""
+    try:
+        return os.isatty(2)
+    except OSError:
+        return False
+
+
+def _longest_s(config: Config) -> float:
+    """How long what was asked may take to be answered: a gateway that is replaced has the time."""
+    models = [*config.models.values(), *([config.wildcard] if config.wildcard is not None else [])]
+    return max(config.gateway.drain_s, config.gateway.max_stream_s or 0.0, *(model.timeout_s for model in models))

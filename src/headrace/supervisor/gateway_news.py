@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 
 from headrace.core.protocol.messages import FAILS_BESIDE, Hazard, ModelFailed, News, WorkerBroke, WorkerHung
+from headrace.supervisor.rollout.version import Version
 from headrace.supervisor.served_model import ServedModel
 from headrace.telemetry.logs import Log
 
 
 class GatewayNews:
-    """`models` are those that are served now; `tells_texts` whether the log may have texts of exceptions."""
+    """`models` gives those that have processes; `tells_texts` says whether the log may have texts of exceptions."""
 
-    def __init__(self, models: Mapping[str, ServedModel], log: Log, *, tells_texts: bool) -> None:
+    def __init__(self, models: Callable[[], Iterable[ServedModel]], log: Log, *, tells_texts: bool) -> None:
         self._models = models
         self._log = log
         self._tells_texts = tells_texts
@@ -25,7 +26,7 @@ class GatewayNews:
         elif isinstance(news, ModelFailed):
             self._model_failed(news)
         else:
-            for workers in [v.workers for m in self._models.values() for v in m.versions if v.workers]:
+            for workers in [v.workers for m in self._models() for v in m.versions if v.workers]:
                 if isinstance(news, WorkerHung):
                     workers.kill(news.worker, f"no answer for {news.running_s:.1f} s", "hung")
                 elif isinstance(news, WorkerBroke):
@@ -33,9 +34,12 @@ class GatewayNews:
                 else:
                     workers.cut_off(news.worker)
 
+    def _find(self, pool: str) -> tuple[ServedModel, Version] | None:
+        return next(((m, v) for m in self._models() for v in m.versions if v.key == pool), None)
+
     def _hazard(self, message: Hazard) -> None:
         """Count the protocol's hazards for each version, and log each kind once."""
-        found = next(((m, v) for m in self._models.values() for v in m.versions if v.key == message.pool), None)
+        found = self._find(message.pool)
         if found is None:
             return
         model, version = found
@@ -54,9 +58,9 @@ class GatewayNews:
 
     def _model_failed(self, message: ModelFailed) -> None:
         """Keep and log a model's own failures, with the requests that they happened to; each traceback once."""
-        version = next((v for m in self._models.values() for v in m.versions if v.key == message.pool), None)
-        if version is not None:
-            self._models[version.model].answers.failed(message)
+        model, version = self._find(message.pool) or (None, None)
+        if model is not None:
+            model.answers.failed(message)
         texts = self._tells_texts
         for failure in message.failures:
             is_new = version.failures.add(failure, time.time()) if version is not None else True

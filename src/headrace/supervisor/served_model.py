@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
-from headrace.config.traffic import other_aliases, shadow_of
+from headrace.config.traffic import shadow_of
 from headrace.config.tree import Model
 from headrace.core.errors import ConfigError, HeadraceError, ModelNotFound, UsageError
 from headrace.core.protocol.messages import Pool, Route, Split
@@ -15,11 +14,13 @@ from headrace.core.telemetry.counts import VersionCounts
 from headrace.core.telemetry.tallies import Tallies
 from headrace.supervisor import wire_config
 from headrace.supervisor.answer_health import AnswerHealth
+from headrace.supervisor.canaries import Canaries
 from headrace.supervisor.health_probe import Prober
 from headrace.supervisor.rollout.alias_rollout import AliasRollout
-from headrace.supervisor.rollout.canary import CanaryPolicy, Neighbours
+from headrace.supervisor.rollout.canary import Neighbours
 from headrace.supervisor.rollout.dependencies import Dependencies
 from headrace.supervisor.rollout.history import History
+from headrace.supervisor.rollout.policy import AliasPolicy
 from headrace.supervisor.rollout.version import Version
 from headrace.telemetry.logs import Log
 
@@ -30,7 +31,7 @@ class ServedModel:
     `main` follows the configured URI; `canaries` follow the other aliases that take a share of the traffic or a copy of
     it, and whatever happens to them, `main` does not notice. They are asked for every `canary_poll_s`. `failing` is
     `health.failing`, `tells_texts` whether texts of exceptions may be shown; `counts` gives what the gateways have
-    counted. `lenient`: see `AliasRollout`.
+    counted. `lenient`, `policy`: see `AliasRollout`.
     """
 
     def __init__(
@@ -47,13 +48,13 @@ class ServedModel:
         tells_texts: bool = True,
         counts: Callable[[], Mapping[tuple[str, str], VersionCounts]] = dict,
         lenient: bool = False,
+        policy: AliasPolicy | None = None,
     ) -> None:
         self.name = name
         self.config = config
         self.history = history
         self.leaving = False
         self.hazards = Tallies()
-        self._main_up = asyncio.Event()
         self._dependencies = dependencies
         self._errors_mode = errors_mode
         self._log = log.bind(model=name)
@@ -61,29 +62,15 @@ class ServedModel:
         self._tells_texts = tells_texts
         self._counts = counts
         self.answers = AnswerHealth(name, self._log, self._health_changed, tells_texts=tells_texts)
-        self.prober = (
-            Prober(config.probe, dependencies.traffic, self._log, self._health_changed)
-            if config.probe is not None
-            else None
-        )
+        self._tasks: asyncio.TaskGroup | None = None
+        self._probing: asyncio.Task[None] | None = None
+        self.prober = self._make_prober()
         self.main = AliasRollout(
-            name, config.uri, config, dependencies, history, self._log, lenient=lenient, on_change=self._main_changed
-        )
-        self.canaries: dict[str, AliasRollout] = {}
-        for alias in other_aliases(config):
-            self.canaries[alias] = AliasRollout(
-                name,
-                f"{config.uri.rpartition('@')[0]}@{alias}",
-                config,
-                replace(dependencies, poll_s=canary_poll_s),
-                history.of_alias(alias),
-                self._log.bind(alias=alias),
-                lenient=True,
-                policy=CanaryPolicy(Neighbours([self.main, *self.canaries.values()])),
-                on_change=self._canary_changed,
-            )
-
-        self._together = Neighbours(self.aliases)
+            name, config.uri, config, dependencies, history, self._log,
+            lenient=lenient, policy=policy, on_change=self._main_changed,
+        )  # fmt: skip
+        self._sides = Canaries(name, self.main, dependencies, history, self._log, canary_poll_s)
+        self.canaries = self._sides.by_alias
 
     @property
     def aliases(self) -> list[AliasRollout]:
@@ -93,7 +80,7 @@ class ServedModel:
     @property
     def versions(self) -> list[Version]:
         """Every version that has or may have processes."""
-        return [version for alias in self.aliases for version in alias.executor.versions.values()]
+        return [v for one in self.aliases for v in one.executor.versions.values()] + self._sides.going
 
     @property
     def current(self) -> Version | None:
@@ -184,12 +171,10 @@ class ServedModel:
     async def run(self) -> None:
         """Follow the registry until cancelled; raises ConfigError with the path of a URI that leads nowhere."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self.main.run())
-                if self.prober is not None:
-                    tasks.create_task(self.prober.run(lambda: self.current))
-                for alias, canary in self.canaries.items():
-                    tasks.create_task(self._follow_canary(alias, canary))
+            async with asyncio.TaskGroup() as self._tasks:
+                self._tasks.create_task(self.main.run())
+                self._start_prober()
+                self._sides.run(self._tasks)
         except* ModelNotFound as group:
             raise ConfigError(f"models.{self.name}.uri", str(group.exceptions[0])) from None
         except* HeadraceError as group:
@@ -202,40 +187,49 @@ class ServedModel:
         for version in self.versions:
             await self._dependencies.traffic.drained(version.key)
 
-    async def _follow_canary(self, alias: str, canary: AliasRollout) -> None:
-        # Which version a canary shares with the main alias is known when that serves; before, nothing is to share.
-        await self._main_up.wait()
-        try:
-            await canary.run()
-        except Exception as error:  # noqa: BLE001 - a share of the traffic is not worth the whole of it
-            canary.record.stopped(error)
-            self._log.exception("a canary broke", alias=alias, exc_info=error)
-            self._dependencies.traffic.publish()
+    def configure(
+        self, config: Model, dependencies: Dependencies, errors_mode: str, *, failing: str, canary_poll_s: float
+    ) -> None:
+        """Go by other settings from now on, which need no other processes; the caller publishes.
+
+        Where `replicas` is what it was, what an operator has scaled the model to stays.
+        """
+        former, self.config, self._dependencies = self.config, config, dependencies
+        self._errors_mode, self._failing = errors_mode, failing
+        self.main.configure(config, dependencies)
+        self._sides.configure(config, dependencies, canary_poll_s)
+        if config.probe != former.probe:
+            if self._probing is not None:
+                self._probing.cancel()
+            self.prober = self._make_prober()
+            self._start_prober()
+
+    def _make_prober(self) -> Prober | None:
+        if self.config.probe is None:
+            return None
+        return Prober(self.config.probe, self._dependencies.traffic, self._log, self._health_changed)
+
+    def _start_prober(self) -> None:
+        if self.prober is not None and self._tasks is not None:
+            self._probing = self._tasks.create_task(self.prober.run(lambda: self.current))
 
     def _health_changed(self) -> None:
         self.main.fares(well=not (self.unwell or self.answers.failing))
         self._dependencies.traffic.publish()
 
-    def _canary_changed(self) -> None:
-        """A canary that serves nothing because another alias serves the same version asks the registry again."""
-        for canary in self.canaries.values():
-            canary.follower.ask_now()
-
     def _main_changed(self) -> None:
-        """What the main alias serves now, no canary needs to: let them ask again."""
-        self._main_up.set()
         self.answers.flipped(self.current, self._counts())
         if self.prober is not None:
             self.prober.flipped()
         self.main.fares(well=not (self.unwell or self.answers.failing))
-        for canary in self.canaries.values():
-            canary.orders.refresh()
+        self._sides.main_changed()
 
     def pools(self) -> list[Pool]:
         """Every version that a gateway should be connected to."""
         if self.leaving:
             return []
-        return [pool for version in self.versions if (pool := version.pool()) is not None]
+        going = self._sides.going
+        return [pool for version in self.versions if version not in going and (pool := version.pool()) is not None]
 
     def route(self) -> Route:
         """Where the model's requests go now."""
@@ -260,7 +254,7 @@ class ServedModel:
         behind = {self.main.uri.selector: current}
         for alias, canary in self.canaries.items():
             shared = canary.status.shared
-            version = canary.serving or (shared and self._together.serving(shared))
+            version = canary.serving or (shared and Neighbours(self.aliases).serving(shared))
             if version:
                 behind[alias] = version
         pools = {alias: version.key for alias, version in behind.items()}
@@ -308,6 +302,6 @@ class ServedModel:
         shadow = self.config.shadow is not None and shadow_of(self.config).alias == alias
         told = {"weight": (self.config.traffic or {}).get(alias, 0), "shadow": shadow, **canary.describe()}
         shared = canary.status.shared
-        if shared is not None and self._together.serving(shared) is None:
+        if shared is not None and Neighbours(self.aliases).serving(shared) is None:
             told["resting"] = None  # what it shared is gone, and the registry has not been asked since
         return told

@@ -70,6 +70,20 @@ class Wildcard:
     def __repr__(self) -> str:
         return f"<Wildcard {self._config.uri} {sorted(self._served)}>"
 
+    def configure(self, config: tree.Wildcard, explicit: Iterable[str], poll_s: float) -> dict[str, tree.Model]:
+        """Go by other settings, and leave these names alone; returns what each model that it has added is to be now."""
+        self._config, self._explicit, self._poll_s = config, frozenset(explicit), poll_s
+        self.refresh()
+        return {name: self._settings(registered) for registered, name in self._served.items()}
+
+    def release(self, name: str) -> asyncio.Task[None] | None:
+        """Give a model away: the task in which it runs is the caller's to end. None where it has added none such."""
+        registered = next((one for one, served in self._served.items() if served == name), None)
+        if registered is None:
+            return None
+        del self._served[registered]
+        return self._running.pop(name)
+
     def refresh(self) -> None:
         """Ask the registry now."""
         self._refresh.set()
@@ -131,14 +145,18 @@ class Wildcard:
                 if moved or model.main.contact.problem or not model.main.contact.asked:
                     model.refresh()
             elif name not in self._running:  # else the one that goes has not ended yet: at the next look
-                uri = f"models:/{quote(registered, safe='')}@{self._alias}"
-                values = {f: getattr(self._config, f) for f in tree.Model.__struct_fields__}
-                model = self._models[name] = self._make(name, tree.Model(**{**values, "uri": uri}))
+                settings = self._settings(registered)
+                model = self._models[name] = self._make(name, settings)
                 self._served[registered] = name
-                self._log.info("model comes", model=name, uri=uri)
+                self._log.info("model comes", model=name, uri=settings.uri)
                 self._running[name] = tasks.create_task(self._serve(model))
         self._versions = dict(listed.versions)
         self._publish()
+
+    def _settings(self, registered: str) -> tree.Model:
+        uri = f"models:/{quote(registered, safe='')}@{self._alias}"
+        values = {f: getattr(self._config, f) for f in tree.Model.__struct_fields__}
+        return tree.Model(**{**values, "uri": uri})
 
     def _choose(self, listed: Listed) -> dict[str, str]:
         """{registered name: name to serve it by} of what is served; the rest is left out, and told."""

@@ -18,7 +18,26 @@ Log: TypeAlias = structlog.typing.FilteringBoundLogger
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def make_log(form: Literal["auto", "text", "json"] = "auto", level: str = "info", stream: TextIO | None = None) -> Log:
+class Level:
+    """What is less is left out. It may be set at any time, and holds for every logger that was made with it."""
+
+    def __init__(self, name: str = "info") -> None:
+        self._least = _LEVELS[name]
+
+    def set(self, name: str) -> None:
+        """From now on this is the least."""
+        self._least = _LEVELS[name]
+
+    def __call__(self, logger: Any, name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:  # noqa: ARG002
+        """Let an event pass; see structlog's processors. Raises DropEvent."""
+        if _LEVELS.get(name, logging.ERROR) < self._least:
+            raise structlog.DropEvent
+        return event
+
+
+def make_log(
+    form: Literal["auto", "text", "json"] = "auto", level: str | Level = "info", stream: TextIO | None = None
+) -> Log:
     """A logger that writes to `stream` (standard error); `auto` is text on a terminal and JSON elsewhere."""
     stream = sys.stderr if stream is None else stream
     text = form == "text" or (form == "auto" and stream.isatty())
@@ -32,12 +51,13 @@ def make_log(form: Literal["auto", "text", "json"] = "auto", level: str = "info"
     log: Log = structlog.wrap_logger(
         structlog.PrintLogger(stream),
         processors=[
+            level if isinstance(level, Level) else Level(level),
             structlog.processors.add_log_level,
             stamp,
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
     )
     return log
 

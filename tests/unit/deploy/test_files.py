@@ -233,6 +233,7 @@ def test_systemd_waits_for_the_draining() -> None:
     (stop_s,) = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
     assert float(stop_s) > Config().gateway.drain_s + MARGIN_S
     assert "\nType=notify\n" in unit
+    assert "\nExecReload=/bin/kill -HUP $MAINPID\n" in unit
 
 
 @pytest.mark.parametrize("name", ["deploy/Dockerfile", "deploy/image/pinned", "deploy/image/with_secrets"])

@@ -200,3 +200,41 @@ async def test_a_model_that_fails_its_own_example_is_failing_and_unready_where_t
     assert route.unwell == ("" if ready else route.failing)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_other_settings_hold_at_once_and_aliases_come_and_go(tmp_path: Path) -> None:
+    registry = Aliases(production="1", next="2", dark="3")
+    config: dict[str, Any] = {"traffic": {"production": 90, "next": 10}}
+    async with serving(tmp_path, registry, **config) as served:
+        model = served.model
+        await until(lambda: served.serves("1") and len(model.pools()) == 2)
+        one, two = served.key("1"), served.key("2")
+
+        def become(**settings: Any) -> None:
+            changed = msgspec.convert({"uri": URI, "rollout": {"bake_s": 0}, **settings}, Model)
+            model.configure(changed, model._dependencies, "strict", failing="unready", canary_poll_s=3600.0)
+
+        become(timeout_s=3.0, traffic={"production": 1, "next": 1})
+        route = model.route()
+        assert (route.timeout_s, route.errors) == (3.0, "strict")
+        assert route.split is not None
+        assert route.split.shares == (Share(two, 1), Share(one, 1))
+        become(traffic={"production": 1, "dark": 1}, replicas=2)
+        await until(lambda: [version.resolved.version for version in model.versions] == ["1", "3"])
+        await until(lambda: len(model.pools()) == 2)
+        assert list(model.canaries) == ["dark"]
+        assert {version.workers.spec.replicas for version in model.versions if version.workers} == {2}
+        become(replicas=2)
+        await until(lambda: [version.key for version in model.versions] == [one])
+        assert model.route().split is None
+
+
+async def test_what_an_operator_has_scaled_stays_while_the_settings_say_the_same(tmp_path: Path) -> None:
+    async with serving(tmp_path, Aliases(production="1")) as served:
+        model = served.model
+        await until(lambda: served.serves("1"))
+        model.scale(4)
+        for wanted, timeout_s, replicas in ((4, 5.0, 1), (2, 5.0, 2)):
+            changed = msgspec.convert({"uri": URI, "timeout_s": timeout_s, "replicas": replicas}, Model)
+            model.configure(changed, model._dependencies, "mlflow", failing="warn", canary_poll_s=3600.0)
+            assert model.replicas == wanted

@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from headrace.telemetry.logs import make_log
+from headrace.telemetry.logs import Level, make_log
 
 HOSTILE = "a\nb\x1b[31m\u202e"
 
@@ -44,6 +44,17 @@ def test_what_is_below_the_level_is_left_out(level: str, seen: int) -> None:
     log.warning("c")
     log.error("d")
     assert len(stream.getvalue().splitlines()) == seen
+
+
+def test_a_level_may_be_set_for_all_loggers_that_were_made_with_it() -> None:
+    stream, level = io.StringIO(), Level("warning")
+    log = make_log("json", level, stream)
+    bound = log.bind(model="m")
+    bound.info("one")
+    level.set("info")
+    bound.info("two")
+    log.debug("three")
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["two"]
 
 
 def test_auto_is_text_on_a_terminal_and_json_elsewhere() -> None:

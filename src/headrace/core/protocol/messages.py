@@ -236,7 +236,14 @@ class Table(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 class Drain(msgspec.Struct, frozen=True, tag=True):
-    """Stop accepting, finish what is in flight for at most `Configure.drain_s`, then end with exit code 0."""
+    """Stop accepting, finish what is in flight within `within_s` (None: `Configure.drain_s`), then end with code 0.
+
+    `patient`: another gateway has taken over, and nothing presses. A connection on which nothing is asked then stays
+    until its next answer, or until it is idle for too long as ever. A later `Drain` takes the place of one before it.
+    """
+
+    within_s: float | None = None
+    patient: bool = False
 
 
 class AskStats(msgspec.Struct, frozen=True, tag=True):

@@ -32,6 +32,10 @@ class Marks(Generic[Identity]):
         self._most_s = most_s
         self._marks: dict[Identity, _Mark] = {}
 
+    def configure(self, first_s: float, most_s: float) -> None:
+        """Wait for so long from the next failure on."""
+        self._first_s, self._most_s = first_s, most_s
+
     def __contains__(self, identity: object) -> bool:
         return identity in self._marks
 

@@ -9,6 +9,9 @@ from headrace.core.security.roles import NOBODY, Grant, Role
 from headrace.supervisor.access import AccessRules
 from headrace.supervisor.admin.error_answers import Refused, refusal
 
+WHO = "headrace.who"
+"""Where a request's scope names who asks, where that is known."""
+
 _PROBES = frozenset({"/livez", "/readyz", "/startedz"})
 _SIGNED = "/hooks/"
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -34,6 +37,7 @@ class AccessCheck:
         who = self._who(scope)
         role = needed(scope["method"])
         if who is not None and who.has(role):
+            scope[WHO] = who.name
             await self._app(scope, receive, send)
         elif who is not None and self._rules.judge.access.open_probes and is_probe(scope["method"], scope["path"]):
             await self._app(scope, receive, _without_body(send))

@@ -19,8 +19,8 @@ from starlette.routing import Route
 
 from headrace.config.tree import Admin
 from headrace.core.admin.webhooks import MAX_BODY_BYTES, Rejected
-from headrace.core.errors import HeadraceError
-from headrace.supervisor.admin.access_check import AccessCheck
+from headrace.core.errors import HeadraceError, UsageError
+from headrace.supervisor.admin.access_check import WHO, AccessCheck
 from headrace.supervisor.admin.collector import Readings
 from headrace.supervisor.admin.dashboard.pages import Dashboard
 from headrace.supervisor.admin.error_answers import Refused, answer_refused, asked_model
@@ -82,6 +82,19 @@ def make_app(server: ServerState) -> Starlette:
             server.wildcard.refresh()
         return PrintableJSON({"refreshing": told}, 202)
 
+    async def compared(_: Request) -> Response:
+        return PrintableJSON({**await server.reloads.compare(), **server.coming()})
+
+    async def reload(request: Request) -> Response:
+        try:
+            done = await server.reloads.reload(str(request.scope.get(WHO, "an operator")))
+        except UsageError as error:
+            raise Refused("CONFLICT", str(error)) from None
+        return PrintableJSON({**done, **server.coming()})
+
+    async def reloads(_: Request) -> Response:
+        return PrintableJSON(await asyncio.to_thread(server.reloads.past))
+
     admin = server.config.admin or Admin()
     checks = [Middleware(AccessCheck, rules=server.access)] if server.access is not None else []
     return Starlette(
@@ -94,6 +107,9 @@ def make_app(server: ServerState) -> Starlette:
             Route("/api/models/{name}/history", history),
             Route("/api/models/{name}/errors", errors),
             Route("/api/models/{name}/recent", recent),
+            Route("/api/reload", compared),
+            Route("/api/reload", reload, methods=["POST"]),
+            Route("/api/reload/history", reloads),
             Route("/hooks/mlflow", mlflow_hook, methods=["POST"]),
             *Dashboard(server).routes,
         ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from headrace.config.tree import Config
 from headrace.core.admin.webhooks import Verifier
@@ -15,6 +15,7 @@ from headrace.supervisor.certificates import PortCertificate
 from headrace.supervisor.processes.agent import RegistryAgent
 from headrace.supervisor.processes.gateways import Gateways
 from headrace.supervisor.processes.recorder import RecorderProcess
+from headrace.supervisor.reloading import Reloads
 from headrace.supervisor.served_model import ServedModel
 from headrace.supervisor.wildcard import Wildcard
 
@@ -29,6 +30,10 @@ class ServerState(Protocol):
     @property
     def started_s(self) -> float:
         """When it was started."""
+
+    @property
+    def reloads(self) -> Reloads:
+        """Who compares it with its file."""
 
     @property
     def draining(self) -> bool:
@@ -73,6 +78,9 @@ class ServerState(Protocol):
     @property
     def access(self) -> AccessRules | None:
         """Who may do what; None: everybody may do everything."""
+
+    def coming(self) -> dict[str, Any]:
+        """`pending`: why the settings of a model are not in force, by its name; `settled`: nothing comes or goes."""
 
     def own_context(self) -> ssl.SSLContext | None:
         """What to speak to our own data ports with: it trusts their certificate alone; None where they have no TLS."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections.abc import Callable, Mapping
 
 from msgspec import structs
 
+from headrace.core.errors import HeadraceError
 from headrace.core.processes import inheriting
 from headrace.core.processes.restart import RestartPolicy
 from headrace.core.protocol.messages import (
@@ -40,10 +42,19 @@ _CROWDED = {
 """The limit that was met where connections are turned away."""
 
 
-class _Slot:
-    """One gateway's place: its sockets are ours and outlive it. `applied` is the generation of its newest table."""
+_COME_UP_S = 60.0
+"""How long new gateways may take until they have the ports; milliseconds are usual."""
+_OVERDUE_S = 10.0
 
-    def __init__(self, configure: Configure, process: ControlledProcess[FromGateway]) -> None:
+
+class _Slot:
+    """One gateway's place: its sockets are ours and outlive it. `applied` is the generation of its newest table.
+
+    `serial` is its own for ever: a gateway that takes over from another has the index of that one.
+    """
+
+    def __init__(self, serial: int, configure: Configure, process: ControlledProcess[FromGateway]) -> None:
+        self.serial = serial
         self.configure = configure
         self.process = process
         self.task: asyncio.Task[None] | None = None
@@ -74,9 +85,10 @@ class _QuotaMemory:
 
 
 class Gateways:
-    """All gateways as one: `publish` a table, wait until it is in force everywhere.
+    """All gateways as one: `publish` a table, wait until it is in force everywhere; `replace` them by others.
 
-    `on_news` is told what gateways say of workers and models without being asked.
+    Those that are on their way up, and those that finish what they have, are told what the others are. `on_news` is
+    told what gateways say of workers and models without being asked.
     """
 
     def __init__(
@@ -92,13 +104,18 @@ class Gateways:
         self._log = log
         self._hung_after_s = hung_after_s
         self._on_news = on_news
+        self._serial = itertools.count()
         self._memory = _QuotaMemory(len(configurations))
         self._slots = [self._slot(self._memory.told(c)) for c in configurations]
+        self._coming: list[_Slot] = []
+        self._leaving: list[_Slot] = []
+        self._tasks: asyncio.TaskGroup
         self._certificate: Certificate | None = None
         self._access: Access | None = None
         self._table = Table(generation=0, routes=(), pools=())
         self._changed = asyncio.Event()
         self._draining = False
+        self._former_restarts = 0
         self.opened = False
         self._token = 0
         self._turn = 0
@@ -117,7 +134,7 @@ class Gateways:
     @property
     def restarts(self) -> int:
         """How many gateways have been replaced so far."""
-        return sum(s.process.restarts.total for s in self._slots)
+        return self._former_restarts + sum(s.process.restarts.total for s in self._slots)
 
     @property
     def in_force(self) -> bool:
@@ -127,28 +144,67 @@ class Gateways:
     async def run(self) -> None:
         """Keep every gateway running; returns when all have drained. Cancelling kills them."""
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with asyncio.TaskGroup() as self._tasks:
                 for slot in self._slots if not self._draining else ():
-                    slot.task = tasks.create_task(slot.process.run())
+                    slot.task = self._tasks.create_task(slot.process.run())
         finally:
             self._memory.close()
+
+    async def replace(
+        self, configurations: list[Configure], certificate: Certificate | None, access: Access | None, within_s: float
+    ) -> None:
+        """Have gateways of these configurations take over; returns when clients that connect meet them alone.
+
+        They come up beside those that run, and count what clients use from zero. Those then take no more connections;
+        each answer ends its connection, and what was asked has `within_s` to be answered. Raises HeadraceError where
+        the new ones do not come up: then those that run go on. Cancelling it means the same.
+        """
+        former = self._certificate, self._access
+        self._certificate, self._access = certificate, access
+        memory = _QuotaMemory(len(configurations))
+        self._coming = [self._slot(memory.told(one)) for one in configurations]
+        try:
+            for slot in self._coming:
+                slot.task = self._tasks.create_task(slot.process.run())
+            async with asyncio.timeout(_COME_UP_S):
+                await self.until(lambda: all(slot.applied >= 0 for slot in self._coming))
+        except BaseException as error:
+            self._certificate, self._access = former
+            for slot in self._coming:
+                if slot.task is not None:
+                    slot.task.cancel()
+            memory.close()
+            if isinstance(error, TimeoutError):
+                raise HeadraceError(f"new gateways did not come up within {_COME_UP_S:g} s; see the log") from None
+            raise
+        finally:
+            coming, self._coming = self._coming, []
+        old, self._slots = self._slots, coming
+        self._memory.close()
+        self._memory = memory
+        self._former_restarts += sum(slot.process.restarts.total for slot in old)
+        self._leaving += old
+        for slot in old:
+            slot.process.end_after(Drain(within_s=within_s, patient=True))
+            overdue_s = within_s + _OVERDUE_S
+            asyncio.get_running_loop().call_later(overdue_s, slot.process.kill, "it had finished nothing for too long")
 
     def show(self, certificate: Certificate) -> None:
         """Have every gateway show this certificate from now on."""
         self._certificate = certificate
-        for slot in self._slots:
+        for slot in self._all:
             slot.process.say(certificate)
 
     def admit_by(self, access: Access) -> None:
         """Have every gateway decide by this who may ask what."""
         self._access = access
-        for slot in self._slots:
+        for slot in self._all:
             slot.process.say(access)
 
     def publish(self, table: Table) -> None:
         """Make this the table that should be in force."""
         self._table = table
-        for slot in self._slots:
+        for slot in self._all:
             slot.told |= {p.key for p in table.pools}
             slot.process.say(table)
 
@@ -160,14 +216,15 @@ class Gateways:
 
     async def drained(self, pool: str) -> None:
         """Wait until no gateway has anything of a pool that was taken out of the table."""
-        await self.until(lambda: all(pool not in s.told for s in self._slots))
+        await self.until(lambda: all(pool not in s.told for s in self._all))
 
     async def stats(self, within_s: float = 1.0) -> list[Stats]:
         """Ask every gateway for its counters; one that does not answer in time is left out."""
         self._token += 1
         token = self._token
         waiting = []
-        for slot in self._slots:
+        asked = self._all
+        for slot in asked:
             if slot.process.connected:
                 future: asyncio.Future[Stats] = asyncio.get_running_loop().create_future()
                 slot.stats[token] = future
@@ -176,7 +233,7 @@ class Gateways:
         if not waiting:
             return []
         done, _ = await asyncio.wait(waiting, timeout=within_s)
-        for slot in self._slots:
+        for slot in asked:
             slot.stats.pop(token, None)
         return [f.result() for f in done if not f.cancelled()]
 
@@ -212,7 +269,7 @@ class Gateways:
     def drain(self) -> None:
         """Let every gateway finish what it has and end; one that is still on its way up has nothing."""
         self._draining = True
-        for slot in self._slots:
+        for slot in self._all:
             if slot.applied >= 0:
                 slot.process.end_after(Drain())
             elif slot.task is not None:
@@ -220,7 +277,7 @@ class Gateways:
 
     def kill(self, why: str) -> None:
         """End every gateway at once."""
-        for slot in self._slots:
+        for slot in self._all:
             slot.process.kill(why)
 
     def _slot(self, configure: Configure) -> _Slot:
@@ -240,8 +297,12 @@ class Gateways:
             on_message=lambda message: self._heard(slot, message),
             on_down=lambda: self._down(slot),
         )
-        slot = _Slot(configure, process)
+        slot = _Slot(next(self._serial), configure, process)
         return slot
+
+    @property
+    def _all(self) -> list[_Slot]:
+        return [*self._slots, *self._coming, *self._leaving]
 
     def _up(self, slot: _Slot) -> None:
         slot.told = {p.key for p in self._table.pools}
@@ -256,7 +317,8 @@ class Gateways:
         """A gateway has ended, and has nothing of any pool any more. Who connects meanwhile waits for the next one."""
         slot.applied = -1
         slot.told = set()
-        self._totals.forget(slot.configure.index)
+        self._totals.forget(slot.serial)
+        self._leaving = [one for one in self._leaving if one is not slot]
         self._changed.set()
 
     def _heard(self, slot: _Slot, message: FromGateway) -> None:
@@ -266,7 +328,7 @@ class Gateways:
         elif isinstance(message, Drained):
             slot.told.discard(message.pool)
         elif isinstance(message, Stats):
-            self._totals.feed(slot.configure.index, message.values)
+            self._totals.feed(slot.serial, message.values)
             future = slot.stats.pop(message.token, None)
             if future and not future.done():
                 future.set_result(message)

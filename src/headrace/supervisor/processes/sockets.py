@@ -42,9 +42,25 @@ def listen(host: str, port: int, path: str, *, copies: int = 1) -> list[socket.s
     return made
 
 
-def _bind(
-    family: socket.AddressFamily, kind: socket.SocketKind, address: tuple[object, ...], *, shared: bool
-) -> socket.socket:
+def listen_again(first: socket.socket, path: str, *, copies: int) -> list[socket.socket]:
+    """`copies` more sockets on the address of one that listens, for more gateways; none where that is 0 or less.
+
+    Raises ConfigError, as `listen`.
+    """
+    made: list[socket.socket] = []
+    try:
+        for _ in range(copies):
+            first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            made.append(_bind(first.family, first.type, first.getsockname(), shared=True))
+            made[-1].listen(BACKLOG)
+    except OSError as error:
+        for one in made:
+            one.close()
+        raise ConfigError(path, f"cannot listen for another gateway: {error.strerror}") from None
+    return made
+
+
+def _bind(family: int, kind: int, address: tuple[object, ...], *, shared: bool) -> socket.socket:
     one = socket.socket(family, kind)
     try:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

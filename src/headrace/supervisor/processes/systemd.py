@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 
 from headrace.config.environment import Systemd
 
@@ -18,6 +19,10 @@ class Notifier:
     def ready(self, status: str) -> None:
         """Start-up is finished."""
         self._send(f"READY=1\nSTATUS={status}")
+
+    def reloading(self) -> None:
+        """The configuration is being read again; `ready` says when that is over."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}\nSTATUS=reloading")
 
     def stopping(self) -> None:
         """Draining has begun."""

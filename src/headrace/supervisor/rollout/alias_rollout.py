@@ -23,7 +23,7 @@ from headrace.supervisor.rollout.history import History
 from headrace.supervisor.rollout.orders import Orders
 from headrace.supervisor.rollout.policy import AliasPolicy, Objection
 from headrace.supervisor.rollout.record import AliasRecord
-from headrace.supervisor.rollout.status import RegistryContact, Status
+from headrace.supervisor.rollout.status import Status
 from headrace.supervisor.rollout.version import Version
 from headrace.supervisor.rollout.watching import Watcher
 from headrace.telemetry.logs import Log
@@ -61,12 +61,12 @@ class AliasRollout:
         self._on_change = on_change
         self._has_served = False
         self._has_started = False
-        retry_s = config.rollout.retry_s
-        marks = Marks[Resolved](retry_s, max(retry_s, _RETRY_MOST_S))
+        marks = Marks[Resolved](*_retries(config))
         self._rollout = Rollout[Resolved](config.rollout.keep_old_s, fixed=not self.uri.moves, marks=marks)
         self._dependencies = dependencies
         self._log = log
         self.follower = RegistryFollower(self.uri, dependencies.registry, dependencies.poll_s, self, log)
+        self.contact = self.follower.contact
         self.executor = Executor(
             model, self.uri, config, self._rollout, self._policy, dependencies, self.record, self, log
         )
@@ -78,6 +78,15 @@ class AliasRollout:
 
     def __repr__(self) -> str:
         return f"<AliasRollout {self.model} {self.uri.text} {list(self.executor.versions.values())}>"
+
+    def configure(self, config: Model, dependencies: Dependencies) -> None:
+        """Go by other settings from now on. Those of processes hold for processes that are started from now on."""
+        self.config, self._dependencies = config, dependencies
+        self._rollout.keep_old_s = config.rollout.keep_old_s
+        self._rollout.marks.configure(*_retries(config))
+        self.follower.configure(dependencies.poll_s)
+        self.executor.configure(config, dependencies)
+        self._watcher.configure(config.rollout)
 
     # What there is.
 
@@ -95,11 +104,6 @@ class AliasRollout:
     def status(self) -> Status:
         """What there is to say beside that."""
         return self.record.status
-
-    @property
-    def contact(self) -> RegistryContact:
-        """Whether the registry can be asked."""
-        return self.follower.contact
 
     @property
     def held(self) -> bool:
@@ -288,3 +292,9 @@ class AliasRollout:
             self.executor.do(self._rollout.rest(clock.now_s(), objection.because))
             self.changed()
             self._on_change()
+
+
+def _retries(config: Model) -> tuple[float, float]:
+    """After how many seconds what failed is tried again, at first and at most."""
+    retry_s = config.rollout.retry_s
+    return retry_s, max(retry_s, _RETRY_MOST_S)

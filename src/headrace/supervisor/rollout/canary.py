@@ -34,7 +34,11 @@ class Neighbours:
     """The aliases that come before a canary, the main one first."""
 
     def __init__(self, aliases: Sequence[Neighbour]) -> None:
-        self._aliases = aliases
+        self._aliases = [*aliases]
+
+    def forget(self, alias: Neighbour) -> None:
+        """An alias is not followed any more."""
+        self._aliases = [one for one in self._aliases if one is not alias]
 
     @property
     def main(self) -> Version | None:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, Literal, Protocol, get_args
 
 from headrace.config.tree import Model
@@ -123,6 +124,16 @@ class Executor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def configure(self, config: Model, dependencies: Dependencies) -> None:
+        """Go by other settings from now on: what runs stays as it is, but for how long it may be silent."""
+        former, self._config, self._dependencies = self._config, config, dependencies
+        self._checker = Checker(config.checks, config.timeout_s)
+        for version in self.versions.values():
+            if version.workers is not None:
+                version.workers.spec = replace(version.workers.spec, timeout_s=config.timeout_s)
+        if config.replicas != former.replicas:
+            self.scale(config.replicas)
 
     def scale(self, replicas: int) -> None:
         """Have each version run in so many replicas."""

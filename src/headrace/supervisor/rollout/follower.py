@@ -56,6 +56,12 @@ class RegistryFollower:
         self._log = log
         self._now = asyncio.Event()
 
+    def configure(self, poll_s: float | None) -> None:
+        """Ask at these intervals, beginning with a question now where they are others."""
+        if poll_s != self._poll_s:
+            self._poll_s = poll_s
+            self._now.set()
+
     def ask_now(self) -> None:
         """Ask the registry now instead of at the next interval."""
         self._now.set()

@@ -73,7 +73,7 @@ class History:
     def add(self, event: str, version: str, reason: str, **more: Any) -> None:
         """Append one entry.
 
-        `event` is serving, failed, refused, rolled back, withdrawn, ended, step, paused or resumed.
+        `event` is serving, failed, refused, rolled back, withdrawn, ended, step, paused, resumed or reloaded.
         """
         entry = {"at": round(time.time(), 3), "event": event, "version": version, "reason": reason, **more}
         if self._alias is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from headrace.config.tree import Rollout as RolloutConfig
@@ -83,3 +84,21 @@ class AliasPolicy:
         """Have something else serve than `version`; raises CannotRollBack where there is nothing."""
         reason = f"after it took over, {reason}"
         return SentBack(rollout.send_back(reason, now_s), "rolled back", reason)
+
+
+class SuccessorPolicy(AliasPolicy):
+    """The rules of an alias that is brought up with other settings beside what serves; `former` is that, while it does.
+
+    So it has to do as well as that one, and what a check refuses does not take over.
+    """
+
+    def __init__(self, former: Callable[[], Version | None]) -> None:
+        self._former = former
+
+    def compared_with(self, serving: Version | None) -> Version | None:
+        """The version that a new one has to do as well as."""
+        return serving or self._former()
+
+    def has_fallback(self, rollout: Rollout[Resolved]) -> bool:
+        """Whether there is something that can serve where a candidate is refused."""
+        return self._former() is not None or rollout.has_fallback

@@ -46,6 +46,10 @@ class Watcher:
         self._log = log
         self._bake: asyncio.Task[None] | None = None
 
+    def configure(self, config: RolloutConfig) -> None:
+        """Judge what takes over from now on by this."""
+        self._config = config
+
     def begin(self, version: Version, old: Version | None) -> None:
         """A version has taken over from `old`: watch it, unless there is nothing to watch or to compare it with."""
         if self._bake is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from headrace.core.errors import HeadraceError
 from headrace.core.processes.restart import RestartPolicy, Restarts
 from headrace.core.protocol.messages import (
     Applied,
@@ -106,7 +107,8 @@ async def test_a_gateway_is_told_how_it_is_configured_and_what_should_be(make: A
     gateways, (one, other) = make()
     gateways.publish(table(1, "a"))
     one.up()
-    assert one.said == [Configure(index=0, listeners=()), table(1, "a")]
+    configured, told = one.said
+    assert (configured.index, configured.processes, told) == (0, 2, table(1, "a"))
     assert other.said == []
     assert not gateways.in_force
     assert not gateways.opened
@@ -224,3 +226,65 @@ async def test_a_drain_before_the_start_starts_nothing(make: Any) -> None:
     gateways, _ = make()
     gateways.drain()
     await asyncio.wait_for(gateways.run(), 60)
+
+
+async def replacing(gateways: Gateways, *indices: int) -> asyncio.Task[None]:
+    """New gateways are being brought up; each has been started, and is not up."""
+    made = [Configure(index=index, listeners=(), drain_s=1.0) for index in indices]
+    count = len(Process.made) + len(made)
+    task = asyncio.create_task(gateways.replace(made, None, None, 9.0))
+    await until(lambda: len(Process.made) == count)
+    return task
+
+
+async def test_new_gateways_take_over_when_they_are_up_and_not_before(make: Any) -> None:
+    gateways, (one,) = make(1)
+    running = asyncio.create_task(gateways.run())
+    one.up()
+    gateways.publish(table(1, "a"))
+    one.says(Applied(1))
+    one.says(Stats(0, [(NAME, LABELS, 5.0)]))
+    task = await replacing(gateways, 0, 1)
+    two, three = Process.made[1:]
+    two.up()
+    two.says(Applied(1))
+    gateways.publish(table(2, "a"))
+    assert (one.last, gateways.pids) == (None, [one.pid])
+    assert [p.asked(Table).generation for p in (one, two)] == [2, 2]
+    three.up()
+    three.says(Applied(2))
+    two.says(Applied(2))
+    await task
+    assert one.last == Drain(within_s=9.0, patient=True)
+    assert gateways.pids == [two.pid, three.pid]
+    # What it still answers, it answers by what there is, and all of it is counted.
+    gateways.publish(table(3))
+    assert one.asked(Table).generation == 3
+    draining = asyncio.create_task(gateways.drained("a"))
+    for process in (two, three):
+        process.says(Drained("a"))
+    one.says(Stats(0, [(NAME, LABELS, 7.0)]))
+    two.says(Stats(0, [(NAME, LABELS, 1.0)]))
+    await asyncio.sleep(0)
+    assert not draining.done()
+    one.down()
+    await asyncio.wait_for(draining, 60)
+    assert {(name, labels): value for name, labels, value in gateways._totals.samples()} == {(NAME, LABELS): 8.0}
+    gateways.drain()
+    for process in (two, three):
+        assert process.last == Drain()
+    await asyncio.wait_for(running, 60)
+
+
+async def test_where_new_gateways_do_not_come_up_the_old_ones_go_on(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_COME_UP_S", 0.0)
+    gateways, (one,) = make(1)
+    running = asyncio.create_task(gateways.run())
+    one.up()
+    one.says(Applied(0))
+    await asyncio.sleep(0)
+    with pytest.raises(HeadraceError, match="did not come up"):
+        await gateways.replace([Configure(index=0, listeners=())], None, None, 9.0)
+    assert (one.last, gateways.pids, gateways.in_force) == (None, [one.pid], True)
+    gateways.drain()
+    await asyncio.wait_for(running, 60)

@@ -1,6 +1,7 @@
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,15 @@ def test_systemd_hears_ready_and_stopping(manager: socket.socket) -> None:
     assert manager.recv(200) == b"READY=1\nSTATUS=2 of 2 models can answer"
     notifier.stopping()
     assert manager.recv(200).startswith(b"STOPPING=1\n")
+
+
+def test_systemd_hears_that_the_configuration_is_read_again(manager: socket.socket) -> None:
+    """sd_notify(3): RELOADING=1 with the moment on the monotonic clock, then READY=1."""
+    before_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    Notifier(systemd({"NOTIFY_SOCKET": manager.getsockname()})).reloading()
+    told = dict(line.split("=", 1) for line in manager.recv(200).decode().splitlines())
+    assert told["RELOADING"] == "1"
+    assert before_us <= int(told["MONOTONIC_USEC"]) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
 
 
 def test_the_watchdog_is_fed_until_cancelled(manager: socket.socket) -> None:

@@ -1,0 +1,160 @@
+"""All models that the configuration names: which there are, which come, which go.
+
+One whole configuration after another is made so (`become`). A model whose processes fit the new one goes on with them;
+another is brought up beside what serves, and takes over when it is at full strength. Until then, and for as long as it
+cannot, what served before serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from headrace.config.changes import needs_processes
+from headrace.config.tree import Config, Model
+from headrace.supervisor.making import ModelMaker
+from headrace.supervisor.rollout.policy import SuccessorPolicy
+from headrace.supervisor.rollout.version import Version
+from headrace.supervisor.served_model import ServedModel
+from headrace.supervisor.wildcard import Wildcard
+from headrace.telemetry.logs import Log
+
+
+class Fleet:
+    """`models` are those that serve, by name, those of a wildcard among them; `coming` are successors of some.
+
+    The only one that starts and ends what `models` of the configuration stands for.
+    """
+
+    def __init__(self, publish: Callable[[], None], log: Log) -> None:
+        self.models: dict[str, ServedModel] = {}
+        self.coming: dict[str, ServedModel] = {}
+        self._leaving: list[ServedModel] = []
+        self._explicit: set[str] = set()
+        self._made_by: dict[ServedModel, Config] = {}
+        self._running: dict[ServedModel, asyncio.Task[None]] = {}
+        self._publish = publish
+        self._log = log
+        self._maker: ModelMaker
+        self._tasks: asyncio.TaskGroup
+
+    def __repr__(self) -> str:
+        return f"<Fleet {sorted(self.models)} coming={sorted(self.coming)} leaving={len(self._leaving)}>"
+
+    def begin(self, maker: ModelMaker, config: Config) -> None:
+        """Make the models that there are at the start; `run` runs them."""
+        self._maker = maker
+        for name, model in config.models.items():
+            self._explicit.add(name)
+            self.models[name] = maker.make(name, model, config)
+            self._made_by[self.models[name]] = config
+
+    async def run(self) -> None:
+        """Run all models until cancelled. Raises ConfigError for one of the start whose URI leads nowhere."""
+        async with asyncio.TaskGroup() as self._tasks:
+            for name in self._explicit:
+                model = self.models[name]
+                self._running[model] = self._tasks.create_task(model.run())
+            await asyncio.Event().wait()
+
+    def everything(self) -> Iterator[ServedModel]:
+        """Every model that may have processes."""
+        yield from (*self.models.values(), *self.coming.values(), *self._leaving)
+
+    def describe(self) -> dict[str, Any]:
+        """`pending`: why new settings of a model are not in force, by its name; `settled`: nothing comes or goes."""
+        pending = {name: model.why_not() for name, model in self.coming.items()}
+        return {"pending": pending, "settled": not (self.coming or self._leaving)}
+
+    def become(self, config: Config, wildcard: Wildcard | None) -> None:
+        """Have the models of this configuration, and no others; the caller publishes."""
+        for name in self._explicit - config.models.keys():
+            self._abandon(name)
+            self._explicit.discard(name)
+            self._retire(self.models.pop(name), "it is not in the configuration any more")
+        for name, model in config.models.items():
+            if name not in self._explicit and wildcard is not None and name in self.models:
+                self._adopt(name, wildcard)
+            self._explicit.add(name)
+            self._have(name, model, config)
+        if wildcard is not None and config.wildcard is not None:
+            settings = wildcard.configure(config.wildcard, config.models, config.registry.poll_s)
+            for name, model in settings.items():
+                self._maker.configure(self.models[name], model, config, follows=False)
+
+    def settle(self) -> None:
+        """Let those take over that can, which is to be published then. Called whenever anything has changed."""
+        for name, successor in [*self.coming.items()]:
+            now, then = self.models[name].current, successor.current
+            if now is None or (then is not None and then.ready >= successor.replicas):
+                del self.coming[name]
+                former, self.models[name] = self.models[name], successor
+                self._log.info("new settings in force", model=name, version=then.label if then else None)
+                self._retire(former, "it is served with other settings")
+
+    def _have(self, name: str, model: Model, config: Config) -> None:
+        served, coming = self.models.get(name), self.coming.get(name)
+        if served is not None and self._fits(served, name, config):
+            self._abandon(name)
+            self._configure(served, model, config)
+        elif coming is not None and self._fits(coming, name, config):
+            self._configure(coming, model, config)
+        else:
+            self._abandon(name)
+            policy = SuccessorPolicy(lambda: self._serves(served)) if served is not None else None
+            made = self._maker.make(name, model, config, lenient=True, policy=policy)
+            self._made_by[made] = config
+            if served is None:
+                self.models[name] = made
+            else:
+                self.coming[name] = made
+                if model.replicas == served.config.replicas != served.replicas:
+                    made.scale(served.replicas)  # an operator's order, which the file has not countermanded
+            self._log.info("model comes", model=name, uri=model.uri, beside=served is not None)
+            self._running[made] = self._tasks.create_task(self._serve(made))
+
+    def _fits(self, served: ServedModel, name: str, config: Config) -> bool:
+        made_by = self._made_by.get(served)
+        return made_by is not None and not needs_processes(name, made_by, config)
+
+    def _serves(self, model: ServedModel) -> Version | None:
+        """What a model serves; None when another has taken its place."""
+        return model.current if self.models.get(model.name) is model else None
+
+    def _configure(self, served: ServedModel, model: Model, config: Config) -> None:
+        self._made_by[served] = config
+        self._maker.configure(served, model, config)
+
+    def _adopt(self, name: str, wildcard: Wildcard) -> None:
+        """A model that the wildcard has added is the configuration's own now."""
+        running = wildcard.release(name)
+        if running is not None:
+            self._running[self.models[name]] = running
+
+    def _abandon(self, name: str) -> None:
+        """A successor is not wanted any more."""
+        coming = self.coming.pop(name, None)
+        if coming is not None:
+            self._retire(coming, "other settings are wanted now")
+
+    def _retire(self, model: ServedModel, reason: str) -> None:
+        self._leaving.append(model)
+        self._tasks.create_task(self._end(model, reason))
+
+    async def _end(self, model: ServedModel, reason: str) -> None:
+        self._log.info("model goes", model=model.name, reason=reason)
+        await model.leave()
+        running = self._running.pop(model)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        self._made_by.pop(model, None)
+        self._leaving.remove(model)
+        self._log.info("model gone", model=model.name)
+
+    async def _serve(self, model: ServedModel) -> None:
+        try:
+            await model.run()
+        except Exception as error:  # noqa: BLE001 - one model is not worth the others
+            model.main.record.broke("a model broke", error, None)
+            self._publish()

@@ -1,0 +1,130 @@
+"""What clients and operators meet: the ports, what is shown there and who may use them, and the gateways behind.
+
+One configuration after another is made so (`change`), or leaves everything as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+from headrace.config.changes import Plan
+from headrace.config.tree import Config
+from headrace.core.protocol.messages import Configure, Recording
+from headrace.security.contexts import ServerContext
+from headrace.supervisor import wire_config
+from headrace.supervisor.anonymous import anonymous_ports
+from headrace.supervisor.port_security import PortSecurity
+from headrace.supervisor.ports import ADMIN, Ports
+from headrace.supervisor.processes.gateways import Gateways
+from headrace.telemetry.logs import Log
+
+ServeAdmin = Callable[[socket.socket, ServerContext | None], Awaitable[None]]
+
+
+class Front:
+    """`bind`, `open`, `run`, in this order. `security` is there from `open` on."""
+
+    def __init__(self, log: Log) -> None:
+        self.ports = Ports()
+        self.security: PortSecurity | None = None
+        self._log = log
+        self._recording: Recording | None = None
+        self._gateways: Gateways
+        self._serve_admin: ServeAdmin
+        self._tasks: asyncio.TaskGroup
+        self._following: asyncio.Task[None] | None = None
+        self._administrating: asyncio.Task[None] | None = None
+
+    def bind(self, config: Config) -> None:
+        """Take every port, or none: raises ConfigError with the path of the one that cannot be had."""
+        self.ports = self.ports.of(config)
+
+    @property
+    def admin_address(self) -> tuple[str, int] | None:
+        """Where the admin port is."""
+        return self.ports.address(ADMIN)
+
+    def configures(self, config: Config, recording: Recording | None) -> list[Configure]:
+        """What each gateway is told first; the recording holds for all that come later, too."""
+        self._recording = recording
+        return self._configures(config, self.ports)
+
+    def open(self, config: Config, gateways: Gateways) -> None:
+        """Read what the ports show, and who may use them. Raises ConfigError with the file that is wrong."""
+        self._gateways = gateways
+        self.security = self._secured(config, self.ports)
+        self.security.begin()
+
+    def run(self, tasks: asyncio.TaskGroup, serve_admin: ServeAdmin) -> None:
+        """Follow the files, and have the admin port served by `serve_admin`, each in a task of its own."""
+        self._tasks, self._serve_admin = tasks, serve_admin
+        self._follow()
+
+    async def change(self, config: Config, made: Plan, within_s: float) -> None:
+        """Have another configuration; `made` is what leads to it. Raises HeadraceError: then nothing has changed.
+
+        Gateways that are replaced have `within_s` for what they were asked.
+        """
+        ports, security = self.ports.of(config), self.security
+        try:
+            renewed = made.touches("tls") or made.touches("auth") or made.touches("admin")
+            if renewed or security is None or ports.any_data != self.ports.any_data:
+                security = self._secured(config, ports)
+            if made.moves_gateways:
+                configures = self._configures(config, ports)
+                await self._gateways.replace(configures, security.certificate, security.access, within_s)
+        except BaseException:
+            ports.close_but(self.ports)
+            raise
+        self.ports.close_but(ports)
+        self.ports = ports
+        if security is not self.security:
+            self.security = security
+            security.begin()
+            self._follow()
+
+    def stop(self) -> None:
+        """Follow nothing any more, and answer no operator."""
+        for task in (self._following, self._administrating):
+            if task is not None:
+                task.cancel()
+
+    def _configures(self, config: Config, ports: Ports) -> list[Configure]:
+        limits, pages, count = wire_config.limits(config), wire_config.pages(config), config.gateway.processes
+        return [
+            Configure(
+                index=index,
+                listeners=ports.listeners(index, count, tls=config.tls is not None),
+                limits=limits,
+                drain_s=config.gateway.drain_s,
+                recording=self._recording,
+                pages=pages,
+                guarded=config.auth is not None,
+            )
+            for index in range(count)
+        ]
+
+    def _secured(self, config: Config, ports: Ports) -> PortSecurity:
+        gateways = self._gateways
+        made = PortSecurity(config, self._log, gateways.show, gateways.admit_by, data_ports=ports.any_data)
+        made.load()
+        for warning in anonymous_ports(config):
+            self._log.warning("anonymous", warning=warning)
+        return made
+
+    def _follow(self) -> None:
+        """Go by the files and the admin port of now; who is being answered there is answered."""
+        self.stop()
+        security, admin = self.security, self.ports.admin
+        if security is not None:
+            self._following = self._tasks.create_task(security.run())
+            if admin is not None:
+                # A socket of its own: whoever serves the port next goes on with the other.
+                serving = self._serve_admin(admin.dup(), security.admin_tls)
+                self._administrating = self._tasks.create_task(_awaited(serving))
+
+
+async def _awaited(work: Awaitable[None]) -> None:
+    await work

@@ -1,0 +1,117 @@
+"""Makes served models: what each works with, from the configuration and the parts of the running headrace."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from headrace.config.tree import Config, Model
+from headrace.core.processes import inheriting
+from headrace.core.telemetry.counts import VersionCounts
+from headrace.environments.preparing import Environments
+from headrace.registry.store import Store
+from headrace.supervisor import wire_config
+from headrace.supervisor.processes.agent import RegistryAgent
+from headrace.supervisor.processes.worker_control import ControlRoom
+from headrace.supervisor.processes.worker_environ import worker_environ
+from headrace.supervisor.processes.workers import Workers
+from headrace.supervisor.rollout.dependencies import Dependencies, Traffic
+from headrace.supervisor.rollout.history import History
+from headrace.supervisor.rollout.policy import AliasPolicy
+from headrace.supervisor.served_model import ServedModel
+from headrace.telemetry.logs import Log
+
+
+class ModelMaker:
+    """One for each supervisor. `registry_key` names the registry among those that share `home`.
+
+    A model that `follows` asks the registry by itself; another waits until whoever has listed it says so.
+    """
+
+    def __init__(
+        self,
+        *,
+        home: Path,
+        registry_key: str,
+        agent: RegistryAgent,
+        store: Store,
+        environments: Environments,
+        room: ControlRoom,
+        traffic: Traffic,
+        environ: Mapping[str, str],
+        counts: Callable[[], Mapping[tuple[str, str], VersionCounts]],
+        log: Log,
+    ) -> None:
+        self._home = home
+        self._registry_key = registry_key
+        self._agent = agent
+        self._store = store
+        self._environments = environments
+        self._room = room
+        self._traffic = traffic
+        self._environ = environ
+        self._counts = counts
+        self._log = log
+        self._turns: tuple[int | None, asyncio.Semaphore] = (0, asyncio.Semaphore(1))
+
+    def make(
+        self,
+        name: str,
+        model: Model,
+        config: Config,
+        *,
+        follows: bool = True,
+        lenient: bool = False,
+        policy: AliasPolicy | None = None,
+    ) -> ServedModel:
+        """A model that nobody runs yet; `lenient` and `policy`: see `ServedModel`."""
+        return ServedModel(
+            name,
+            model,
+            self._dependencies(model, config, follows=follows),
+            History(self._home, self._registry_key, model.uri, name),
+            _errors_mode(model, config),
+            self._log,
+            canary_poll_s=config.registry.poll_s,
+            failing=config.health.failing,
+            tells_texts=config.log.exceptions == "full",
+            counts=self._counts,
+            lenient=lenient,
+            policy=policy,
+        )
+
+    def configure(self, served: ServedModel, model: Model, config: Config, *, follows: bool = True) -> None:
+        """Have a model go by other settings; those of processes hold for processes that are started from now on."""
+        served.configure(
+            model,
+            self._dependencies(model, config, follows=follows),
+            _errors_mode(model, config),
+            failing=config.health.failing,
+            canary_poll_s=config.registry.poll_s,
+        )
+
+    def _dependencies(self, model: Model, config: Config, *, follows: bool) -> Dependencies:
+        if self._turns[0] != config.bring_up_at_once:
+            most = config.bring_up_at_once
+            self._turns = most, asyncio.Semaphore(most or sys.maxsize)
+        return Dependencies(
+            registry=self._agent,
+            store=self._store,
+            environments=self._environments,
+            make_processes=lambda spec, log, on_change, ended, again: Workers(
+                spec, self._room, log, on_change, ended, again
+            ),
+            traffic=self._traffic,
+            bring_up=self._turns[1],
+            environ=worker_environ(self._environ, model, config.registry.tracking_uri),
+            kept_back=inheriting.kept_back(self._environ, model.pass_env),
+            options=wire_config.worker_options(config, model),
+            poll_s=config.registry.poll_s if follows else None,
+            hung_after_s=config.health.hung_after_s,
+        )
+
+
+def _errors_mode(model: Model, config: Config) -> str:
+    return (model.errors or config.errors).mode
