@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.dashboard_rig.browser import browser, open_page  # noqa: F401 - fixtures of the dashboard's tests
 from tests.integration.mlflow_server import MlflowServer, mlflow_server
 from tests.integration.moving import Registry
 
