@@ -8,13 +8,15 @@ import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from tests import registries
 from tests.client_rig.fixtures import client_registry, client_server  # noqa: F401 - fixtures of the client's tests
+from tests.integration.moving import Registry
 
 # How long an example takes says what else the machine does.
 settings.register_profile("any machine", parent=settings(), deadline=None)
@@ -62,6 +64,24 @@ _FOLDERS = ("integration", "faults", "conformance", "properties", "docs", "unit"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: next((rank for rank, name in enumerate(_FOLDERS) if name in item.path.parts), 0))
+
+
+# Files whose servers or models are shared: one process runs all of them, and starts or loads what they share once.
+_TOGETHER = [
+    re.compile(r"^tests/(integration|faults|docs)/test_client"),
+    re.compile(r"^tests/integration/test_(moves|registries)\.py"),
+    re.compile(r"^tests/(conformance/test_invocations|properties/test_scoring)\.py"),
+]
+
+
+class _FilesTogether(LoadFileScheduling):  # type: ignore[misc] # it has no types
+    def _split_scope(self, nodeid: str) -> Any:
+        group = next((pattern.pattern for pattern in _TOGETHER if pattern.match(nodeid)), None)
+        return group or super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    return _FilesTogether(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_finish() -> None:
@@ -132,3 +152,10 @@ def _fail_skips_on_ci(report: R) -> R:
 def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The tracking URI of a registry with mood (versions 1 and 2), moody and broken, each with an alias production."""
     return registries.registry(tmp_path_factory, Path(__file__).parent / "integration" / "build_registry.py")
+
+
+@pytest.fixture(scope="session")
+def moves(registry: str) -> Iterator[Registry]:
+    """Moves aliases in `registry`."""
+    with Registry(registry) as made:
+        yield made

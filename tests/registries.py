@@ -1,6 +1,7 @@
 """Registries that tests use: built once in a run, and a copy for each process that runs tests."""
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -30,5 +31,12 @@ def registry(factory: pytest.TempPathFactory, script: Path) -> str:
             (built / "done").touch()
     copy = factory.mktemp(script.parent.name)
     shutil.copyfile(built / "mlflow.db", copy / "mlflow.db")
-    (copy / "artifacts").symlink_to(built / "artifacts")
+    for name in ("artifacts", "places.json"):
+        (copy / name).symlink_to(built / name)
     return f"sqlite:///{copy / 'mlflow.db'}"
+
+
+def place(registry: str, version: str) -> str:
+    """The directory of a version such as `mood/1`: served from there, it needs no agent that imports MLflow."""
+    places: dict[str, str] = json.loads(Path(registry.removeprefix("sqlite:///")).with_name("places.json").read_text())
+    return places[version].removeprefix("file://")

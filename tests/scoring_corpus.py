@@ -6,6 +6,7 @@ repository, one for each version of MLflow and Python.
 """
 
 import contextlib
+import fcntl
 import functools
 import importlib.util
 import json
@@ -71,13 +72,15 @@ def models() -> dict[str, str]:
     name = f"corpus-mlflow{version('mlflow')}-py{platform.python_version()}"
     directory = Path(os.environ.get("HEADRACE_CORPUS_DIR", ROOT / ".cache" / name))
     manifest = directory / "manifest.json"
-    if not manifest.is_file():
-        directory.mkdir(parents=True, exist_ok=True)
-        if directory.parent.name == ".cache":
-            (directory.parent / ".gitignore").write_text("*\n")
-        subprocess.run(
-            [sys.executable, str(RECORDINGS / "build_models.py"), str(directory)], check=True, capture_output=True
-        )
+    directory.mkdir(parents=True, exist_ok=True)
+    if directory.parent.name == ".cache":
+        (directory.parent / ".gitignore").write_text("*\n")
+    with (directory.parent / f"{directory.name}.lock").open("w") as lock:  # whoever needs them next waits for them
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not manifest.is_file():
+            subprocess.run(
+                [sys.executable, str(RECORDINGS / "build_models.py"), str(directory)], check=True, capture_output=True
+            )
     entries = json.loads(manifest.read_text(encoding="utf-8"))
     return {label: entry["path"] for label, entry in entries.items()}
 

@@ -98,7 +98,7 @@ class Adversity:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", range(1, 6))
-def test_adversity(registry: str, tmp_path: Path, seed: int) -> None:
+def test_adversity(registry: str, moves: Registry, tmp_path: Path, seed: int) -> None:
     main, trial = f"main{seed}", f"trial{seed}"
     model = {
         "uri": f"models:/shifty@{main}",
@@ -109,33 +109,32 @@ def test_adversity(registry: str, tmp_path: Path, seed: int) -> None:
         "rollout": {"bake_s": 5, "retry_s": 1, "keep_old_s": 10},
     }
     config = {"registry": {"tracking_uri": registry, "poll_s": 0.5}, "admin": {"port": 0}, "models": {"shifty": model}}
-    with Registry(registry) as moves:
-        moves.point("shifty", main, "1")
-        with serving(tmp_path, config) as one:
-            url = f"{one.url('shifty')}/invocations"
-            until(lambda: one.status("shifty")["replicas"]["ready"] == 2, "both replicas")
-            adversity = Adversity(one, moves, tmp_path / "home", seed)
-            with Swarm(url, TEXT, clients=16, pause_s=0.02) as swarm:
-                swarm.more()
-                for _ in range(STEPS):
-                    adversity.step()
-                    assert not swarm.failed, adversity.taken
-                swarm.more()
-                # Peace: the registry points at a good version, and nothing is held against it.
-                moves.point("shifty", main, "2")
-                moves.point("shifty", trial, "-")
-                assert ask(f"{one.admin}/api/models/shifty/refresh?anew=true", {}).status == 202
-                try:
-                    until(lambda: not unrest(one, trial), "peace", _PATIENCE_S)
-                except AssertionError:
-                    pytest.fail(f"no peace: {unrest(one, trial)} after {adversity.taken}")
-                swarm.expect("shifty/2")
-                swarm.more()
-            assert not swarm.failed, adversity.taken
-            assert not swarm.wrong, adversity.taken
-            assert swarm.labels <= {f"shifty/{version}" for version in GOOD}, adversity.taken
-            agree(one)
-            assert one.stop() == 0
+    moves.point("shifty", main, "1")
+    with serving(tmp_path, config) as one:
+        url = f"{one.url('shifty')}/invocations"
+        until(lambda: one.status("shifty")["replicas"]["ready"] == 2, "both replicas")
+        adversity = Adversity(one, moves, tmp_path / "home", seed)
+        with Swarm(url, TEXT, clients=16, pause_s=0.02) as swarm:
+            swarm.more()
+            for _ in range(STEPS):
+                adversity.step()
+                assert not swarm.failed, adversity.taken
+            swarm.more()
+            # Peace: the registry points at a good version, and nothing is held against it.
+            moves.point("shifty", main, "2")
+            moves.point("shifty", trial, "-")
+            assert ask(f"{one.admin}/api/models/shifty/refresh?anew=true", {}).status == 202
+            try:
+                until(lambda: not unrest(one, trial), "peace", _PATIENCE_S)
+            except AssertionError:
+                pytest.fail(f"no peace: {unrest(one, trial)} after {adversity.taken}")
+            swarm.expect("shifty/2")
+            swarm.more()
+        assert not swarm.failed, adversity.taken
+        assert not swarm.wrong, adversity.taken
+        assert swarm.labels <= {f"shifty/{version}" for version in GOOD}, adversity.taken
+        agree(one)
+        assert one.stop() == 0
 
 
 def unrest(one: Serving, trial: str) -> dict[str, Any]:

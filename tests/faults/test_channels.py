@@ -14,6 +14,7 @@ from headrace.core.processes.output import LINES_A_SECOND, SECONDS_SAVED
 from headrace_worker import wire
 from tests.faults.test_process_death import config, pids
 from tests.integration.serving import Serving, ask, serving, until
+from tests.registries import place
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_nobody_is_killed_for_what_a_stranger_says(one: Serving) -> None:
 
 
 def test_who_ended_a_worker_and_why_is_told(registry: str, tmp_path: Path) -> None:
-    document = config(registry, moody={"uri": "models:/moody/1", "timeout_s": 1.0})
+    document = config(registry, moody={"uri": place(registry, "moody/1"), "timeout_s": 1.0})
     with serving(tmp_path, document) as one:
         url = f"{one.url('moody')}/invocations"
 

@@ -12,6 +12,7 @@ import pytest
 from tests.integration.load import Load
 from tests.integration.serving import Answer, Serving, ask, serving, until
 from tests.processes import family, status
+from tests.registries import place
 
 HAPPY = {"instances": ["good great happy"]}
 
@@ -30,7 +31,7 @@ def pids(one: Serving, role: str) -> set[int]:
 
 @pytest.mark.parametrize(("role", "replicas"), [("role=replica", 2), ("role=replica", 1), ("role=host", 2)])
 def test_a_worker_killed_under_load_fails_no_request(registry: str, tmp_path: Path, role: str, replicas: int) -> None:
-    with serving(tmp_path, config(registry, mood={"uri": "models:/mood/1", "replicas": replicas})) as one:
+    with serving(tmp_path, config(registry, mood={"uri": place(registry, "mood/1"), "replicas": replicas})) as one:
         url = one.url("mood")
         until(lambda: one.status("mood")["replicas"]["ready"] == replicas, "all replicas")
         with Load(f"{url}/invocations", HAPPY, pause_s=0) as load:
@@ -47,7 +48,7 @@ def test_a_worker_killed_under_load_fails_no_request(registry: str, tmp_path: Pa
 
 def test_what_a_model_leaves_behind_is_collected(registry: str, tmp_path: Path) -> None:
     """As process 1 of a container nobody else would: here the supervisor is their subreaper, which is the same."""
-    document = config(registry, moody={"uri": "models:/moody/1"})
+    document = config(registry, moody={"uri": place(registry, "moody/1")})
     with serving(tmp_path, document) as one:
         answer = ask(f"{one.url('moody')}/invocations", {"inputs": ["leave behind"]}).json
         (pid,) = (int(text) for text in answer["predictions"])
@@ -63,7 +64,7 @@ def zombies(one: Serving) -> list[psutil.Process]:
 
 
 def test_a_gateway_killed_under_load_is_replaced_and_workers_stay(registry: str, tmp_path: Path) -> None:
-    with serving(tmp_path, config(registry, mood={"uri": "models:/mood/1"})) as one:
+    with serving(tmp_path, config(registry, mood={"uri": place(registry, "mood/1")})) as one:
         url = one.url("mood")
         workers = pids(one, "headrace_worker")
         with Load(f"{url}/invocations", HAPPY, pause_s=0) as load:
@@ -93,7 +94,7 @@ def test_the_registry_agent_may_die_and_serving_goes_on(registry: str, tmp_path:
 
 
 def test_a_request_that_kills_its_worker_is_isolated(registry: str, tmp_path: Path) -> None:
-    with serving(tmp_path, config(registry, moody={"uri": "models:/moody/1", "replicas": 2})) as one:
+    with serving(tmp_path, config(registry, moody={"uri": place(registry, "moody/1"), "replicas": 2})) as one:
         url = f"{one.url('moody')}/invocations"
         until(lambda: one.status("moody")["replicas"]["ready"] == 2, "both replicas")
         answers: dict[str, Answer] = {}
@@ -116,14 +117,14 @@ def test_a_request_that_kills_its_worker_is_isolated(registry: str, tmp_path: Pa
 
 
 def test_a_request_whose_worker_dies_by_chance_is_answered_by_the_next(registry: str, tmp_path: Path) -> None:
-    with serving(tmp_path, config(registry, moody={"uri": "models:/moody/1"})) as one:
+    with serving(tmp_path, config(registry, moody={"uri": place(registry, "moody/1")})) as one:
         text = f"die once:{tmp_path / 'died'}"
         answer = ask(f"{one.url('moody')}/invocations", {"instances": [text]})
         assert (answer.status, answer.json) == (200, {"predictions": [text]})
 
 
 def test_a_hung_worker_is_killed_and_the_service_goes_on(registry: str, tmp_path: Path) -> None:
-    with serving(tmp_path, config(registry, moody={"uri": "models:/moody/1", "timeout_s": 1.0})) as one:
+    with serving(tmp_path, config(registry, moody={"uri": place(registry, "moody/1"), "timeout_s": 1.0})) as one:
         url = f"{one.url('moody')}/invocations"
         before = pids(one, "role=replica")
         slow = ask(url, {"instances": ["sleep:30"]})
@@ -135,7 +136,7 @@ def test_a_hung_worker_is_killed_and_the_service_goes_on(registry: str, tmp_path
 
 
 def test_nothing_survives_the_supervisor(registry: str, tmp_path: Path) -> None:
-    with serving(tmp_path, config(registry, moody={"uri": "models:/moody/1", "replicas": 2})) as one:
+    with serving(tmp_path, config(registry, moody={"uri": place(registry, "moody/1"), "replicas": 2})) as one:
         url = f"{one.url('moody')}/invocations"
         until(lambda: one.status("moody")["replicas"]["ready"] == 2, "both replicas")
         running = family(one.process.pid)

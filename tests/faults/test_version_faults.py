@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +22,9 @@ def config(registry: str, alias: str, **more: Any) -> dict[str, Any]:
     return {"registry": {"tracking_uri": registry, "poll_s": 0.5}, "admin": {"port": 0}, "models": {"shifty": model}}
 
 
-def test_a_host_that_cannot_be_started_does_not_cost_the_replicas_that_serve(registry: str, tmp_path: Path) -> None:
-    with Registry(registry) as moves:
-        moves.point("shifty", "hostless", "1")
-    with serving(tmp_path, config(registry, "hostless", replicas=2)) as one:
+def test_a_host_that_cannot_be_started_does_not_cost_the_replicas_that_serve(moves: Registry, tmp_path: Path) -> None:
+    moves.point("shifty", "hostless", "1")
+    with serving(tmp_path, config(moves.uri, "hostless", replicas=2)) as one:
         url = f"{one.url('shifty')}/invocations"
         until(lambda: one.status("shifty")["replicas"]["ready"] == 2, "both replicas")
         with Load(url, TEXT) as load:
@@ -45,10 +42,9 @@ def test_a_host_that_cannot_be_started_does_not_cost_the_replicas_that_serve(reg
         assert len(one.processes("role=replica")) == 2
 
 
-def test_a_copy_that_is_damaged_while_it_serves_is_not_loaded_again(registry: str, tmp_path: Path) -> None:
-    with Registry(registry) as moves:
-        moves.point("shifty", "spoiled", "1")
-    with serving(tmp_path, config(registry, "spoiled")) as one:
+def test_a_copy_that_is_damaged_while_it_serves_is_not_loaded_again(moves: Registry, tmp_path: Path) -> None:
+    moves.point("shifty", "spoiled", "1")
+    with serving(tmp_path, config(moves.uri, "spoiled")) as one:
         url = f"{one.url('shifty')}/invocations"
         (copy,) = (tmp_path / "home/models").glob("*/MLmodel")
         whole = copy.read_bytes()
@@ -64,22 +60,13 @@ def test_a_copy_that_is_damaged_while_it_serves_is_not_loaded_again(registry: st
         assert set(load.statuses) == {200}, load.statuses
 
 
-_DELETE = """
-import sys, warnings
-warnings.filterwarnings("ignore")
-from mlflow import MlflowClient
-MlflowClient(sys.argv[1]).delete_registered_model_alias("shifty", "deleted")
-"""
-
-
-def test_a_restart_after_the_alias_was_deleted_serves_what_served(registry: str, tmp_path: Path) -> None:
-    with Registry(registry) as moves:
-        moves.point("shifty", "deleted", "1")
-    with serving(tmp_path, config(registry, "deleted")) as one:
+def test_a_restart_after_the_alias_was_deleted_serves_what_served(moves: Registry, tmp_path: Path) -> None:
+    moves.point("shifty", "deleted", "1")
+    with serving(tmp_path, config(moves.uri, "deleted")) as one:
         assert ask(f"{one.url('shifty')}/invocations", TEXT).headers["headrace-model"] == "shifty/1"
         assert one.stop() == 0
-    subprocess.run([sys.executable, "-c", _DELETE, registry], check=True, capture_output=True)
-    with serving(tmp_path, config(registry, "deleted")) as one:
+    moves.point("shifty", "deleted", "-")
+    with serving(tmp_path, config(moves.uri, "deleted")) as one:
         assert ask(f"{one.url('shifty')}/invocations", TEXT).headers["headrace-model"] == "shifty/1"
         until(
             lambda: "no alias 'deleted'" in (one.status("shifty")["registry_problem"] or ""), "the problem to be told"

@@ -56,6 +56,9 @@ def main(directory: Path) -> None:
             pip_requirements=["mlflow", "numpy==1.0", "no-such-package"],
         )
     _log_shifty()
+    versions = client.search_model_versions()
+    places = {f"{v.name}/{v.version}": client.get_model_version_download_uri(v.name, v.version) for v in versions}
+    (directory / "places.json").write_text(json.dumps(places))
 
 
 # Version 1 and 2 are good; each of the others fails in its own way.

@@ -135,20 +135,19 @@ def configuration(registry: str, shared_port: int) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def seen(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+def seen(registry: str, moves: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     directory = tmp_path_factory.mktemp("metrics")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with Registry(registry) as moves:
-        moves.point("mood", "metrics", "1")
-        moves.point("mood", "dark", "2")
-        moves.point("shifty", "metrics", "1")
-        with serving(directory, configuration(registry, port)) as one:
-            busy = send_traffic(one, directory, f"http://127.0.0.1:{port}")
-            roll_out(one, moves)
-            traffic = wait_for(one, "headrace_shadow_total", 3)
-            yield Seen(busy, traffic, kill(one))
+    moves.point("mood", "metrics", "1")
+    moves.point("mood", "dark", "2")
+    moves.point("shifty", "metrics", "1")
+    with serving(directory, configuration(registry, port)) as one:
+        busy = send_traffic(one, directory, f"http://127.0.0.1:{port}")
+        roll_out(one, moves)
+        traffic = wait_for(one, "headrace_shadow_total", 3)
+        yield Seen(busy, traffic, kill(one))
 
 
 def send_traffic(one: Serving, directory: Path, shared: str) -> Scrape:

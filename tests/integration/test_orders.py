@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.integration.load import Load
 from tests.integration.moving import Registry
 from tests.integration.serving import HEADRACE, ask, serving, until
 
 TEXT = {"dataframe_records": [{"text": "a text"}]}
-
-
-@pytest.fixture(scope="module")
-def moves(registry: str) -> Iterator[Registry]:
-    with Registry(registry) as made:
-        yield made
 
 
 def test_scale_pause_promote_and_roll_back(moves: Registry, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import hmac
 import json
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,6 @@ from tests.integration.moving import Registry
 from tests.integration.serving import HEADRACE, Serving, ask, serving, until
 
 TEXT = {"dataframe_records": [{"text": "a text"}]}
-
-
-@pytest.fixture(scope="module")
-def moves(registry: str) -> Iterator[Registry]:
-    with Registry(registry) as made:
-        yield made
 
 
 def config(registry: str, alias: str, **more: Any) -> dict[str, Any]:

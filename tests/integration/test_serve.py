@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.integration.moving import Registry
 from tests.integration.serving import HEADRACE, Answer, ask, serving, until
+from tests.registries import place
 
 HAPPY = {"instances": ["good great happy"]}
 
@@ -99,16 +101,12 @@ def test_a_second_run_has_the_ports_again_and_brings_nothing_anew(registry: str,
     )
 
 
-@pytest.mark.filterwarnings("ignore")  # MLflow's client, in this process for once, and what it imports
-def test_a_moved_alias_is_followed(registry: str, tmp_path: Path) -> None:
-    from mlflow import MlflowClient
-
-    client = MlflowClient(registry)
-    client.set_registered_model_alias("mood", "moving", "1")
+def test_a_moved_alias_is_followed(registry: str, moves: Registry, tmp_path: Path) -> None:
+    moves.point("mood", "moving", "1")
     with serving(tmp_path, config(registry, mood={"uri": "models:/mood@moving"})) as one:
         url = f"{one.url('mood')}/invocations"
         assert ask(url, HAPPY).headers["headrace-model"] == "mood/1"
-        client.set_registered_model_alias("mood", "moving", "2")
+        moves.point("mood", "moving", "2")
         answers: list[Answer] = []
 
         def moved() -> bool:
@@ -244,7 +242,7 @@ def test_a_model_that_cannot_load_fails_beside_a_good_one(registry: str, tmp_pat
 
 
 def test_models_come_up_one_after_another_where_that_is_asked_for(registry: str, tmp_path: Path) -> None:
-    models = {name: {"uri": "models:/moody@production", "port": 0, "environment": "local"} for name in ("a", "b", "c")}
+    models = {name: {"uri": place(registry, "moody/1"), "port": 0, "environment": "local"} for name in ("a", "b", "c")}
     document = {"registry": {"tracking_uri": registry}, "admin": {"port": 0}, "bring_up_at_once": 1, "models": models}
     with serving(tmp_path, document, environ={"MOODY_SLOW_LOAD": "0.3", "HEADRACE_PASS_ENV": "MOODY_*"}) as one:
         for name in models:
@@ -255,7 +253,7 @@ def test_models_come_up_one_after_another_where_that_is_asked_for(registry: str,
 
 
 def test_health_is_503_until_a_worker_is_ready(registry: str, tmp_path: Path) -> None:
-    document = config(registry, moody={"uri": "models:/moody@production"})
+    document = config(registry, moody={"uri": place(registry, "moody/1")})
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         document["models"]["moody"]["port"] = free.getsockname()[1]
@@ -269,7 +267,7 @@ def test_health_is_503_until_a_worker_is_ready(registry: str, tmp_path: Path) ->
 
 
 def test_health_answers_while_every_worker_is_busy(registry: str, tmp_path: Path) -> None:
-    with serving(tmp_path, config(registry, moody={"uri": "models:/moody@production"})) as one:
+    with serving(tmp_path, config(registry, moody={"uri": place(registry, "moody/1")})) as one:
         url = one.url("moody")
         busy = threading.Thread(target=ask, args=(f"{url}/invocations", {"instances": ["sleep:3"]}))
         busy.start()
@@ -282,7 +280,7 @@ def test_health_answers_while_every_worker_is_busy(registry: str, tmp_path: Path
 
 
 def test_sigterm_finishes_what_is_in_flight(registry: str, tmp_path: Path) -> None:
-    with serving(tmp_path, config(registry, moody={"uri": "models:/moody@production"})) as one:
+    with serving(tmp_path, config(registry, moody={"uri": place(registry, "moody/1")})) as one:
         url = f"{one.url('moody')}/invocations"
         answers: list[Answer] = []
         threads = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,6 @@ from tests.integration.moving import Registry
 from tests.integration.serving import JSON, ask, serving, until
 
 TEXT = {"dataframe_records": [{"text": "a text"}]}
-
-
-@pytest.fixture(scope="module")
-def moves(registry: str) -> Iterator[Registry]:
-    with Registry(registry) as made:
-        yield made
 
 
 def config(registry: str, **models: dict[str, Any]) -> dict[str, Any]:

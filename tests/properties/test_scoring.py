@@ -1,6 +1,6 @@
 """The scorer against MLflow's own scoring server, on generated requests: alone and in batches.
 
-HEADRACE_DIFFERENTIAL_EXAMPLES says how many requests to try (300 unless set; the nightly run takes 10,000).
+HEADRACE_DIFFERENTIAL_EXAMPLES says how many requests to try (100 unless set; the nightly run takes 10,000).
 """
 
 import json
@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.timeout(3600),  # the models may have to be built first; the nightly run takes long
 ]
-EXAMPLES = int(os.environ.get("HEADRACE_DIFFERENTIAL_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("HEADRACE_DIFFERENTIAL_EXAMPLES", "100"))
 # `raises` sleeps and exits when it is told to: it has tests of its own.
 LABELS = sorted(
     {record["model"] for record in corpus.recordings()}.difference(

@@ -20,7 +20,8 @@ time.time_ns = lambda: _time_ns() + 90_061_500_000_000
 
 
 def collecting(directory: Path, *options: str, **environ: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "", "-p", "no:cacheprovider", *options]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "", "-p", "no:cacheprovider"]
+    command += ["--assert=plain", *options]  # no assertion is run
     environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environ}
     return subprocess.Popen(
         command, cwd=directory, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
