@@ -42,6 +42,7 @@ PATHS = (
     "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models", "/v2/models/topic", "/v2/models/topic/ready",
     "/v2/models/topic/infer", "/v2/models/missing/infer", "/v2/repository/index", "/v2/repository/models/topic/load",
     "/v1/models", "/v1/models/topic", "/v1/models/topic:predict", "/models/topic/v2/models/topic/infer",
+    "/openapi.json", "/models/topic/openapi.json", "/docs", "/models/topic/docs", "/models/missing/docs",
 )  # fmt: skip
 
 
@@ -82,7 +83,7 @@ def test_nothing_but_probes_is_open_to_who_shows_nothing(rig: GatewayRig, port: 
     probes = {
         asked
         for asked, target in want.items()
-        if target.want is Want.LIVE or (target.want is Want.HEALTH and target.model == port)
+        if target.want in {Want.LIVE, Want.DOCS} or (target.want is Want.HEALTH and target.model == port)
     }
     assert {("GET", "/ping"), ("HEAD", "/ping"), ("GET", "/health")} <= probes
     assert {asked: status for asked, status in answers.items() if asked not in probes and status != 401} == {}

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import shutil
 import socket
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.integration.serving import JSON, Answer, Serving, ask, serving
+from tests.integration.serving import JSON, PATIENCE_S, Answer, Serving, ask, serving
 from tests.integration.test_serve import HAPPY, config
 
 TENSOR = {"name": "text", "shape": [2, 1], "datatype": "BYTES", "data": ["good great happy", "bad awful sad"]}
@@ -151,3 +154,53 @@ def test_what_is_spoken_is_counted_and_kept_like_any_request(one: Serving, share
         assert f'headrace_protocol_requests_total{{model="mood",protocol="{protocol}"}}' in numbers
     own = ask(f"{one.url('mood')}/invocations", {"instances": ["good"]})
     assert own.json == {"predictions": ["pos"]}
+
+
+def test_every_route_of_the_openapi_document_answers_as_it_says(one: Serving, shared: str) -> None:
+    for where, base in ((one.url("shifty"), ""), (f"{shared}/models/shifty", "/models/shifty")):
+        document = ask(f"{where}/openapi.json").json
+        assert document["servers"] == [{"url": base or "/"}]
+        assert (document["info"]["title"], document["info"]["version"]) == ("shifty", "shifty/1")
+        for path, methods in document["paths"].items():
+            for method, told in methods.items():
+                content = told.get("requestBody", {"content": {}})["content"].get("application/json", {})
+                answer = ask(where + path, content.get("example"), method=method.upper())
+                assert answer.status == 200, (method, path, answer)
+                kinds = told["responses"]["200"].get("content", {answer.headers["content-type"]: None})
+                assert answer.headers["content-type"] in kinds
+    assert ask(f"{shared}/models/other/openapi.json").status == 404
+
+
+def test_the_docs_page_needs_nothing_from_elsewhere(one: Serving, shared: str) -> None:
+    page = ask(f"{one.url('shifty')}/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert b"://" not in page.body
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert ask(f"{shared}/models/shifty/docs").body == page.body
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    expect.set_options(timeout=PATIENCE_S * 1000)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        yield started
+        started.close()
+
+
+@pytest.mark.needs("chromium")
+def test_the_docs_page_lets_one_try_the_model(one: Serving, browser: Browser) -> None:
+    page = browser.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.goto(f"{one.url('shifty')}/docs")
+    expect(page.locator("h1")).to_have_text("shiftyshifty/1")
+    for operation in ("invoke", "infer"):
+        entry = page.locator(f"#{operation}")
+        entry.evaluate("one => { one.open = true }")
+        entry.get_by_role("button", name="Send").click()
+        expect(entry.locator("pre")).to_contain_text("200 OK")
+    assert wrong == []
+    page.close()

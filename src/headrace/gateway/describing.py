@@ -5,12 +5,15 @@ All of it is known from the newest table; no worker is asked.
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 
 from headrace import __version__
-from headrace.core.contract import about, tensors
+from headrace.core.contract import about, openapi, tensors
 from headrace.gateway.http.targets import Want
 
 if TYPE_CHECKING:
@@ -61,6 +64,12 @@ class Descriptions:
             raise Missing(unknown_version(model, version, sorted(versions)))
         return tensors.metadata(model, sorted(versions), about.decode(pool.version.config.about))
 
+    def openapi(self, model: str, pool: Pool, *, is_own_port: bool) -> dict[str, Any]:
+        """The OpenAPI document of the version that serves."""
+        config = pool.version.config
+        base = "/" if is_own_port else f"/models/{quote(model, '')}"
+        return openapi.document(model, config.label, base, about.decode(config.about))
+
     def index(self, models: Sequence[str], body: bytes) -> list[dict[str, str]]:
         """``POST /v2/repository/index``; raises msgspec's DecodeError for a body that is none."""
         asked = msgspec.json.decode(body, type=_Asked) if body.strip() else _Asked()
@@ -86,6 +95,20 @@ def unknown_version(model: str | None, wanted: str, there: Sequence[str]) -> str
     """What is said where a request asks for a version that does not serve."""
     names = ", ".join(f"'{name}'" for name in there) or "none"
     return f"No version '{wanted}' of model '{model}' serves; there are: {names}."
+
+
+HTML = b"text/html; charset=utf-8"
+PAGE_HEAD = (
+    b"content-security-policy: default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    b"connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+    b"x-content-type-options: nosniff\r\n"
+)
+
+
+@cache
+def page() -> bytes:
+    """The page that shows what a model takes and lets one try it; it needs nothing from elsewhere."""
+    return Path(__file__).with_name("docs.html").read_bytes()
 
 
 PROBES = {Want.LIVE: "live", Want.HEALTH: "ready", Want.READY: "ready"}

@@ -61,6 +61,9 @@ class LocalAnswers:
             base = b"%b://%b" % (client.port.scheme, request.host) if request.host else b""
             extra = b"location: %b\r\n" % header_bytes(base + detail)
             self._reply(exchange, 307, b"", now_s, content_type=None, extra=extra)
+        elif want == Want.DOCS:
+            head = describing.PAGE_HEAD
+            self._reply(exchange, 200, describing.page(), now_s, content_type=describing.HTML, extra=head)
         elif want in _OF_THE_SERVER:
             self._answer_for_all(exchange, client, now_s)
         elif want == Want.WRONG_MODEL or (model not in self._routes and client.port.model is None):
@@ -71,6 +74,9 @@ class LocalAnswers:
             self._fail(exchange, "BAD_REQUEST", describing.REFUSED_LOAD, now_s)
         elif want == Want.METADATA and (pool := self._serving.get(model)) is not None:  # type: ignore[arg-type]
             self._describe(exchange, pool, now_s)
+        elif want == Want.OPENAPI and (pool := self._serving.get(model)) is not None:  # type: ignore[arg-type]
+            told = self._described.openapi(model or "", pool, is_own_port=client.port.model is not None)
+            self._reply(exchange, 200, msgspec.json.encode(told), now_s)
         else:
             self._fail(exchange, "TEMPORARILY_UNAVAILABLE", self.why_not(model or ""), now_s, retry_after_s=1)
 

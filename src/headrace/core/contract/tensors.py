@@ -25,8 +25,8 @@ _COLUMNS = {
     "binary": ("BYTES", "base64"),
     "datetime": ("BYTES", "datetime"),
 }
-_DATATYPES = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64"}
-_DATATYPES |= {f"{kind}{bits}": f"{kind.upper()}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
+DATATYPES = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64"}
+DATATYPES |= {f"{kind}{bits}": f"{kind.upper()}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
 
 
 def metadata(name: str, versions: Sequence[str], about: About) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def _tensor(spec: dict[str, Any], unnamed: str) -> dict[str, Any]:
     if kind == "tensor":
         tensor = spec.get("tensor-spec")
         tensor = tensor if isinstance(tensor, dict) else {}
-        datatype, content_type = _DATATYPES.get(str(tensor.get("dtype")), "BYTES"), "np"
+        datatype, content_type = DATATYPES.get(str(tensor.get("dtype")), "BYTES"), "np"
         sizes = tensor.get("shape")
         shape = [size for size in sizes if isinstance(size, int)] if isinstance(sizes, list) else [-1]
     elif isinstance(kind, str) and kind in _COLUMNS:

@@ -16,7 +16,7 @@ _V2_FIXED = {
     b"/repository/index": Want.INDEX,
 }
 _V2_ACTIONS = {b"/infer": Want.INFER, b"/ready": Want.READY}
-_ABOUT: dict[bytes, Want] = {}
+_ABOUT = {b"/openapi.json": Want.OPENAPI, b"/docs": Want.DOCS}
 
 
 def match(path: bytes, model: str | None) -> Target:
@@ -30,14 +30,16 @@ def match(path: bytes, model: str | None) -> Target:
         if not name or (colon and verb != b"predict"):
             return Target(Want.NOT_FOUND, protocol=V1)
         return named(Target(Want.INFER if colon else Want.READY, protocol=V1), name, model)
-    about = _ABOUT.get(path) if model is not None else None
-    return Target(Want.NOT_FOUND) if about is None else Target(about, model)
+    about = _ABOUT.get(path, Want.NOT_FOUND) if model is not None else Want.NOT_FOUND
+    return Target(about, model if about is Want.OPENAPI else None)
 
 
 def match_below_model(path: bytes, port_model: str | None) -> Target:
     """As `match`, for what follows ``/models/``: a name, and a path of one of the protocols."""
     for mark in (b"/v2", b"/v1/models", *_ABOUT):
         at = path.find(mark)
+        if at > 0 and path[at:] == b"/docs":
+            return Target(Want.DOCS)  # the same page for all, so that it says nothing of which models there are
         if at > 0:
             model = path[:at].decode("utf-8", "replace")
             if port_model is not None and model != port_model:

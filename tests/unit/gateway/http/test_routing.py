@@ -84,6 +84,13 @@ def test_split_target() -> None:
         (b"GET", b"/v1/models/m", "m", Target(Want.READY, "m", b"", V1)),
         (b"POST", b"/v1/models/m:predict", "m", Target(Want.INFER, "m", b"", V1)),
         (b"POST", b"/v1/models/m:explain", "m", Target(Want.NOT_FOUND, None, b"", V1)),
+        (b"GET", b"/openapi.json", "m", Target(Want.OPENAPI, "m")),
+        (b"GET", b"/openapi.json", None, Target(Want.NOT_FOUND)),
+        (b"GET", b"/models/m/openapi.json", None, Target(Want.OPENAPI, "m")),
+        (b"GET", b"/models/o/openapi.json", "m", Target(Want.WRONG_MODEL, "o")),
+        (b"GET", b"/docs", "m", Target(Want.DOCS)),
+        (b"GET", b"/docs", None, Target(Want.NOT_FOUND)),
+        (b"GET", b"/models/o/docs", "m", Target(Want.DOCS)),
         (b"POST", b"/v1/models/:predict", "m", Target(Want.NOT_FOUND, None, b"", V1)),
     ],
 )
