@@ -10,12 +10,14 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from starlette.routing import Mount, Route
 
 from headrace.config.load import parse
+from headrace.core.admin.audit import Chain
 from headrace.supervisor.admin.server import make_app
 from headrace.supervisor.app import Supervisor
 from headrace.telemetry.logs import make_log
@@ -59,6 +61,7 @@ def one(registry: str, directory: Path, keys: dict[str, str]) -> Iterator[Servin
     document["auth"] = {"keys": "keys.jsonl"}
     document["quotas"] = {"few": {"rows_per_day": 12}}
     document["gateway"] = {"processes": 2}
+    document["audit"] = "audit.jsonl"
     with serving(directory, document) as started:
         started.url("mood")
         yield started
@@ -168,8 +171,51 @@ def test_a_quota_of_rows_holds_for_all_gateways_and_counts_what_there_was(
     assert 'headrace_quota_refused_total{key="few",limit="rows_per_day"} 2' in told
 
 
+def audited(directory: Path, what: str) -> list[dict[str, Any]]:
+    """The entries of a kind, oldest first; the whole file is checked each time."""
+    chain = Chain()
+    found = [chain.follow(line) for line in (directory / "audit.jsonl").read_bytes().splitlines()]
+    return [entry for entry in found if entry is not None and entry["what"] == what]
+
+
+def test_what_is_changed_is_written_down_with_who_and_whence(
+    one: Serving, keys: dict[str, str], directory: Path
+) -> None:
+    assert [(entry["model"], entry["version"]) for entry in audited(directory, "serving")] == [("mood", "mood/1")]
+    paused = f"{one.admin}/api/models/mood/pause?reason=a+test"
+    assert get(paused, keys["read"], "POST").status == 403
+    assert get(paused, "hr_wrong", "POST").status == 401
+    assert get(paused, keys["operate"], "POST").status == 200
+    assert get(f"{one.admin}/api/models/mood/resume", keys["admin"], "POST").status == 200
+    (asked,) = (entry for entry in audited(directory, "asked") if entry["order"] == "pause")
+    assert asked["who"] == "key-of-operate"
+    assert asked["whence"] == "127.0.0.1"
+    assert asked["given"] == {"reason": "a test"}
+    assert asked["was"] == {"serves": "mood/1", "replicas": 1, "paused": False}
+    (answered,) = (entry for entry in audited(directory, "answered") if entry["of"] == asked["number"])
+    assert (answered["status"], answered["is"]["paused"]) == (200, True)
+    assert {("forbidden", "key-of-read"), ("wrong", "")} <= {
+        (entry["why"], entry["who"]) for entry in audited(directory, "refused")
+    }
+    run("key", "create", "came", "--file", str(directory / "keys.jsonl"))
+    until(lambda: "came (" in str(audited(directory, "keys changed")), "the new key")
+    file = str(directory / "audit.jsonl")
+    verified = run("audit", "verify", file, "--json")
+    assert verified.returncode == 0, verified.stderr
+    told = json.loads(verified.stdout)
+    assert run("audit", "verify", file, "--has", told["sha256"]).returncode == 0
+    assert told["sha256"] in [event["sha256"] for event in one.events if event["event"] == "audited"]
+    forged = directory / "forged.jsonl"
+    forged.write_bytes((directory / "audit.jsonl").read_bytes().replace(b"key-of-operate", b"key-of-nobody!"))
+    refused = run("audit", "verify", str(forged))
+    assert (refused.returncode, "was changed" in refused.stderr) == (1, True)
+    cut = run("audit", "verify", str(directory / "keys.jsonl"), "--has", told["sha256"])
+    assert cut.returncode == 1
+
+
 def test_no_key_is_in_logs_status_command_lines_or_workers(one: Serving, keys: dict[str, str], directory: Path) -> None:
     everything = [*map(str, one.events), *one.other_lines]
+    everything.append((directory / "audit.jsonl").read_text())
     everything.append(get(f"{one.admin}/api/models", keys["admin"]).body.decode())
     everything.append(get(f"{one.admin}/metrics", keys["admin"]).body.decode())
     assert "headrace_access_refused_total{" in everything[-1]

@@ -24,7 +24,7 @@ ELSEWHERE = {
     "headrace/cli/admin_port.py": ("tests/integration/test_orders.py", "real commands against a real server"),
     "headrace/cli/check.py": ("tests/integration/test_client_commands.py", "the real command against a real server"),
     "headrace/cli/env.py": ("tests/integration/test_env_command.py", "the real command"),
-    "headrace/cli/key.py": ("tests/integration/test_access.py", "the real command"),
+    "headrace/cli/security/key.py": ("tests/integration/test_access.py", "the real command"),
     "headrace/cli/log.py": ("tests/integration/test_prediction_log.py", "the real command on a real log"),
     "headrace/cli/packaging.py": ("tests/integration/test_package.py", "what it writes is started"),
     "headrace/cli/predict.py": ("tests/integration/test_client_commands.py", "the real command against a real server"),
@@ -51,6 +51,7 @@ ELSEWHERE = {
     "headrace/client/remote.py": ("tests/faults/test_client_faults.py", "real servers that fail in every way"),
     "headrace/config/fitting.py": ("tests/unit/config/test_load_mistakes.py", "through what uses it"),
     "headrace/config/schema.py": ("tests/docs/test_schema.py", "through what uses it"),
+    "headrace/supervisor/admin/audit_trail.py": ("tests/integration/test_access.py", "through what uses it"),
     "headrace/config/security.py": ("tests/integration/test_access.py", "through what uses it"),
     "headrace/config/tree.py": ("tests/unit/config/test_load.py", "through what uses it"),
     "headrace/core/errors.py": (

@@ -33,10 +33,14 @@ _COMMANDS = {
     "log": "Read a model's prediction log: follow it, or see its labels drift.",
     "config": "Check a headrace.yaml, show it with all defaults, or print its JSON Schema.",
     "key": "Make API keys for clients, list and revoke them.",
+    "audit": "Check that nobody has changed the file of who changed what.",
     "env": "List, build, check and remove the environments that models were trained in.",
     "package": "Write models and their environments into a directory that needs no registry.",
 }
-_ORDERS = frozenset({"rollback", "promote", "pause", "resume", "scale", "refresh"})
+_FOLDERS = {
+    **dict.fromkeys(("rollback", "promote", "pause", "resume", "scale", "refresh"), "headrace.cli.orders"),
+    **dict.fromkeys(("key", "audit"), "headrace.cli.security"),
+}
 _EXAMPLES = (
     "headrace serve -m models:/classification@production -p 5001",
     "headrace serve --config headrace.yaml",
@@ -68,7 +72,7 @@ class _Lazy(Suggesting):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        folder = "headrace.cli.orders" if cmd_name in _ORDERS else "headrace.cli"
+        folder = _FOLDERS.get(cmd_name, "headrace.cli")
         command: click.Command = importlib.import_module(f"{folder}.{cmd_name}").command
         if cmd_name != "serve":  # which goes on ending at once, until it has a loop that can end it in order
             restore()

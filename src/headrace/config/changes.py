@@ -214,6 +214,7 @@ _TABLE: dict[Path, How] = {
     ("log",): How.RESTART,
     ("log", "level"): How.LIVE,
     ("telemetry",): How.RESTART,
+    ("audit",): How.RESTART,
     ("home",): How.RESTART,
     ("bring_up_at_once",): How.LIVE,
     ("quotas",): How.LIVE,

@@ -192,6 +192,7 @@ def _anchored(config: tree.Config, folder: Path) -> tree.Config:
         environments=msgspec.structs.replace(
             environments, wheels=wheels and anchor(wheels), prebuilt=prebuilt and anchor(prebuilt)
         ),
+        audit=config.audit and folder / config.audit.expanduser(),
         home=config.home and folder / config.home.expanduser(),
     )
 

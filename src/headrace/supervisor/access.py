@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from headrace.config.security import Allowed, Auth
@@ -22,13 +22,19 @@ _PATH = "auth.keys"
 
 
 class AccessRules:
-    """`on_change` is told of each state that holds from now on. `trouble` is what is wrong with the files, or None.
+    """`on_change` is told of each state that holds from now on, `on_keys` which keys (name and id) came and went.
 
-    `judge` decides by the newest one. `own_token` is a key that is written nowhere: the try box asks with it.
-    `refused` counts what the admin port refuses, by why.
+    `trouble` is what is wrong with the files, or None. `judge` decides by the newest one. `own_token` is a key that is
+    written nowhere: the try box asks with it. `refused` counts what the admin port refuses, by why.
     """
 
-    def __init__(self, auth: Auth, log: Log, on_change: Callable[[Access], None]) -> None:
+    def __init__(
+        self,
+        auth: Auth,
+        log: Log,
+        on_change: Callable[[Access], None],
+        on_keys: Callable[[Mapping[str, list[str]]], None],
+    ) -> None:
         self.trouble: str | None = None
         self.refused = {"missing": 0, "wrong": 0, "forbidden": 0}
         self.judge: Judge
@@ -37,6 +43,7 @@ class AccessRules:
         self._auth = auth
         self._log = log
         self._on_change = on_change
+        self._on_keys = on_keys
         self._files: dict[str, bytes] = {}
         self._keys: list[Key] = []
         self._held: list[Key] = []
@@ -61,9 +68,11 @@ class AccessRules:
             files = await asyncio.to_thread(_read, where)
             if files != self._files:
                 found = await asyncio.to_thread(_parse, files)
-                gone = [key.id for key in self._keys if key not in found]
+                gone = [key for key in self._keys if key not in found]
+                come = [key for key in found if key not in self._keys]
                 self._files, self._keys = files, found
-                self._log.info("keys changed", keys=len(found), gone=gone[:20])
+                self._log.info("keys changed", keys=len(found), gone=[key.id for key in gone[:20]])
+                self._on_keys({"come": [_named(key) for key in come], "gone": [_named(key) for key in gone]})
         except ConfigError as error:
             if self.trouble != str(error):
                 self.trouble = str(error)
@@ -88,6 +97,10 @@ class AccessRules:
         )
         self.judge = Judge(access)
         self._on_change(access)
+
+
+def _named(key: Key) -> str:
+    return f"{key.grant.name} ({key.id})"
 
 
 def _grant(name: str, allowed: Allowed) -> Grant:

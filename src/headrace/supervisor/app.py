@@ -34,6 +34,7 @@ from headrace.security.contexts import ServerContext
 from headrace.supervisor import wire_config
 from headrace.supervisor.access import AccessRules
 from headrace.supervisor.admin.sampler import Sampler
+from headrace.supervisor.audit import AuditFile, open_audit
 from headrace.supervisor.certificates import PortCertificate
 from headrace.supervisor.file_watch import FileWatch
 from headrace.supervisor.fleet import Fleet
@@ -77,6 +78,7 @@ class Supervisor:
         self.gateways: Gateways
         self.recorder: RecorderProcess | None = None
         self.agent: RegistryAgent
+        self.audit: AuditFile | None = None
         self.sampler = Sampler(self.samples, log, self._counted)
         self.webhooks: Verifier | None = None
         self._front = Front(log)
@@ -167,6 +169,8 @@ class Supervisor:
         finally:
             await room.close()
             self._front.ports.close()
+            if self.audit is not None:
+                self.audit.close()
 
     def stop(self) -> None:
         """Drain and end; a second call ends without draining."""
@@ -214,6 +218,9 @@ class Supervisor:
         registry = config.registry.registry_uri
         key = registry or tracking or environ.get("MLFLOW_REGISTRY_URI") or environ.get("MLFLOW_TRACKING_URI") or ""
         home = environment.home(config.home, environ)
+        self.audit = open_audit(config, self._log)
+        if self.audit is not None:
+            self._front.on_keys = self.audit.note_keys
         store = Store(home, key)
         environments = Environments(home, config.environments, environ)
         self._tell_kept_back()
@@ -255,6 +262,7 @@ class Supervisor:
             environ=environ,
             counts=lambda: self.sampler.recent.counts,
             log=self._log,
+            audit=self.audit,
         )
         self.fleet.begin(maker, config)
         if config.wildcard is not None:
@@ -271,6 +279,7 @@ class Supervisor:
             )
         if self.reloads.file is not None:
             self.reloads.history = History(home, key, f"file:{self.reloads.file.absolute()}", "@reloads")
+            self.reloads.history.listener = self.audit.note_entry if self.audit is not None else None
 
     def _set_up(self) -> None:
         """What the configuration says of the supervisor itself."""

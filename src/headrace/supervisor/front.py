@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from headrace.config.changes import Plan
 from headrace.config.tree import Config
@@ -24,12 +24,16 @@ ServeAdmin = Callable[[socket.socket, ServerContext | None], Awaitable[None]]
 
 
 class Front:
-    """`bind`, `open`, `run`, in this order. `security` is there from `open` on."""
+    """`bind`, `open`, `run`, in this order. `security` is there from `open` on.
+
+    `on_keys` is told which keys have come and gone. It is set before `open`.
+    """
 
     def __init__(self, log: Log) -> None:
         self.ports = Ports()
         self.security: PortSecurity | None = None
         self._log = log
+        self.on_keys: Callable[[Mapping[str, list[str]]], None] = lambda _: None
         self._recording: Recording | None = None
         self._gateways: Gateways
         self._serve_admin: ServeAdmin
@@ -108,7 +112,9 @@ class Front:
 
     def _secured(self, config: Config, ports: Ports) -> PortSecurity:
         gateways = self._gateways
-        made = PortSecurity(config, self._log, gateways.show, gateways.admit_by, data_ports=ports.any_data)
+        made = PortSecurity(
+            config, self._log, gateways.show, gateways.admit_by, self.on_keys, data_ports=ports.any_data
+        )
         made.load()
         for warning in anonymous_ports(config):
             self._log.warning("anonymous", warning=warning)

@@ -13,6 +13,7 @@ from headrace.core.telemetry.counts import VersionCounts
 from headrace.environments.preparing import Environments
 from headrace.registry.store import Store
 from headrace.supervisor import wire_config
+from headrace.supervisor.audit import AuditFile
 from headrace.supervisor.processes.agent import RegistryAgent
 from headrace.supervisor.processes.worker_control import ControlRoom
 from headrace.supervisor.processes.worker_environ import worker_environ
@@ -43,6 +44,7 @@ class ModelMaker:
         environ: Mapping[str, str],
         counts: Callable[[], Mapping[tuple[str, str], VersionCounts]],
         log: Log,
+        audit: AuditFile | None,
     ) -> None:
         self._home = home
         self._registry_key = registry_key
@@ -54,6 +56,7 @@ class ModelMaker:
         self._environ = environ
         self._counts = counts
         self._log = log
+        self._audit = audit
         self._turns: tuple[int | None, asyncio.Semaphore] = (0, asyncio.Semaphore(1))
 
     def make(
@@ -67,11 +70,13 @@ class ModelMaker:
         policy: AliasPolicy | None = None,
     ) -> ServedModel:
         """A model that nobody runs yet; `lenient` and `policy`: see `ServedModel`."""
+        history = History(self._home, self._registry_key, model.uri, name)
+        history.listener = self._audit.note_entry if self._audit is not None else None
         return ServedModel(
             name,
             model,
             self._dependencies(model, config, follows=follows),
-            History(self._home, self._registry_key, model.uri, name),
+            history,
             _errors_mode(model, config),
             self._log,
             canary_poll_s=config.registry.poll_s,

@@ -18,8 +18,9 @@ from headrace.telemetry.logs import Log
 class PortSecurity:
     """`load` reads the files, `run` follows them. `certificate` and `access` are the newest that hold for data ports.
 
-    `on_certificate` and `on_access` are told of each, but not before `begin`. `certificates` are those of all ports,
-    `rules` (None: everybody may do everything) decide on the admin port, which shows `admin_tls` (None: plain HTTP).
+    `on_certificate` and `on_access` are told of each, but not before `begin`, `on_keys` of keys that come and go.
+    `certificates` are those of all ports, `rules` (None: everybody may do everything) decide on the admin port,
+    which shows `admin_tls` (None: plain HTTP).
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class PortSecurity:
         log: Log,
         on_certificate: Callable[[Certificate], None],
         on_access: Callable[[Access], None],
+        on_keys: Callable[[Mapping[str, list[str]]], None],
         *,
         data_ports: bool,
     ) -> None:
@@ -35,7 +37,7 @@ class PortSecurity:
         self.access: Access | None = None
         self.admin_tls: ServerContext | None = None
         self.certificates: list[PortCertificate] = []
-        self.rules = AccessRules(config.auth, log, self._judge_by) if config.auth is not None else None
+        self.rules = AccessRules(config.auth, log, self._judge_by, on_keys) if config.auth is not None else None
         self._on_certificate = on_certificate
         self._on_access = on_access
         self._begun = False

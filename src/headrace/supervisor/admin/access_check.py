@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,7 +16,7 @@ WHO = "headrace.who"
 
 _PROBES = frozenset({"/livez", "/readyz", "/startedz"})
 _SIGNED = "/hooks/"
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _CHALLENGE = 'Basic realm="headrace: any name, and an API key as the password", charset="UTF-8"'
 
 
@@ -25,9 +27,12 @@ class AccessCheck:
     signed. Probes are answered to everybody where that is set, with nothing but their status.
     """
 
-    def __init__(self, app: ASGIApp, rules: AccessRules) -> None:
+    def __init__(
+        self, app: ASGIApp, rules: AccessRules, on_refused: Callable[[Scope, str, str], None] | None = None
+    ) -> None:
         self._app = app
         self._rules = rules
+        self._on_refused = on_refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on."""
@@ -42,13 +47,18 @@ class AccessCheck:
         elif who is not None and self._rules.judge.access.open_probes and is_probe(scope["method"], scope["path"]):
             await self._app(scope, receive, _without_body(send))
         elif who is None or not who.roles:
-            self._rules.refused["wrong" if who is None else "missing"] += 1
+            self._refuse(scope, "wrong" if who is None else "missing", "")
             response = refusal(Refused("UNAUTHENTICATED", "send an API key as 'Authorization: Bearer KEY'"))
             response.headers["WWW-Authenticate"] = _CHALLENGE
             await response(scope, receive, send)
         else:
-            self._rules.refused["forbidden"] += 1
+            self._refuse(scope, "forbidden", who.name)
             await refusal(Refused("PERMISSION_DENIED", f"this needs the role {role!r}"))(scope, receive, send)
+
+    def _refuse(self, scope: Scope, why: str, who: str) -> None:
+        self._rules.refused[why] += 1
+        if self._on_refused is not None:
+            self._on_refused(scope, why, who)
 
     def _who(self, scope: Scope) -> Grant | None:
         """Who it is; None: who has shown a key that is none."""
@@ -63,7 +73,7 @@ class AccessCheck:
 
 def needed(method: str) -> Role:
     """The role that a request needs, whatever it is for."""
-    return "read" if method in _READING else "operate"
+    return "read" if method in READING else "operate"
 
 
 def is_probe(method: str, path: str) -> bool:

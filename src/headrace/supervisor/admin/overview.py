@@ -42,6 +42,8 @@ def warnings(server: ServerState) -> list[str]:
         found.append(f"{server.reloads.file} is not in force: {server.reloads.problem}")
     pending: dict[str, str] = server.coming()["pending"]
     found += [f"the new settings of model {name!r} are not in force: {why}" for name, why in pending.items()]
+    if server.audit is not None and server.audit.trouble is not None:
+        found.append(f"what is changed is not written down, and orders are refused: {server.audit.trouble}")
     return found + anonymous_ports(server.config)
 
 

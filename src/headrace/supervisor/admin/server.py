@@ -21,6 +21,7 @@ from headrace.config.tree import Admin
 from headrace.core.admin.webhooks import MAX_BODY_BYTES, Rejected
 from headrace.core.errors import HeadraceError, UsageError
 from headrace.supervisor.admin.access_check import WHO, AccessCheck
+from headrace.supervisor.admin.audit_trail import AuditTrail, RefusalNotes
 from headrace.supervisor.admin.collector import Readings
 from headrace.supervisor.admin.dashboard.pages import Dashboard
 from headrace.supervisor.admin.error_answers import Refused, answer_refused, asked_model
@@ -96,7 +97,13 @@ def make_app(server: ServerState) -> Starlette:
         return PrintableJSON(await asyncio.to_thread(server.reloads.past))
 
     admin = server.config.admin or Admin()
-    checks = [Middleware(AccessCheck, rules=server.access)] if server.access is not None else []
+    audit = server.audit
+    checks = []
+    if server.access is not None:
+        on_refused = RefusalNotes(audit).note if audit is not None else None
+        checks.append(Middleware(AccessCheck, rules=server.access, on_refused=on_refused))
+    if audit is not None:
+        checks.append(Middleware(AuditTrail, server=server, audit=audit))
     return Starlette(
         routes=[
             *health_routes(server),

@@ -11,6 +11,7 @@ from headrace.core.admin.webhooks import Verifier
 from headrace.core.telemetry.totals import Sample
 from headrace.supervisor.access import AccessRules
 from headrace.supervisor.admin.sampler import Sampler
+from headrace.supervisor.audit import AuditFile
 from headrace.supervisor.certificates import PortCertificate
 from headrace.supervisor.processes.agent import RegistryAgent
 from headrace.supervisor.processes.gateways import Gateways
@@ -58,6 +59,10 @@ class ServerState(Protocol):
     @property
     def recorder(self) -> RecorderProcess | None:
         """The process that records requests; None where nothing is recorded."""
+
+    @property
+    def audit(self) -> AuditFile | None:
+        """Where what is changed is written down; None where it is not."""
 
     @property
     def agent(self) -> RegistryAgent:

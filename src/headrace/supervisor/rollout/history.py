@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -53,11 +54,13 @@ class History:
     """One model's past, below `home/history`. Losing it is harmless: nothing that serves depends on it.
 
     Another headrace with the same home may serve another `uri` by the same name: each has a past of its own.
+    `listener` is told of each entry: the model, and the entry.
     """
 
     def __init__(self, home: Path, registry: str, uri: str, model: str, alias: str | None = None) -> None:
         self._origin = home, registry, uri, model
         self._alias = alias
+        self.listener: Callable[[str, Mapping[str, Any]], None] | None = None
         folder = home / "history"
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -68,7 +71,9 @@ class History:
 
     def of_alias(self, alias: str) -> History:
         """The history of another alias of the same model: its entries stand among the model's, marked with it."""
-        return History(*self._origin, alias)
+        other = History(*self._origin, alias)
+        other.listener = self.listener
+        return other
 
     def add(self, event: str, version: str, reason: str, **more: Any) -> None:
         """Append one entry.
@@ -78,6 +83,8 @@ class History:
         entry = {"at": round(time.time(), 3), "event": event, "version": version, "reason": reason, **more}
         if self._alias is not None:
             entry["alias"] = self._alias
+        if self.listener is not None:
+            self.listener(self._origin[3], entry)
         with contextlib.suppress(OSError):
             with self._open() as file:
                 # A process that was killed may have left half a line: it must not swallow this one.

@@ -1,0 +1,101 @@
+"""Writes into the audit file what is asked of the admin port: before it is done, and what came of it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from headrace.supervisor.admin.access_check import READING, WHO
+from headrace.supervisor.admin.error_answers import refusal
+from headrace.supervisor.audit import NotAudited
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from headrace.supervisor.admin.state import ServerState
+    from headrace.supervisor.audit import AuditFile
+
+_TRY = "/try"
+_MOST_CHARACTERS = 1_000
+_REFUSALS_EACH_S = 10.0
+
+
+class AuditTrail:
+    """ASGI middleware, behind the check of who may ask. Predictions that are tried change nothing, and are left out."""
+
+    def __init__(self, app: ASGIApp, server: ServerState, audit: AuditFile) -> None:
+        self._app = app
+        self._server = server
+        self._audit = audit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on; what cannot be written down is not done."""
+        if scope["type"] != "http" or scope["method"] in READING or scope["path"].endswith(_TRY):
+            await self._app(scope, receive, send)
+            return
+        path = scope["path"][:_MOST_CHARACTERS]
+        asked = {
+            "order": path.rpartition("/")[2],
+            "path": path,
+            "given": dict(parse_qsl(scope["query_string"].decode("latin-1")[:_MOST_CHARACTERS])),
+            "who": scope.get(WHO, ""),
+            "whence": whence(scope),
+        }
+        try:
+            number = await self._audit.record("asked", {**asked, "was": self._state(path)})
+        except NotAudited as error:
+            await refusal(error)(scope, receive, send)
+            return
+        status = 500
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        finally:
+            self._audit.note("answered", {"of": number, "status": status, "is": self._state(path)})
+
+    def _state(self, path: str) -> dict[str, Any] | None:
+        """What an operator may change of the model that a path names."""
+        parts = path.split("/")
+        model = self._server.models.get(parts[3]) if path.startswith("/api/models/") and len(parts) > 3 else None
+        if model is None:
+            return None
+        serving = model.current
+        return {
+            "serves": serving.label if serving is not None else None,
+            "replicas": model.config.replicas,
+            "paused": model.main.paused,
+        }
+
+
+class RefusalNotes:
+    """Notes who was refused: the first at once, others of that kind and address every ten seconds, counted."""
+
+    def __init__(self, audit: AuditFile) -> None:
+        self._audit = audit
+        self._noted: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def note(self, scope: Scope, why: str, who: str) -> None:
+        """One has been refused."""
+        key, now_s = (whence(scope), why), time.monotonic()
+        last_s, left_out = self._noted.get(key, (-_REFUSALS_EACH_S, 0))
+        if now_s - last_s < _REFUSALS_EACH_S:
+            self._noted[key] = last_s, left_out + 1
+            return
+        if len(self._noted) > _MOST_CHARACTERS:
+            self._noted.clear()
+        self._noted[key] = now_s, 0
+        entry = {"why": why, "who": who, "whence": key[0], "method": scope["method"], "path": scope["path"][:100]}
+        self._audit.note("refused", {**entry, "others": left_out})
+
+
+def whence(scope: Scope) -> str:
+    """The address that a request comes from."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
