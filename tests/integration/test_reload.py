@@ -186,6 +186,32 @@ def test_ports_move_and_gateways_take_over_while_clients_ask(one: Reloaded) -> N
     until(lambda: len(one.server.processes("headrace.gateway")) == 1, "the former gateways to end")
 
 
+def test_gateways_that_are_old_are_renewed_and_lose_no_request(one: Reloaded) -> None:
+    with asked(one, "mood", "other"):
+        gateway = {**one.document["gateway"], "max_age_s": 1}
+        assert one.become({**one.document, "gateway": gateway}).status == 200
+        seen = len(one.server.events)
+        renewed = one.server.event("gateways renewed", after=seen)
+        one.server.event("gateways renewed", after=one.server.events.index(renewed) + 1)
+        assert one.become({**one.document, "gateway": {"port": gateway["port"]}}).status == 200
+
+
+def test_keys_are_asked_for_from_then_on_and_whose_it_was_is_in_the_history(one: Reloaded) -> None:
+    first = one.document
+    made = one.run("key", "create", "nightshift", "--role", "admin", "--file", str(one.file.parent / "keys.jsonl"))
+    shown = {"Authorization": f"Bearer {made.stdout.split()[-1]}", "Content-Type": "application/json"}
+    reload, url = f"{one.server.admin}/api/reload", f"{one.server.url('mood')}/invocations"
+    one.write({**first, "auth": {"keys": "keys.jsonl"}})
+    assert ask(reload, method="POST").status == 200
+    assert [ask(url, HAPPY).status, ask(url, HAPPY, headers=shown).status] == [401, 200]
+    one.write({**first, "auth": {"keys": "none.jsonl"}})
+    assert ask(reload, method="POST", headers=shown).status == 409
+    one.write(first)
+    assert ask(reload, method="POST", headers=shown).status == 200
+    assert [ask(url, HAPPY).status, ask(reload).status] == [200, 200]
+    assert ask(f"{reload}/history").json[-1]["reason"].endswith("; by nightshift")
+
+
 def test_a_port_that_is_taken_changes_nothing(one: Reloaded) -> None:
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))

@@ -48,7 +48,7 @@ WHOLE: dict[str, list[Any]] = {
         {"port": 5000, "drain_s": 1}, {"port": 5000, "origins": ["*"]},
     ],
     "errors": [{}, {"mode": "strict"}],
-    "environments": [{}, {"source_builds": False}],
+    "environments": [{}, {"source_builds": False}, {"prebuilt": "/srv/built"}],
     "health": [{}, {"ready": "any"}, {"failing": "unready"}, {"hung_after_s": 3}],
     "log": [{}, {"level": "debug"}, {"format": "json"}, {"access": "full"}, {"slow_s": 1}],
     "home": [None, "/srv/h"],
@@ -156,4 +156,4 @@ def test_what_is_not_planned_to_change_does_not(pair: tuple[Config, Config]) -> 
     directory = Path("/run")
     assert wire_config.recording(before, directory, {}) == wire_config.recording(after, directory, {})
     assert wire_config.prediction_logs(before) == wire_config.prediction_logs(after)
-    assert (before.home, before.environments) == (after.home, after.environments)
+    assert (before.home, before.environments.prebuilt) == (after.home, after.environments.prebuilt)

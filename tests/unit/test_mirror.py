@@ -91,7 +91,6 @@ ELSEWHERE = {
     "headrace/supervisor/app.py": ("tests/integration/test_serve.py", "joins the parts; the real server"),
     "headrace/supervisor/canaries.py": ("tests/unit/supervisor/test_served_model.py", "through what uses it"),
     "headrace/supervisor/certificates.py": ("tests/integration/test_tls.py", "files that change under a real server"),
-    "headrace/supervisor/fleet.py": ("tests/integration/test_reload.py", "models of a real server that come and go"),
     "headrace/supervisor/front.py": ("tests/integration/test_reload.py", "ports of a real server that move"),
     "headrace/supervisor/health_probe.py": ("tests/integration/test_health.py", "probes of real models"),
     "headrace/supervisor/making.py": ("tests/integration/test_reload.py", "no branches: it puts parts together"),

@@ -65,7 +65,8 @@ class Gateway(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     The headers of a request must be there after `header_timeout_s`, each further part of its body and each part of an
     answer that a client takes after `body_timeout_s`; a connection without a request is closed after `keep_alive_s`.
-    What is in flight when headrace is told to end has `drain_s` to finish.
+    What is in flight when headrace is told to end has `drain_s` to finish. A gateway process that is `max_age_s` old is
+    replaced by a new one, without a request lost; None: never.
 
     A streamed answer ends when its client has taken nothing for `stream_idle_s`, after `max_stream_s`, and before it
     holds more than `max_stream_bytes`; one address may have `max_streams_per_client` open in one gateway process, more
@@ -97,6 +98,7 @@ class Gateway(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_stream_bytes: Count | None = 1024 * 1024 * 1024
     max_streams_per_client: Count | None = 1_000
     drain_s: Positive = 30.0
+    max_age_s: Annotated[float, Meta(ge=1)] | None = None
     origins: tuple[NonEmpty, ...] = ()
     hosts: tuple[NonEmpty, ...] = ()
 

@@ -122,6 +122,10 @@ class Environments:
         self.store = EnvironmentStore(home, Path(settings.prebuilt) if settings.prebuilt else None)
         self._home, self._settings, self._environ = home, settings, environ
 
+    def configure(self, settings: tree.Environments) -> None:
+        """Prepare what is asked for from now on by other settings; `prebuilt` stays as it was."""
+        self._settings = settings
+
     async def prepare(
         self, model: Path, policy: tree.EnvironmentPolicy, mismatch: tree.MismatchPolicy | None, log: Log
     ) -> Prepared:

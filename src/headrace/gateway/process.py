@@ -83,7 +83,8 @@ class GatewayProcess:
         elif isinstance(message, messages.Configure):
             most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             descriptors = most if most != resource.RLIM_INFINITY else sys.maxsize
-            quotas = Quotas(message.quota_fd, message.processes, message.index)
+            part = message.index if message.quota_part is None else message.quota_part
+            quotas = Quotas(message.quota_fd, message.processes, part)
             gateway = Gateway(
                 asyncio.get_running_loop(), message.limits, self._control.send, descriptors=descriptors, quotas=quotas
             )

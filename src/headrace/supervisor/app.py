@@ -154,7 +154,7 @@ class Supervisor:
                         *([start(self._watch.run())] if self._watch is not None else []),
                         start(self._tell_when_settled(on_settled)),
                     ]
-                    self._front.run(tasks, self._serve_admin)
+                    self._front.run(self.config, tasks, self._serve_admin)
                     self._begun.set()
                     await self._stop.wait()
                     await self._drain(gateways)
@@ -222,7 +222,7 @@ class Supervisor:
         if self.audit is not None:
             self._front.on_keys = self.audit.note_keys
         store = Store(home, key)
-        environments = Environments(home, config.environments, environ)
+        self._environments = Environments(home, config.environments, environ)
         self._tell_kept_back()
         settings = {
             "home": str(home),
@@ -256,7 +256,7 @@ class Supervisor:
             registry_key=key,
             agent=self.agent,
             store=store,
-            environments=environments,
+            environments=self._environments,
             room=room,
             traffic=self,
             environ=environ,
@@ -294,9 +294,10 @@ class Supervisor:
         """Have another configuration; `made` is what leads to it. Raises HeadraceError: then nothing has changed."""
         if self.draining:
             raise NotReloaded("headrace is about to end")
-        await self._front.change(config, made, _longest_s(self.config))
+        await self._front.change(config, made, self.config)
         self.config = config
         self._set_up()
+        self._environments.configure(config.environments)
         self.fleet.become(config, self.wildcard)
         self.publish()
 
@@ -402,9 +403,3 @@ def _on_terminal() -> bool:
         return os.isatty(2)
     except OSError:
         return False
-
-
-def _longest_s(config: Config) -> float:
-    """How long what was asked may take to be answered: a gateway that is replaced has the time."""
-    models = [*config.models.values(), *([config.wildcard] if config.wildcard is not None else [])]
-    return max(config.gateway.drain_s, config.gateway.max_stream_s or 0.0, *(model.timeout_s for model in models))

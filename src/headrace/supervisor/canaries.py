@@ -31,7 +31,7 @@ class Canaries:
         self._history = history
         self._log = log
         self._main_up = asyncio.Event()
-        self._neighbours: list[Neighbours] = []
+        self._neighbours: dict[AliasRollout, Neighbours] = {}
         self._going: list[AliasRollout] = []
         self._running: dict[AliasRollout, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -74,7 +74,6 @@ class Canaries:
 
     def _add(self, alias: str) -> AliasRollout:
         neighbours = Neighbours([self._main, *self.by_alias.values()])
-        self._neighbours.append(neighbours)
         canary = self.by_alias[alias] = AliasRollout(
             self._model,
             f"{self._main.config.uri.rpartition('@')[0]}@{alias}",
@@ -86,6 +85,7 @@ class Canaries:
             policy=CanaryPolicy(neighbours),
             on_change=self._changed,
         )
+        self._neighbours[canary] = neighbours
         canary.executor.replicas = self._main.executor.replicas  # an operator may have scaled the model
         return canary
 
@@ -96,7 +96,8 @@ class Canaries:
     def _drop(self, alias: str) -> None:
         """An alias has no part in the traffic any more: what it was given is finished, then its processes end."""
         canary = self.by_alias.pop(alias)
-        for neighbours in self._neighbours:
+        del self._neighbours[canary]
+        for neighbours in self._neighbours.values():
             neighbours.forget(canary)
         if self._tasks is not None:
             self._going.append(canary)

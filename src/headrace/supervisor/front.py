@@ -6,11 +6,13 @@ One configuration after another is made so (`change`), or leaves everything as i
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 
 from headrace.config.changes import Plan
 from headrace.config.tree import Config
+from headrace.core.errors import HeadraceError
 from headrace.core.protocol.messages import Configure, Recording
 from headrace.security.contexts import ServerContext
 from headrace.supervisor import wire_config
@@ -38,6 +40,8 @@ class Front:
         self._gateways: Gateways
         self._serve_admin: ServeAdmin
         self._tasks: asyncio.TaskGroup
+        self._turn = asyncio.Lock()
+        self._renewing: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self._administrating: asyncio.Task[None] | None = None
 
@@ -61,16 +65,18 @@ class Front:
         self.security = self._secured(config, self.ports)
         self.security.begin()
 
-    def run(self, tasks: asyncio.TaskGroup, serve_admin: ServeAdmin) -> None:
-        """Follow the files, and have the admin port served by `serve_admin`, each in a task of its own."""
+    def run(self, config: Config, tasks: asyncio.TaskGroup, serve_admin: ServeAdmin) -> None:
+        """Follow the files, have the admin port served by `serve_admin`, renew gateways: each in a task of its own."""
         self._tasks, self._serve_admin = tasks, serve_admin
         self._follow()
+        self._renewing = self._tasks.create_task(self._renew(config))
 
-    async def change(self, config: Config, made: Plan, within_s: float) -> None:
-        """Have another configuration; `made` is what leads to it. Raises HeadraceError: then nothing has changed.
+    async def change(self, config: Config, made: Plan, before: Config) -> None:
+        """Have another configuration; `made` leads to it from `before`. Raises HeadraceError: nothing has changed."""
+        async with self._turn:
+            await self._change(config, made, before)
 
-        Gateways that are replaced have `within_s` for what they were asked.
-        """
+    async def _change(self, config: Config, made: Plan, before: Config) -> None:
         ports, security = self.ports.of(config), self.security
         try:
             renewed = made.touches("tls") or made.touches("auth") or made.touches("admin")
@@ -78,22 +84,46 @@ class Front:
                 security = self._secured(config, ports)
             if made.moves_gateways:
                 configures = self._configures(config, ports)
-                await self._gateways.replace(configures, security.certificate, security.access, within_s)
+                await self._gateways.replace(configures, security.certificate, security.access, _longest_s(before))
         except BaseException:
             ports.close_but(self.ports)
             raise
         self.ports.close_but(ports)
         self.ports = ports
+        if made.moves_gateways:
+            if self._renewing is not None:
+                self._renewing.cancel()
+            self._renewing = self._tasks.create_task(self._renew(config))
         if security is not self.security:
             self.security = security
             security.begin()
             self._follow()
 
     def stop(self) -> None:
-        """Follow nothing any more, and answer no operator."""
-        for task in (self._following, self._administrating):
+        """Follow nothing any more, answer no operator, and renew nothing."""
+        for task in (self._following, self._administrating, self._renewing):
             if task is not None:
                 task.cancel()
+
+    async def _administrate(self, listener: socket.socket, tls: ServerContext | None) -> None:
+        # A socket of its own, which is closed in the end: whoever serves the port next goes on with the other.
+        with listener.dup() as own:
+            await self._serve_admin(own, tls)
+
+    async def _renew(self, config: Config) -> None:
+        """Have others of their kind take over from gateways that are old: each life of a process has an end."""
+        age_s = config.gateway.max_age_s
+        while age_s is not None:
+            await asyncio.sleep(age_s * (0.9 + random.random() / 5))  # noqa: S311 - not all machines at a time
+            async with self._turn:
+                security, configures = self.security, self._configures(config, self.ports)
+                certificate, access = (security.certificate, security.access) if security is not None else (None, None)
+                try:
+                    await self._gateways.replace(configures, certificate, access, _longest_s(config))
+                except HeadraceError as error:
+                    self._log.error("gateways not renewed", reason=str(error), kept="those that run")
+                else:
+                    self._log.info("gateways renewed", pids=self._gateways.pids)
 
     def _configures(self, config: Config, ports: Ports) -> list[Configure]:
         limits, pages, count = wire_config.limits(config), wire_config.pages(config), config.gateway.processes
@@ -122,15 +152,17 @@ class Front:
 
     def _follow(self) -> None:
         """Go by the files and the admin port of now; who is being answered there is answered."""
-        self.stop()
+        for task in (self._following, self._administrating):
+            if task is not None:
+                task.cancel()
         security, admin = self.security, self.ports.admin
         if security is not None:
             self._following = self._tasks.create_task(security.run())
             if admin is not None:
-                # A socket of its own: whoever serves the port next goes on with the other.
-                serving = self._serve_admin(admin.dup(), security.admin_tls)
-                self._administrating = self._tasks.create_task(_awaited(serving))
+                self._administrating = self._tasks.create_task(self._administrate(admin, security.admin_tls))
 
 
-async def _awaited(work: Awaitable[None]) -> None:
-    await work
+def _longest_s(config: Config) -> float:
+    """How long what was asked may take to be answered: a gateway that is replaced has the time."""
+    models = [*config.models.values(), *([config.wildcard] if config.wildcard is not None else [])]
+    return max(config.gateway.drain_s, config.gateway.max_stream_s or 0.0, *(model.timeout_s for model in models))

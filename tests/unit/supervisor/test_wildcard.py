@@ -110,3 +110,34 @@ def test_what_the_configuration_names_is_no_reason_to_warn(tmp_path: Path) -> No
     told, events = follow(Listed(versions={"a": "1", "own": "1"}), tmp_path)
     assert told["left_out"].keys() == {"own"}
     assert [event["log_level"] for event in events] == ["info"]
+
+
+def test_other_settings_hold_for_what_it_has_added_and_what_is_given_away_is_left_alone(tmp_path: Path) -> None:
+    world = World(RegistryError("nobody is asked"))
+    models: dict[str, ServedModel] = {}
+
+    def make(name: str, model: tree.Model) -> ServedModel:
+        history = History(tmp_path, "registry", model.uri, name)
+        return ServedModel(
+            name, model, world.dependencies, history, "mlflow", quiet(), canary_poll_s=3600.0, lenient=True
+        )
+
+    async def run() -> None:
+        config = tree.Wildcard(uri="models:/*@live", at_most=2)
+        listed = Lister(Listed(versions={"a": "1", "b": "1"}))
+        one = Wildcard(config, listed, Store(tmp_path, "r"), 3600.0, models, make, lambda: None, quiet())
+        running = asyncio.create_task(one.run())
+        await until(lambda: one.listed)
+        given = models["a"]
+        task = one.release("a")
+        assert task is not None
+        assert one.release("a") is None
+        settings = one.configure(tree.Wildcard(uri="models:/*@live", at_most=2, replicas=3), ["a"], 3600.0)
+        assert {name: (model.uri, model.replicas) for name, model in settings.items()} == {"b": ("models:/b@live", 3)}
+        await until(lambda: one.describe()["left_out"].keys() == {"a"})
+        assert models["a"] is given
+        assert not task.done()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(run())

@@ -195,7 +195,9 @@ class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     recording: Recording | None = None
     pages: Pages = Pages()
     processes: int = 1
-    """How many gateways there are."""
+    """How many parts the memory of quotas has, each for one process to write."""
+    quota_part: int | None = None
+    """The part that this gateway writes; None: that of its index."""
     quota_fd: int | None = None
     """Memory that they share, to count in what clients use; None: nothing is shared."""
     guarded: bool = False

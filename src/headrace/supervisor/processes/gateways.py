@@ -65,23 +65,25 @@ class _Slot:
 
 
 class _QuotaMemory:
-    """What gateways share to count in what clients use: it outlives each of them. One alone needs none."""
+    """What gateways share to count in what clients use: it outlives each of them.
 
-    def __init__(self, processes: int) -> None:
-        self._processes = processes
-        self._fd: int | None = None
-        if processes > 1:
-            self._fd = os.memfd_create("headrace-quotas")
-            os.ftruncate(self._fd, memory_bytes(processes))
+    It has two halves with a part for each of so many `gateways`: one half for those that run, and one for those that
+    take over from them, for a part has one writer.
+    """
 
-    def told(self, configure: Configure) -> Configure:
+    def __init__(self, gateways: int) -> None:
+        self.gateways = gateways
+        self._fd = os.memfd_create("headrace-quotas")
+        os.ftruncate(self._fd, memory_bytes(2 * gateways))
+
+    def told(self, configure: Configure, half: int) -> Configure:
         """The message to a gateway that has it."""
-        return structs.replace(configure, processes=self._processes, quota_fd=self._fd)
+        part = configure.index + half * self.gateways
+        return structs.replace(configure, processes=2 * self.gateways, quota_part=part, quota_fd=self._fd)
 
     def close(self) -> None:
         """No gateway is started any more."""
-        if self._fd is not None:
-            os.close(self._fd)
+        os.close(self._fd)
 
 
 class Gateways:
@@ -106,7 +108,8 @@ class Gateways:
         self._on_news = on_news
         self._serial = itertools.count()
         self._memory = _QuotaMemory(len(configurations))
-        self._slots = [self._slot(self._memory.told(c)) for c in configurations]
+        self._half = 0
+        self._slots = [self._slot(self._memory.told(c, self._half)) for c in configurations]
         self._coming: list[_Slot] = []
         self._leaving: list[_Slot] = []
         self._tasks: asyncio.TaskGroup
@@ -155,14 +158,19 @@ class Gateways:
     ) -> None:
         """Have gateways of these configurations take over; returns when clients that connect meet them alone.
 
-        They come up beside those that run, and count what clients use from zero. Those then take no more connections;
-        each answer ends its connection, and what was asked has `within_s` to be answered. Raises HeadraceError where
-        the new ones do not come up: then those that run go on. Cancelling it means the same.
+        They come up beside those that run. Those then take no more connections; each answer ends its connection, and
+        what was asked has `within_s` to be answered. Raises HeadraceError where the new ones do not come up: then those
+        that run go on. Cancelling it means the same.
+
+        What clients have used counts on, unless there are more or fewer gateways than before, or those of the last time
+        have not all ended.
         """
         former = self._certificate, self._access
         self._certificate, self._access = certificate, access
-        memory = _QuotaMemory(len(configurations))
-        self._coming = [self._slot(memory.told(one)) for one in configurations]
+        memory, half = self._memory, 1 - self._half
+        if self._leaving or len(configurations) != memory.gateways:
+            memory, half = _QuotaMemory(len(configurations)), 0
+        self._coming = [self._slot(memory.told(one, half)) for one in configurations]
         try:
             for slot in self._coming:
                 slot.task = self._tasks.create_task(slot.process.run())
@@ -173,15 +181,17 @@ class Gateways:
             for slot in self._coming:
                 if slot.task is not None:
                     slot.task.cancel()
-            memory.close()
+            if memory is not self._memory:
+                memory.close()
             if isinstance(error, TimeoutError):
                 raise HeadraceError(f"new gateways did not come up within {_COME_UP_S:g} s; see the log") from None
             raise
         finally:
             coming, self._coming = self._coming, []
         old, self._slots = self._slots, coming
-        self._memory.close()
-        self._memory = memory
+        if memory is not self._memory:
+            self._memory.close()
+        self._memory, self._half = memory, half
         self._former_restarts += sum(slot.process.restarts.total for slot in old)
         self._leaving += old
         for slot in old:

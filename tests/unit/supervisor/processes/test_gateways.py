@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -108,7 +109,7 @@ async def test_a_gateway_is_told_how_it_is_configured_and_what_should_be(make: A
     gateways.publish(table(1, "a"))
     one.up()
     configured, told = one.said
-    assert (configured.index, configured.processes, told) == (0, 2, table(1, "a"))
+    assert (configured.index, configured.quota_part, configured.processes, told) == (0, 0, 4, table(1, "a"))
     assert other.said == []
     assert not gateways.in_force
     assert not gateways.opened
@@ -286,5 +287,48 @@ async def test_where_new_gateways_do_not_come_up_the_old_ones_go_on(make: Any, m
     with pytest.raises(HeadraceError, match="did not come up"):
         await gateways.replace([Configure(index=0, listeners=())], None, None, 9.0)
     assert (one.last, gateways.pids, gateways.in_force) == (None, [one.pid], True)
+    gateways.drain()
+    await asyncio.wait_for(running, 60)
+
+
+async def test_what_clients_have_used_counts_on_and_each_part_of_it_has_one_writer(make: Any) -> None:
+    gateways, (one, _) = make(2)
+    running = asyncio.create_task(gateways.run())
+
+    async def replaced(count: int) -> list[Process]:
+        known = len(Process.made)
+        task = await replacing(gateways, *range(count))
+        made = Process.made[known:]
+        for process in made:
+            process.up()
+            process.says(Applied(0))
+        await task
+        return made
+
+    def parts(processes: list[Process]) -> list[int | None]:
+        return [process.asked(Configure).quota_part for process in processes]
+
+    def memory(process: Process) -> int:
+        descriptor: int = process.asked(Configure).quota_fd
+        return os.fstat(descriptor).st_ino
+
+    for process in Process.made[:2]:
+        process.up()
+        process.says(Applied(0))
+    first, inode = Process.made[:2], memory(one)
+    second = await replaced(2)
+    assert (parts(first), parts(second)) == ([0, 1], [2, 3])
+    assert memory(second[0]) == inode
+    third = await replaced(2)  # the first still finish, and write where the third would
+    assert parts(third) == [0, 1]
+    assert memory(third[0]) != inode
+    for process in (*first, *second):
+        process.down()
+    fourth = await replaced(2)
+    assert parts(fourth) == [2, 3]
+    assert memory(fourth[0]) == memory(third[0])
+    for process in third:
+        process.down()
+    assert parts(await replaced(1)) == [0]
     gateways.drain()
     await asyncio.wait_for(running, 60)
