@@ -28,7 +28,7 @@ from headrace.telemetry.metrics import DEFINITIONS
 from tests.integration.moving import Registry
 from tests.integration.serving import JSON, Serving, ask, serving, until
 
-TIMEOUT_S = 3.0
+TIMEOUT_S = 10.0
 GOOD, BAD, OTHER = "good great happy", "bad awful sad", "excellent fun"
 
 

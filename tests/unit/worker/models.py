@@ -9,6 +9,7 @@ from mlflow.pyfunc import PyFuncModel
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
 from headrace_worker import scoring, wire
+from headrace_worker.scoring.evidence import CHECKS
 
 JSON_HEAD = wire.head(b"application/json")
 TEXT = Schema([ColSpec("string", "text")])
@@ -98,3 +99,17 @@ def rows(data: Any, _params: Any) -> Any:
 def split(**columns: list[Any]) -> dict[str, Any]:
     data = [list(row) for row in zip(*columns.values(), strict=True)]
     return {"dataframe_split": {"columns": list(columns), "data": data}}
+
+
+def upper(data: Any, _params: Any) -> Any:
+    """A model's predict: the texts in capitals."""
+    return [text.upper() for text in data["text"]]
+
+
+def trusted(predict: Any, inputs: Schema | None, *requests: Any, **options: Any) -> tuple[scoring.Scorer, Impl]:
+    """A scorer that has seen enough of `requests`, alone and together, to merge such without a further look."""
+    scorer, impl = load(predict, inputs, **options)
+    for _ in range(2):
+        ask(scorer, *(requests * (CHECKS + 1)))
+    impl.calls.clear()
+    return scorer, impl
