@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -204,3 +205,21 @@ def test_the_docs_page_lets_one_try_the_model(one: Serving, browser: Browser) ->
         expect(entry.locator("pre")).to_contain_text("200 OK")
     assert wrong == []
     page.close()
+
+
+def test_mlservers_variables_serve_a_model_where_kserve_puts_it(registry: str, tmp_path: Path) -> None:
+    artifacts = Path(registry.removeprefix("sqlite:///")).parent / "artifacts"
+    made = [path.parent for path in sorted(artifacts.rglob("MLmodel"))]
+    model = next(path for path in made if (path / "shifty.py").is_file())
+    shutil.copytree(model, tmp_path / "mnt" / "models")
+    environ = {"MLSERVER_MODEL_URI": str(tmp_path / "mnt" / "models"), "MLSERVER_MODEL_NAME": "iris"}
+    environ |= {"MLSERVER_HTTP_PORT": "0", "MLSERVER_HOST": "127.0.0.1"}
+    with serving(tmp_path, None, "--env-manager", "local", "--admin-port", "0", environ=environ) as one:
+        url = one.url("iris")
+        assert ask(f"{url}/v2/health/ready").json == {"ready": True}
+        told = ask(f"{url}/v2/models/iris").json
+        tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["a"]}
+        answer = ask(f"{url}/v2/models/iris/infer", {"inputs": [tensor]})
+        assert (answer.status, answer.json["model_name"]) == (200, "iris")
+        assert told["versions"] == [answer.json["model_version"]] == ["models"]
+        assert one.stop() == 0

@@ -41,14 +41,24 @@ _ADMIN_PORT = 5100
 )
 @click.option(
     "-m", "--model-uri", metavar="URI",
-    help="One model: models:/NAME@ALIAS, models:/NAME/3, runs:/…, a path [default: HEADRACE_MODEL_URI].",
+    help="One model: models:/NAME@ALIAS, models:/NAME/3, runs:/…, a path [default: HEADRACE_MODEL_URI, else "
+    "MLSERVER_MODEL_URI].",
 )  # fmt: skip
 @click.option(
     "-c", "--config", "file", type=click.Path(path_type=Path), metavar="FILE",
     help="Many models: a headrace.yaml [default: HEADRACE_CONFIG].",
 )  # fmt: skip
-@click.option("-p", "--port", type=click.IntRange(0, 65535), envvar="MLFLOW_PORT", default=5000, show_default=True)
-@click.option("-h", "--host", envvar="MLFLOW_HOST", default="127.0.0.1", show_default=True)
+@click.option(
+    "--name", metavar="NAME", envvar="MLSERVER_MODEL_NAME",
+    help="What the one model is called in paths and metrics [default: the last part of its URI].",
+)  # fmt: skip
+@click.option(
+    "-p", "--port", type=click.IntRange(0, 65535), envvar=["MLFLOW_PORT", "MLSERVER_HTTP_PORT"], default=5000,
+    show_default=True,
+)  # fmt: skip
+@click.option(
+    "-h", "--host", envvar=["MLFLOW_HOST", "MLSERVER_HOST"], default="127.0.0.1", show_default=True,
+)  # fmt: skip
 @click.option(
     "-t", "--timeout", type=click.FloatRange(min=0, min_open=True),
     envvar="MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", default=60.0, show_default=True, help="Seconds for one request.",
@@ -86,6 +96,7 @@ _ADMIN_PORT = 5100
 def command(
     model_uri: str | None,
     file: Path | None,
+    name: str | None,
     port: int,
     host: str,
     timeout: float,
@@ -113,6 +124,8 @@ def command(
         )
     if watch and file is None:
         raise UsageError("--watch needs a file to watch: give --config FILE")
+    if file is not None and _given({"name": name}):
+        raise UsageError(f"--name cannot stand beside --config: in {file} the name is the model's key below 'models'")
     given = _given({"port": port, "host": host, "timeout": timeout, "workers": workers, "admin_port": admin_port})
     given["timeout_s"] = given.pop("timeout", None)
     asked = {key: value for key, value in (("format", log_format), ("level", log_level)) if value is not None}
@@ -122,7 +135,7 @@ def command(
         if file is not None:
             config = overridden(load_file(file), file, **given)
         else:
-            config = configured(model_uri or "", port, host, timeout, workers, admin_port)
+            config = configured(model_uri or "", port, host, timeout, workers, admin_port, name)
         if no_conda or env_manager:
             policy = "local" if no_conda or env_manager == "local" else "exact"
             config = for_all(config, lambda _: {"environment": policy})
@@ -146,10 +159,10 @@ def command(
         supervisor.bind()
 
     def settled() -> None:
-        for name, model in supervisor.models.items():
-            address = supervisor.address(name) or supervisor.address(None)
+        for served, model in supervisor.models.items():
+            address = supervisor.address(served) or supervisor.address(None)
             where = url(address, tls=config.tls is not None)
-            logger.info("up", model=name, ready=model.ready, address=where, reason=model.main.status.problem or None)
+            logger.info("up", model=served, ready=model.ready, address=where, reason=model.main.status.problem or None)
         logger.info("admin", address=url(supervisor.admin_address, tls=config.admin_tls is not None))
         show(supervisor)
 
@@ -175,9 +188,11 @@ def _told_where(error: UsageError, file: Path | None) -> UsageError:
     return UsageError(str(error).removeprefix(f"{error.path}: ")) if isinstance(error, ConfigError) else error
 
 
-def configured(uri: str, port: int, host: str, timeout_s: float, workers: int, admin_port: int | None) -> Config:
-    """The configuration that serves one model as the options say; `admin_port` None: the usual one."""
-    name = served_name(parse_model_uri(uri))
+def configured(
+    uri: str, port: int, host: str, timeout_s: float, workers: int, admin_port: int | None, name: str | None = None
+) -> Config:
+    """The configuration that serves one model as the options say; None: the usual `admin_port`, the URI's `name`."""
+    name = name or served_name(parse_model_uri(uri))
     model = Model(
         uri=uri,
         port=port,

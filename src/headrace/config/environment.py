@@ -72,8 +72,11 @@ def serving_model_config(environ: Mapping[str, str] | None = None) -> dict[str, 
 
 
 def what_to_serve(environ: Mapping[str, str]) -> tuple[str | None, Path | None]:
-    """(model URI, file) for a `headrace serve` that was told neither: HEADRACE_MODEL_URI, or else HEADRACE_CONFIG."""
-    uri = environ.get("HEADRACE_MODEL_URI") or None
+    """(model URI, file) for a `headrace serve` that was told neither: the first of its variables that says one.
+
+    HEADRACE_MODEL_URI, MLServer's MLSERVER_MODEL_URI, HEADRACE_CONFIG: an image names its file always.
+    """
+    uri = environ.get("HEADRACE_MODEL_URI") or environ.get("MLSERVER_MODEL_URI") or None
     file = environ.get("HEADRACE_CONFIG")
     return uri, Path(file) if file and uri is None else None
 

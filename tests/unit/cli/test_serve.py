@@ -64,6 +64,8 @@ def test_one_model_is_configured_as_the_options_say(monkeypatch: pytest.MonkeyPa
     assert (model.port, model.replicas, model.timeout_s, model.config) == (5001, 3, 7.0, {"bias": 5})
     assert (config.gateway.host, config.admin and config.admin.port) == ("0.0.0.0", 0)
     assert list(config.models) == ["n"]
+    named = serve.configured("/mnt/models", 8080, "0.0.0.0", 7.0, 1, 0, "iris")
+    assert {name: model.uri for name, model in named.models.items()} == {"iris": "/mnt/models"}
 
 
 ONE = "models: {n: {uri: models:/n/3, port: 5001, host: 127.0.0.2}}\n"
@@ -106,6 +108,7 @@ def test_the_command_refuses_what_it_would_ignore(tmp_path: Path) -> None:
     done = run([*command, "-p", "5914"], env=environ)
     assert done.returncode == 2
     assert done.stderr.startswith("headrace: --port cannot stand beside --config with several models")
+    assert "--name cannot stand beside --config" in run([*command, "--name", "n"], env=environ).stderr
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "5"])

@@ -14,6 +14,8 @@ from headrace.config import environment
         # An image names its file always; who names a model means that one.
         ({"HEADRACE_MODEL_URI": "models:/a@b", "HEADRACE_CONFIG": "a.yaml"}, ("models:/a@b", None)),
         ({"HEADRACE_MODEL_URI": "", "HEADRACE_CONFIG": ""}, (None, None)),
+        ({"MLSERVER_MODEL_URI": "/mnt/models", "HEADRACE_CONFIG": "a.yaml"}, ("/mnt/models", None)),
+        ({"MLSERVER_MODEL_URI": "/mnt/models", "HEADRACE_MODEL_URI": "models:/a@b"}, ("models:/a@b", None)),
     ],
 )
 def test_what_to_serve(environ: dict[str, str], expected: tuple[str | None, Path | None]) -> None:

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
+from headrace.cli import serve
 from headrace.config.load import parse
 from headrace.config.tree import Config
+from headrace.gateway.http.routing import resolve
+from headrace.gateway.http.targets import Want
 from headrace.supervisor.admin import health
 from headrace.telemetry import metrics
 
@@ -242,3 +245,15 @@ def test_what_the_image_is_built_of_is_let_into_the_build(name: str) -> None:
     assert (DEPLOY.parent / name).exists()
     for source in ("constraints.txt", "pyproject.toml", "README.md", "LICENSE", "src", "examples/news", "deploy/image"):
         assert f"\n!{source}\n" in ignored
+
+
+def test_kserves_runtime_starts_what_the_command_takes_and_probes_what_is_there() -> None:
+    (container,) = documents(DEPLOY / "kserve")[0]["spec"]["containers"]
+    name, *arguments = container["args"]
+    assert name == "serve"
+    given = serve.command.make_context("serve", list(arguments)).params
+    assert (given["model_uri"], given["name"], given["port"]) == ("/mnt/models", "{{.Name}}", 8080)
+    for probe, want in (("livenessProbe", Want.LIVE), ("readinessProbe", Want.HEALTH)):
+        asked = container[probe]["httpGet"]
+        assert asked["port"] == container["ports"][0]["containerPort"] == given["port"]
+        assert resolve(b"GET", asked["path"].encode(), "model").want is want
