@@ -200,7 +200,8 @@ def test_keys_are_asked_for_from_then_on_and_whose_it_was_is_in_the_history(one:
     first = one.document
     made = one.run("key", "create", "nightshift", "--role", "admin", "--file", str(one.file.parent / "keys.jsonl"))
     shown = {"Authorization": f"Bearer {made.stdout.split()[-1]}", "Content-Type": "application/json"}
-    reload, url = f"{one.server.admin}/api/reload", f"{one.server.url('mood')}/invocations"
+    reload = f"{one.server.admin}/api/reload"
+    url = f"http://127.0.0.1:{first['gateway']['port']}/models/mood/invocations"
     one.write({**first, "auth": {"keys": "keys.jsonl"}})
     assert ask(reload, method="POST").status == 200
     assert [ask(url, HAPPY).status, ask(url, HAPPY, headers=shown).status] == [401, 200]
