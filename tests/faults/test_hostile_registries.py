@@ -278,7 +278,9 @@ def test_the_agent_is_not_blamed_for_a_pause_of_the_supervisor(registry: Hostile
     asking.close()
 
 
-@pytest.mark.parametrize("fault", ["self-signed", "expired", "of another host"])
+@pytest.mark.parametrize(
+    "fault", ["self-signed", *(pytest.param(one, marks=pytest.mark.slow) for one in ("expired", "of another host"))]
+)
 def test_a_certificate_that_is_not_trusted_is_told_with_what_to_do(fault: str, model: Path, tmp_path: Path) -> None:
     certificate, key = certify(
         tmp_path,

@@ -184,6 +184,7 @@ def test_mlflow_s_own_webhook_is_faster_than_any_poll(server: MlflowServer, serv
         until(lambda: label(url) == "pair/2", "version 2")
 
 
+@pytest.mark.slow  # what headrace speaks to is the same server
 @pytest.mark.needs("psql")
 @pytest.mark.timeout(300)
 def test_postgresql_behind_the_server(tmp_path: Path) -> None:

@@ -231,6 +231,7 @@ def test_a_version_that_was_refused_serves_when_the_checks_were_wrong(moves: Reg
         assert label(f"{one.url('shifty')}/invocations") == "shifty/1"
 
 
+@pytest.mark.slow  # test_registries.py has MLflow's own webhook, and the unit tests what is no webhook of it
 def test_a_webhook_is_faster_than_any_poll(moves: Registry, tmp_path: Path) -> None:
     moves.point("shifty", "hooked", "1")
     document = config(moves.uri, "hooked")
@@ -280,6 +281,7 @@ def test_a_restart_with_the_registry_away_serves_from_the_cache(moves: Registry,
             away.rename(database)
 
 
+@pytest.mark.slow  # the tests of damaged caches have that, and more
 def test_a_damaged_copy_is_fetched_again(moves: Registry, tmp_path: Path) -> None:
     moves.point("shifty", "damaged", "1")
     document = config(moves.uri, "damaged")
