@@ -15,17 +15,14 @@ import selectors
 import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from typing import Any, Dict, List, Optional  # noqa: UP035 - runs on Python 3.9
 
-from . import lifeline, scoring, serving
+from . import imports, lifeline, scoring, serving, threads
 from .control import Control
-from .title import set_title
-
-# Threads of libraries that stop them before a fork and start them again after it (pthread_atfork), by their names.
-_FORK_AWARE = {"jemalloc_bg_thd"}
+from .title import set_command, set_title
+from .zygote import Zygote
 
 Command = Dict[str, Any]  # noqa: UP006
 
@@ -39,6 +36,7 @@ class Host:
         self._control = Control(control_path)
         self._scorer: Optional[scoring.Scorer] = None  # noqa: UP045
         self._children: Dict[int, str] = {}  # noqa: UP006 - pid -> replica id
+        self._modules = set(sys.modules)
 
     def run(self, token: str) -> int:
         """Say hello with `token`, and obey until the supervisor is gone. A replica's life is inside this call, too."""
@@ -94,9 +92,16 @@ class Host:
             "loaded",
             facts=self._scorer.facts(),
             took_s=time.monotonic() - started,
-            forkable=_forkable(),
+            forkable=threads.forkable(),
+            imported=self._imported(),
         )
         return True
+
+    def _imported(self) -> List[str]:  # noqa: UP006
+        """The installed modules that were imported since it was asked last, or since the start."""
+        found = imports.installed_since(self._modules)
+        self._modules = set(sys.modules)
+        return found
 
     def _fork(self, command: Command) -> bool:
         """Fork one replica; True in the child."""
@@ -126,7 +131,7 @@ class Host:
         listener.bind(command["socket"])
         listener.listen(64)
         warm_up = scorer.warm_up() if command.get("warm_up", True) else {"ok": None}
-        control.say("ready", warm_up=warm_up, facts=scorer.facts(), rss_bytes=_rss_bytes())
+        control.say("ready", warm_up=warm_up, facts=scorer.facts(), rss_bytes=_rss_bytes(), imported=self._imported())
         supervisor = _Supervisor(control)  # it ends this process in the end
         serving.serve(listener, scorer, stop=lambda: supervisor.gone, watch=[(control, supervisor.hear)])
         return 0
@@ -179,24 +184,6 @@ def _drain(fd: int) -> None:
         pass
 
 
-def _threads() -> List[str]:  # noqa: UP006
-    """The names of this process's threads that a fork would lose, other than the one that forks."""
-    names = []
-    try:
-        for thread in os.listdir("/proc/self/task"):
-            if int(thread) != os.getpid():
-                with open(f"/proc/self/task/{thread}/comm") as file:
-                    names.append(file.read().strip())
-    except OSError:
-        return [t.name for t in threading.enumerate() if t is not threading.main_thread()]
-    return [name for name in names if name not in _FORK_AWARE]
-
-
-def _forkable() -> bool:
-    """Whether a fork copies everything that runs: only Linux tells, and only one thread is sure."""
-    return sys.platform == "linux" and not _threads() and threading.active_count() == 1
-
-
 def _rss_bytes() -> int:
     try:
         with open("/proc/self/statm", "rb") as file:
@@ -211,11 +198,18 @@ def _one_line(error: BaseException) -> str:
 
 
 def main(arguments: str) -> int:
-    """Run a worker as its JSON command-line argument says; returns the exit code."""
+    """Run a worker, or a zygote, as its JSON command-line argument says; returns the exit code."""
     settings = json.loads(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the supervisor, which ends us in order
+    if "channel_fd" in settings:
+        host = Zygote(settings["channel_fd"], settings["lifeline_fd"]).run()
+        if host is None:
+            return 0
+        token = host["token"]
+        set_command({"headrace_worker": host["label"]}, "host")
+    else:
+        # Through a pipe: the command line and the environment are there for every process of the same user to read.
+        token = os.read(settings["token_fd"], 256).decode()
+        os.close(settings["token_fd"])
     lifeline.arm(settings["lifeline_fd"])
-    # Through a pipe: the command line and the environment are there for every process of the same user to read.
-    token = os.read(settings["token_fd"], 256).decode()
-    os.close(settings["token_fd"])
     return Host(settings["control"], settings["lifeline_fd"]).run(token)

@@ -14,12 +14,13 @@ import fcntl
 import os
 import signal
 import threading
+from typing import Optional
 
 _F_SETSIG = getattr(fcntl, "F_SETSIG", 10)  # Linux; Python does not name it everywhere
 
 
-def arm(fd: int) -> None:
-    """End this process when the other end of the pipe `fd` closes.
+def arm(fd: int) -> Optional[int]:  # noqa: UP045
+    """End this process when the other end of the pipe `fd` closes; returns the descriptor that does it, if one does.
 
     Call it once in each process, and again after a fork: the signal goes to the process that armed it. The fd
     stays open for later forks. Where the kernel cannot signal on a pipe (not Linux), a daemon thread waits.
@@ -32,13 +33,14 @@ def arm(fd: int) -> None:
         fcntl.fcntl(own, fcntl.F_SETFL, fcntl.fcntl(own, fcntl.F_GETFL) | os.O_ASYNC)
     except OSError:
         threading.Thread(target=_wait, args=(fd,), name="lifeline", daemon=True).start()
-        return
+        return None
     # The supervisor may have ended before the line above: then no signal comes any more.
     try:
         if os.read(own, 1) == b"":
             os._exit(1)
     except BlockingIOError:
         pass
+    return own
 
 
 def _wait(fd: int) -> None:

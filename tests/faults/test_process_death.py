@@ -46,6 +46,21 @@ def test_a_worker_killed_under_load_fails_no_request(registry: str, tmp_path: Pa
         until(lambda: not zombies(one), "the dead to be collected")
 
 
+def test_a_zygote_and_its_host_killed_under_load_fail_no_request(registry: str, tmp_path: Path) -> None:
+    with serving(tmp_path, config(registry, mood={"uri": "models:/mood/1"})) as one:
+        with Load(f"{one.url('mood')}/invocations", HAPPY) as load:
+            load.more()
+            (zygote,), (host,) = pids(one, "role=zygote"), pids(one, "role=host")
+            os.kill(zygote, signal.SIGKILL)
+            one.event("zygote ended", exit="killed by SIGKILL from outside, and not for want of memory")
+            os.kill(host, signal.SIGKILL)
+            until(lambda: pids(one, "role=host") - {host}, "a new host")
+            assert pids(one, "role=zygote") - {zygote}, "what it was forked from"
+            load.more()
+        assert set(load.statuses) == {200}, load.statuses
+        until(lambda: not zombies(one), "the dead to be collected")
+
+
 def test_what_a_model_leaves_behind_is_collected(registry: str, tmp_path: Path) -> None:
     """As process 1 of a container nobody else would: here the supervisor is their subreaper, which is the same."""
     document = config(registry, moody={"uri": place(registry, "moody/1")})
@@ -140,7 +155,7 @@ def test_nothing_survives_the_supervisor(registry: str, tmp_path: Path) -> None:
         url = f"{one.url('moody')}/invocations"
         until(lambda: one.status("moody")["replicas"]["ready"] == 2, "both replicas")
         running = family(one.process.pid)
-        assert len(running) == 5, "gateway, agent, host, two replicas"
+        assert len(running) == 6, "gateway, agent, zygote, host, two replicas"
         busy = threading.Thread(target=_ask_in_vain, args=(url,))
         busy.start()
         until(lambda: any(p.is_running() for p in running), "the family")

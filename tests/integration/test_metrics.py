@@ -379,6 +379,7 @@ def test_processes_show_what_they_take(seen: Seen) -> None:
         ("registry", {}, 1),
         ("gateway", {"index": "0"}, 1),
         ("recorder", {}, 1),
+        ("zygote", {"index": "0"}, 1),
         ("host", PICKY, 1),
         ("replica", {**PICKY, "index": "0"}, 1),
     ):

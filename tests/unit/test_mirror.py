@@ -127,6 +127,8 @@ ELSEWHERE = {
         "through what uses it",
     ),
     "headrace_worker/scoring/shapes.py": ("tests/unit/worker/scoring/test_engine.py", "through what uses it"),
+    "headrace_worker/zygote.py": ("tests/unit/supervisor/processes/test_zygotes.py", "real ones"),
+    "headrace/supervisor/processes/zygote_process.py": ("tests/unit/supervisor/processes/test_zygotes.py", "real ones"),
     "headrace_worker/spending.py": ("tests/integration/test_concurrency.py", "a worker with many calls under way"),
 }
 

@@ -246,6 +246,7 @@ _TABLE: dict[Path, How] = {
     (*_MODEL, "prediction_log"): How.RESTART,
     (*_MODEL, "environment"): How.PROCESSES,
     (*_MODEL, "environment_mismatch"): How.PROCESSES,
+    (*_MODEL, "share_imports"): How.PROCESSES,
     (*_MODEL, "at_most"): How.LIVE,
 }
 _AS_A_WHOLE: dict[Path, How] = {

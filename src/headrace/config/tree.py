@@ -165,6 +165,9 @@ class Environments(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `wheels`: a directory that packages come from, and from nowhere else. `prebuilt`: a directory with environments that
     were built beforehand, which is only read. `headrace package` writes both.
 
+    `share_imports`: models in the same environment, with the same variables, are forked from one process that has
+    imported what they import (docs/fleet.md). False: each imports for itself, unless its own `share_imports` is true.
+
     A build runs code of packages: it gets the variables of uv, pip, compilers and the network, and those that
     `pass_env` names, by name or by pattern.
     """
@@ -179,6 +182,7 @@ class Environments(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     pass_env: tuple[NonEmpty, ...] = ()
     wheels: NonEmpty | None = None
     prebuilt: NonEmpty | None = None
+    share_imports: bool = True
 
 
 class Checks(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -278,7 +282,8 @@ class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `environment`: `exact` builds the one that the model was trained in, `compatible` does so unless the running one
     satisfies it, `local` uses the running one. `environment_mismatch` says whether a version is served that is not in
-    the environment it asks for; None: `warn` under local, `refuse` otherwise.
+    the environment it asks for; None: `warn` under local, `refuse` otherwise. `share_imports`: whether its processes
+    are forked from one that has imported what models there import; None: what `environments.share_imports` says.
 
     `concurrency`: how many calls a worker has under way at a time, in threads. `auto`: one, and more for a model that
     mostly waits, which is found out by what its calls take of the processors. 1 is for a model that must not be called
@@ -312,6 +317,7 @@ class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     prediction_log: PredictionLog | None = None
     environment: EnvironmentPolicy = "compatible"
     environment_mismatch: MismatchPolicy | None = None
+    share_imports: bool | None = None
 
 
 class Wildcard(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -43,10 +43,12 @@ from headrace.supervisor.gateway_news import GatewayNews
 from headrace.supervisor.making import ModelMaker
 from headrace.supervisor.processes.agent import RegistryAgent
 from headrace.supervisor.processes.gateways import Gateways
+from headrace.supervisor.processes.learned import Learned
 from headrace.supervisor.processes.liveness import Heartbeat
 from headrace.supervisor.processes.recorder import RecorderProcess
 from headrace.supervisor.processes.systemd import Notifier
 from headrace.supervisor.processes.worker_control import ControlRoom
+from headrace.supervisor.processes.zygotes import Zygotes
 from headrace.supervisor.reloading import NotReloaded, Reloads, Source
 from headrace.supervisor.rollout.history import History
 from headrace.supervisor.wildcard import Wildcard
@@ -77,6 +79,7 @@ class Supervisor:
         self.wildcard: Wildcard | None = None
         self.gateways: Gateways
         self.recorder: RecorderProcess | None = None
+        self.zygotes: Zygotes | None = None
         self.agent: RegistryAgent
         self.audit: AuditFile | None = None
         self.sampler = Sampler(self.samples, log, self._counted)
@@ -167,6 +170,8 @@ class Supervisor:
                 raise _first(group) from None
             return 0
         finally:
+            if self.zygotes is not None:
+                await self.zygotes.close()
             await room.close()
             self._front.ports.close()
             if self.audit is not None:
@@ -251,6 +256,7 @@ class Supervisor:
             on_news=GatewayNews(self.fleet.everything, self._log, tells_texts=config.log.exceptions == "full").heed,
         )
         self._front.open(config, self.gateways)
+        self.zygotes = Zygotes(room, Learned(home), self._log)
         maker = ModelMaker(
             home=home,
             registry_key=key,
@@ -258,6 +264,7 @@ class Supervisor:
             store=store,
             environments=self._environments,
             room=room,
+            zygotes=self.zygotes,
             traffic=self,
             environ=environ,
             counts=lambda: self.sampler.recent.counts,

@@ -18,6 +18,7 @@ from headrace.supervisor.processes.agent import RegistryAgent
 from headrace.supervisor.processes.worker_control import ControlRoom
 from headrace.supervisor.processes.worker_environ import worker_environ
 from headrace.supervisor.processes.workers import Workers
+from headrace.supervisor.processes.zygotes import Zygotes
 from headrace.supervisor.rollout.dependencies import Dependencies, Traffic
 from headrace.supervisor.rollout.history import History
 from headrace.supervisor.rollout.policy import AliasPolicy
@@ -40,6 +41,7 @@ class ModelMaker:
         store: Store,
         environments: Environments,
         room: ControlRoom,
+        zygotes: Zygotes,
         traffic: Traffic,
         environ: Mapping[str, str],
         counts: Callable[[], Mapping[tuple[str, str], VersionCounts]],
@@ -52,6 +54,7 @@ class ModelMaker:
         self._store = store
         self._environments = environments
         self._room = room
+        self._zygotes = zygotes
         self._traffic = traffic
         self._environ = environ
         self._counts = counts
@@ -106,13 +109,14 @@ class ModelMaker:
             store=self._store,
             environments=self._environments,
             make_processes=lambda spec, log, on_change, ended, again: Workers(
-                spec, self._room, log, on_change, ended, again
+                spec, self._room, log, on_change, ended, again, self._zygotes
             ),
             traffic=self._traffic,
             bring_up=self._turns[1],
             environ=worker_environ(self._environ, model, config.registry.tracking_uri),
             kept_back=inheriting.kept_back(self._environ, model.pass_env),
             options=wire_config.worker_options(config, model),
+            share_imports=wire_config.share_imports(config, model),
             poll_s=config.registry.poll_s if follows else None,
             hung_after_s=config.health.hung_after_s,
         )

@@ -152,6 +152,11 @@ def worker_options(config: Config, model: Model) -> dict[str, Any]:
     return options
 
 
+def share_imports(config: Config, model: Model) -> bool:
+    """Whether a model's processes may be forked from one that has imported what models import."""
+    return config.environments.share_imports if model.share_imports is None else model.share_imports
+
+
 def recording(config: Config, directory: Path, environ: Mapping[str, str]) -> Recording | None:
     """What gateways are to tell the recorder; None: nothing is recorded, and there is no recorder."""
     log, otlp = config.log, config.telemetry.otlp

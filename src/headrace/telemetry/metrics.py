@@ -341,8 +341,8 @@ GROUPS: dict[str, dict[str, Definition]] = {
         "headrace_process_cpu_seconds_total": Definition(
             "counter",
             "seconds",
-            "CPU time by role (supervisor, registry, recorder, gateway, host, replica); index numbers processes of "
-            "the same kind, and a replacement takes over its predecessor's.",
+            "CPU time by role (supervisor, registry, recorder, gateway, zygote, host, replica); index numbers "
+            "processes of the same kind, and a replacement takes over its predecessor's.",
             ("role", *_VERSION, "index"),
         ),
         "headrace_process_resident_memory_bytes": Definition(

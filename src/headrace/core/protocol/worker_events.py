@@ -23,6 +23,7 @@ _MOST_BYTES = 4096
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Name = Annotated[str, msgspec.Meta(max_length=512)]
 Text = Annotated[str, msgspec.Meta(max_length=100_000)]
+Modules = Annotated[tuple[Name, ...], msgspec.Meta(max_length=50_000)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
@@ -68,11 +69,15 @@ class Hello(_Event, frozen=True, kw_only=True):
 
 
 class Loaded(_Event, frozen=True, kw_only=True):
-    """The host has the model. `forkable`: its replicas can be forks of it."""
+    """The host has the model. `forkable`: its replicas can be forks of it.
+
+    `imported` are the installed modules that it has imported for that, in their order.
+    """
 
     facts: Facts
     took_s: Seconds
     forkable: bool
+    imported: Modules = ()
 
 
 class Failed(_Event, frozen=True, kw_only=True):
@@ -90,11 +95,12 @@ class Exited(_Event, frozen=True, kw_only=True):
 
 
 class Ready(_Event, frozen=True, kw_only=True):
-    """The process listens on its socket and is warm."""
+    """The process listens on its socket and is warm; `imported` as in Loaded, since then."""
 
     facts: Facts
     warm_up: WarmUp
     rss_bytes: Count
+    imported: Modules = ()
 
 
 class Pong(_Event, frozen=True, kw_only=True):

@@ -136,6 +136,8 @@ def _processes(server: ServerState) -> Iterator[Process]:
         yield Process(server.recorder.pid, "recorder")
     for index, pid in server.gateways.running:
         yield Process(pid, "gateway", index)
+    for index, pid in enumerate(server.zygotes.pids if server.zygotes is not None else []):
+        yield Process(pid, "zygote", index)
     for model in server.models.values():
         for version in model.versions:
             for one in version.workers.processes if version.workers is not None else []:

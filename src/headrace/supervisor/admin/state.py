@@ -16,6 +16,7 @@ from headrace.supervisor.certificates import PortCertificate
 from headrace.supervisor.processes.agent import RegistryAgent
 from headrace.supervisor.processes.gateways import Gateways
 from headrace.supervisor.processes.recorder import RecorderProcess
+from headrace.supervisor.processes.zygotes import Zygotes
 from headrace.supervisor.reloading import Reloads
 from headrace.supervisor.served_model import ServedModel
 from headrace.supervisor.wildcard import Wildcard
@@ -63,6 +64,10 @@ class ServerState(Protocol):
     @property
     def audit(self) -> AuditFile | None:
         """Where what is changed is written down; None where it is not."""
+
+    @property
+    def zygotes(self) -> Zygotes | None:
+        """The processes that hosts are forked from; None before the start."""
 
     @property
     def agent(self) -> RegistryAgent:

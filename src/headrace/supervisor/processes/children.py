@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from headrace.supervisor.processes.adopted import Adopted
 from headrace.supervisor.processes.endings import Ending
 from headrace.supervisor.processes.output import OutputPipe
 from headrace.telemetry.logs import Log
@@ -21,7 +22,7 @@ from headrace.telemetry.logs import Log
 class Child:
     """One process of ours. It runs in a session of its own, so that Ctrl-C on the terminal reaches only us."""
 
-    def __init__(self, process: asyncio.subprocess.Process, output: OutputPipe) -> None:
+    def __init__(self, process: asyncio.subprocess.Process | Adopted, output: OutputPipe) -> None:
         self._process = process
         self._output = output
         self.ending = Ending()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from headrace.environments.preparing import Prepared
@@ -15,9 +15,10 @@ from headrace.supervisor.processes.children import Child
 from headrace.supervisor.processes.endings import Ending
 from headrace.supervisor.processes.liveness import Pulse
 from headrace.supervisor.processes.worker_control import ControlRoom, Greet, Reporter
+from headrace.supervisor.processes.zygote_process import WORKER
+from headrace.supervisor.processes.zygotes import Zygotes
 from headrace.telemetry.logs import Log
 
-_WORKER = Path(__file__).resolve().parents[3] / "headrace_worker" / "__main__.py"
 _ROLE = "role=host".ljust(32)  # room for a forked replica's own title
 
 EndReason = Literal["died", "hung", "protocol", "host", "load"]
@@ -35,7 +36,7 @@ class WorkerSpec:
     """What to run: `key` is the pool's. Which interpreter and which model directory, `Workers.load` is told.
 
     A process that is silent for `hung_after_s` (None: for ever) is replaced; one that may be at work for a request is
-    given `timeout_s` beside that.
+    given `timeout_s` beside that. `share_imports`: a host may be forked from a process that others are forked from.
     """
 
     key: str
@@ -45,6 +46,7 @@ class WorkerSpec:
     environ: Mapping[str, str]
     kept_back: frozenset[str]
     options: Mapping[str, Any]
+    share_imports: bool
     timeout_s: float
     hung_after_s: float | None
 
@@ -99,17 +101,46 @@ class Host:
         self.child.kill(why)
 
 
-async def start_host(spec: WorkerSpec, room: ControlRoom, prepared: Prepared, greet: Greet, log: Log) -> Host:
-    """Start a process that is invited: `greet` has it once it has connected. Raises OSError.
+async def start_host(
+    spec: WorkerSpec, room: ControlRoom, zygotes: Zygotes, prepared: Prepared, path: str, greet: Greet, log: Log
+) -> Host:
+    """Have a process that is invited: `greet` has it once it has connected. Raises OSError.
 
-    Its token goes through a pipe: the command line and the environment are there for all of the same user to read.
+    It is a fork of a process that has imported what the model in `path` imports; where there is none, it is started.
     """
+    child = await _fork(spec, room, zygotes, prepared, path, greet, log) if spec.share_imports else None
+    return child or await _start(spec, room, prepared, greet, log)
+
+
+async def _fork(
+    spec: WorkerSpec, room: ControlRoom, zygotes: Zygotes, prepared: Prepared, path: str, greet: Greet, log: Log
+) -> Host | None:
+    """A host that was forked; None where that cannot be done. A fork that nobody has told of is turned away."""
+    forked: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    async def meet(reporter: Reporter) -> None:
+        if reporter.pid == await forked:
+            await greet(reporter)
+
+    token, child = room.invite("host", meet), None
+    try:
+        child = await zygotes.fork(prepared, spec.environ, path, spec.label, token, log)
+    finally:
+        forked.set_result(None if child is None else child.pid)
+        if child is None:
+            room.uninvite(token)
+    return None if child is None else Host(child, token)
+
+
+async def _start(spec: WorkerSpec, room: ControlRoom, prepared: Prepared, greet: Greet, log: Log) -> Host:
+    """A host that is a process of its own. Raises OSError."""
     token = room.invite("host", greet)
+    # Through a pipe: the command line and the environment are there for all of the same user to read.
     reading, writing = os.pipe()
     try:
         os.write(writing, token.encode())
         child = await Child.start(
-            [prepared.python, str(_WORKER), _arguments(room, spec, reading), _ROLE],
+            [prepared.python, WORKER, _arguments(room, spec, reading), _ROLE],
             log=log,
             pass_fds=(room.lifeline_fd, reading),
             environ=prepared.environ(spec.environ),

@@ -26,6 +26,7 @@ from headrace.core.protocol.worker_events import Event, Exited, Failed, Loaded, 
 from headrace.environments.preparing import Prepared
 from headrace.supervisor.processes.worker_control import ControlRoom, Reporter
 from headrace.supervisor.processes.worker_process import EndReason, Host, Replica, WorkerSpec, start_host
+from headrace.supervisor.processes.zygotes import Zygotes
 from headrace.telemetry.logs import Log
 
 _STOP_GRACE_S = 1.0
@@ -51,6 +52,7 @@ class Workers:
         on_change: Callable[[], None],
         ended: dict[EndReason, int],
         bring: Callable[[], Awaitable[str]],
+        zygotes: Zygotes,
     ) -> None:
         self.spec = spec
         self.facts: dict[str, Any] = {}
@@ -65,6 +67,7 @@ class Workers:
         self._bring = bring
         self._verified = False
         self._room = room
+        self._zygotes = zygotes
         self._log = log
         self._on_change = on_change
         self._hosts: list[Host] = []
@@ -100,6 +103,13 @@ class Workers:
             for r in self._replicas.values()
         ]  # fmt: skip
 
+    @property
+    def zygote(self) -> dict[str, Any] | None:
+        """What its hosts are forked from, as data; None: each is a process of its own."""
+        if self._prepared is None or not self.spec.share_imports:
+            return None
+        return self._zygotes.describe(self._prepared, self.spec.environ)
+
     def scale(self, replicas: int) -> None:
         """Have so many replicas from now on. Those that are too many finish what they have, the newest first."""
         self.spec = replace(self.spec, replicas=replicas)
@@ -113,6 +123,7 @@ class Workers:
     def load(self, path: str, prepared: Prepared, *, verified: bool) -> None:
         """Say where the model directory is (`verified` just now?) and what it runs in: the first host starts now."""
         self._path, self._prepared, self._verified = path, prepared, verified
+        self._zygotes.enter(prepared, self.spec.environ)
         self._wake.set()
 
     async def run(self) -> None:
@@ -204,7 +215,7 @@ class Workers:
             if not self._verified:
                 self._path = await self._bring()
             self._verified = False  # each further load begins with that
-            host = await start_host(self.spec, self._room, prepared, greet, self._log)
+            host = await start_host(self.spec, self._room, self._zygotes, prepared, self._path, greet, self._log)
         except (OSError, HeadraceError) as error:
             reason = str(error) if isinstance(error, HeadraceError) else _not_started(prepared, error)
             if not self.proven:
@@ -264,6 +275,7 @@ class Workers:
             self.facts = {**msgspec.to_builtins(event.facts), "forkable": event.forkable}
             self.load_s = event.took_s
             self.loads.deaths = 0
+            self._learn(event.imported)
             self._log.debug("model loaded", took_s=round(event.took_s, 3), forkable=host.forkable)
             self._wake.set()
             self._on_change()
@@ -335,6 +347,7 @@ class Workers:
         self.warm_up = msgspec.to_builtins(event.warm_up)
         self.facts = {**msgspec.to_builtins(event.facts), "forkable": self.facts.get("forkable", False)}
         self.proven = True
+        self._learn(event.imported)
         self._log.info("worker ready", worker=replica.id, pid=replica.reporter.pid if replica.reporter else None)
         self._wake.set()
         self._on_change()
@@ -362,6 +375,10 @@ class Workers:
         # The first quick death is repaired at once: only the second in a row says that something is wrong.
         self._not_before_s = time.monotonic() + (wait_s if restarts.deaths > 1 else 0.0)
 
+    def _learn(self, imported: tuple[str, ...]) -> None:
+        if imported and self._prepared is not None and self.spec.share_imports:
+            self._tasks.create_task(self._zygotes.learn(self._prepared, self._path, imported))
+
     def _new_replica(self) -> Replica:
         self._serial += 1
         name = f"{self.spec.key}.{self._serial}"
@@ -387,6 +404,8 @@ class Workers:
             _unlink(replica)
         self._replicas.clear()
         await asyncio.gather(*(h.child.stop(_STOP_GRACE_S, _STOPS) for h in list(self._hosts)), return_exceptions=True)
+        if self._prepared is not None:
+            self._zygotes.leave(self._prepared, self.spec.environ)
 
 
 def _not_started(prepared: Prepared, error: OSError) -> str:

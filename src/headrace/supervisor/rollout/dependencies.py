@@ -97,6 +97,10 @@ class Processes(Protocol):
     def processes(self) -> list[dict[str, Any]]:
         """Every process as data."""
 
+    @property
+    def zygote(self) -> dict[str, Any] | None:
+        """What its hosts are forked from, as data."""
+
     def scale(self, replicas: int) -> None:
         """Have so many replicas."""
 
@@ -121,7 +125,7 @@ MakeProcesses = Callable[
 
 @dataclass(frozen=True, kw_only=True)
 class Dependencies:
-    """One for each supervisor but for `environ`, `kept_back` and `options`, which are a model's.
+    """One for each supervisor but for `environ`, `kept_back`, `options` and `share_imports`, which are a model's.
 
     `poll_s` None: the registry is asked at the start and by `refresh` only. `hung_after_s` None: nobody is watched.
     """
@@ -135,5 +139,6 @@ class Dependencies:
     environ: Mapping[str, str]
     kept_back: frozenset[str]
     options: Mapping[str, Any]
+    share_imports: bool
     poll_s: float | None
     hung_after_s: float | None

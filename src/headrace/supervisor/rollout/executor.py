@@ -270,6 +270,7 @@ class Executor:
             environ=dependencies.environ,
             kept_back=dependencies.kept_back,
             options=dependencies.options,
+            share_imports=dependencies.share_imports,
             timeout_s=self._config.timeout_s,
             hung_after_s=dependencies.hung_after_s,
         )

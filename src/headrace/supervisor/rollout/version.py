@@ -172,5 +172,6 @@ class Version:
             "hazards": self.hazards,
             "ready": self.ready,
             "processes": workers.processes if workers else [],
+            "zygote": workers.zygote if workers else None,
             "restarts": workers.restarts.total if workers else 0,
         }

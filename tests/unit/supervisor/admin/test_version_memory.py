@@ -14,6 +14,7 @@ def version(number: str, *pids: int) -> Version:
     made = Version("m", "production", int(number), resolved(number), Life())
     spec = WorkerSpec(
         key=made.key, model="m", label=made.label, replicas=1, environ={}, kept_back=frozenset(), options={},
+        share_imports=False,
         timeout_s=1.0, hung_after_s=None,
     )  # fmt: skip
     processes = Processes(spec, lambda: None, None)

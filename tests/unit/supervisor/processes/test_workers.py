@@ -17,9 +17,10 @@ from headrace.core.processes.restart import RestartPolicy, Restarts
 from headrace.core.protocol.worker_events import Event, Exited, Facts, Failed, Loaded, ProtocolError, Ready, WarmUp
 from headrace.environments.preparing import Prepared
 from headrace.supervisor.processes import workers as module
+from headrace.supervisor.processes.learned import Learned
 from headrace.supervisor.processes.worker_process import Host, WorkerSpec, none_ended
 from headrace.supervisor.processes.workers import Workers
-from headrace.telemetry.logs import Log
+from headrace.supervisor.processes.zygotes import Zygotes
 from tests.unit.supervisor.rollout.fakes import quiet, until
 
 pytestmark = pytest.mark.anyio
@@ -135,11 +136,13 @@ class Version:
         self._guests: list[asyncio.Task[None]] = []
         spec = WorkerSpec(
             key="m/1@p#7", model="m", label="m/1", replicas=replicas, environ={}, kept_back=frozenset(), options={},
+            share_imports=False,
             timeout_s=30.0, hung_after_s=None,
         )  # fmt: skip
         monkeypatch.setattr(module, "start_host", self._start)
         room: Any = self.room
-        self.workers = Workers(spec, room, quiet(), self._changed, self.ended, self._bring)
+        zygotes = Zygotes(room, Learned(folder), quiet())  # never asked: hosts are played
+        self.workers = Workers(spec, room, quiet(), self._changed, self.ended, self._bring, zygotes)
         self.workers.restarts = Restarts(AT_ONCE)
         self.workers.loads = Restarts(RestartPolicy(first_s=0.0, most_s=0.0, give_up_after=3))
 
@@ -152,7 +155,8 @@ class Version:
             raise self.breaks
         return "/again"
 
-    async def _start(self, spec: WorkerSpec, room: Any, prepared: Prepared, greet: Any, log: Log) -> Host:  # noqa: ARG002
+    async def _start(self, *given: Any) -> Host:
+        *_, greet, _ = given
         pid = 100 + len(self.hosts)
         child, reporter = Child(pid), Reporter(pid)
         self.hosts.append((child, reporter))

@@ -151,6 +151,10 @@ class Processes:
         return self._ready
 
     @property
+    def zygote(self) -> dict[str, Any] | None:
+        return None
+
+    @property
     def processes(self) -> list[dict[str, Any]]:
         return [{"role": "replica", "pid": pid, "state": "ready", "index": i} for i, pid in enumerate(self.pids)]
 
@@ -193,6 +197,7 @@ class Processes:
 def spec(label: str, replicas: int = 1) -> WorkerSpec:
     return WorkerSpec(
         key=f"{label}#1", model="topic", label=label, replicas=replicas, environ={}, kept_back=frozenset(), options={},
+        share_imports=False,
         timeout_s=60.0, hung_after_s=None,
     )  # fmt: skip
 
@@ -223,6 +228,7 @@ class World:
             environ={},
             kept_back=frozenset(),
             options={},
+            share_imports=False,
             poll_s=poll_s,
             hung_after_s=None,
         )

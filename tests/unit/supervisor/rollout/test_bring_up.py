@@ -32,6 +32,7 @@ class Slow(Processes):
     def __init__(self, replicas: int) -> None:
         spec = WorkerSpec(
             key="k", model="m", label="m/1", replicas=replicas, environ={}, kept_back=frozenset(), options={},
+            share_imports=False,
             timeout_s=30.0, hung_after_s=None,
         )  # fmt: skip
         super().__init__(spec, lambda: None, None)

@@ -33,6 +33,7 @@ class Up(Processes):
         super().__init__(
             WorkerSpec(
                 key="k", model="m", label="m/1", replicas=1, environ={}, kept_back=frozenset(), options={},
+                share_imports=False,
                 timeout_s=30.0, hung_after_s=None,
             ),
             lambda: None,

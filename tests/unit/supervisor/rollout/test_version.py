@@ -31,7 +31,7 @@ def made(which: Resolved | None = None) -> Version:
 def processes(**options: Any) -> Processes:
     spec = WorkerSpec(
         key="k", model="m", label="m/1", replicas=2, environ={}, kept_back=frozenset(), options=options,
-        timeout_s=30.0, hung_after_s=None,
+        share_imports=False, timeout_s=30.0, hung_after_s=None,
     )  # fmt: skip
     one = Processes(spec, lambda: None, None)
     one.facts = {"mlflow_version": "3.1", "python_version": "3.12", "signature": {"inputs": "[]"}}
