@@ -389,9 +389,10 @@ class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole tree. Relative paths of files and directories start where the file is.
 
     `home` is where headrace keeps its caches (None: the user's cache directory). `bring_up_at_once`: how many
-    versions, over all models, may load at the same time. `quotas` say how much clients may ask for. `audit`: a file
-    that gets a line for each change of what is served, and who made it (None: none is kept). `wildcard` is the
-    entry "*" of `models:` in the file.
+    versions, over all models, may load at the same time; None: as many as there are cores, and one that takes longer
+    than 30 s goes on beside the next. `quotas` say how much clients may ask for. `audit`: a file that gets a line for
+    each change of what is served, and who made it (None: none is kept). `wildcard` is the entry "*" of `models:` in
+    the file.
     """
 
     registry: Registry = Registry()

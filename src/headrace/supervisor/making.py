@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from headrace.supervisor.processes.zygotes import Zygotes
 from headrace.supervisor.rollout.dependencies import Dependencies, Traffic
 from headrace.supervisor.rollout.history import History
 from headrace.supervisor.rollout.policy import AliasPolicy
+from headrace.supervisor.rollout.turns import Turns
 from headrace.supervisor.served_model import ServedModel
 from headrace.telemetry.logs import Log
 
@@ -60,7 +59,7 @@ class ModelMaker:
         self._counts = counts
         self._log = log
         self._audit = audit
-        self._turns: tuple[int | None, asyncio.Semaphore] = (0, asyncio.Semaphore(1))
+        self._turns: tuple[int | None, Turns] = (0, Turns.of(1))
 
     def make(
         self,
@@ -102,8 +101,7 @@ class ModelMaker:
 
     def _dependencies(self, model: Model, config: Config, *, follows: bool) -> Dependencies:
         if self._turns[0] != config.bring_up_at_once:
-            most = config.bring_up_at_once
-            self._turns = most, asyncio.Semaphore(most or sys.maxsize)
+            self._turns = config.bring_up_at_once, Turns.of(config.bring_up_at_once)
         return Dependencies(
             registry=self._agent,
             store=self._store,
@@ -112,7 +110,7 @@ class ModelMaker:
                 spec, self._room, log, on_change, ended, again, self._zygotes
             ),
             traffic=self._traffic,
-            bring_up=self._turns[1],
+            turns=self._turns[1],
             environ=worker_environ(self._environ, model, config.registry.tracking_uri),
             kept_back=inheriting.kept_back(self._environ, model.pass_env),
             options=wire_config.worker_options(config, model),

@@ -60,7 +60,7 @@ async def bring_up(
 ) -> None:
     """Bring a version to READY. Raises HeadraceError with the reason where that fails, Refused where a check says no.
 
-    Only what takes memory and cores waits for its turn (`bring_up_at_once`): a slow download holds up nobody else.
+    Only what takes memory and cores waits for its turn (see `turns`): a slow download holds up nobody else.
     """
     stored = await asyncio.to_thread(dependencies.store.find, version.resolved)
     stored = stored or await dependencies.registry.fetch(version.resolved)
@@ -75,7 +75,7 @@ async def bring_up(
         raise
     version.prepared_in(prepared)
     around.progressed(State.ENVIRONMENT_READY)
-    async with dependencies.bring_up:
+    async with dependencies.turns.turn():
         around.progressed(State.LOADING)
         workers.load(stored.path, prepared, verified=True)
         await around.until(lambda: workers.load_s is not None)

@@ -5,7 +5,6 @@ Tests of a rollout put plain objects in their place; `app` gives the real ones.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from headrace.core.telemetry.totals import Sample
 from headrace.environments.preparing import Prepared
 from headrace.registry.messages import Stored
 from headrace.supervisor.processes.worker_process import EndReason, WorkerSpec
+from headrace.supervisor.rollout.turns import Turns
 from headrace.telemetry.logs import Log
 
 
@@ -135,7 +135,7 @@ class Dependencies:
     environments: EnvironmentMaker
     make_processes: MakeProcesses
     traffic: Traffic
-    bring_up: asyncio.Semaphore
+    turns: Turns
     environ: Mapping[str, str]
     kept_back: frozenset[str]
     options: Mapping[str, Any]

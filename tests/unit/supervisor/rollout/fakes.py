@@ -18,6 +18,7 @@ from headrace.environments.preparing import Prepared
 from headrace.registry.messages import Stored
 from headrace.supervisor.processes.worker_process import EndReason, WorkerSpec
 from headrace.supervisor.rollout.dependencies import Dependencies
+from headrace.supervisor.rollout.turns import Turns
 from headrace.telemetry.logs import Log
 
 
@@ -224,7 +225,7 @@ class World:
             environments=self.environments,
             make_processes=self._make,
             traffic=self.traffic,
-            bring_up=asyncio.Semaphore(1),
+            turns=Turns(1, None),
             environ={},
             kept_back=frozenset(),
             options={},
