@@ -62,7 +62,7 @@ def as_kind(value: Any, written: str, kind: Any, key: str) -> Any:
 
 def _as_number(value: Any, kind: type, unit: str | None) -> Any:
     found = number(value.strip()) if isinstance(value, str) else value
-    if found is None and unit is not None:
+    if found is None and unit is not None and isinstance(value, str):
         found = _with_unit(value.strip(), unit)
     if found is None:
         return value

@@ -212,3 +212,13 @@ def test_a_quota_that_limits_nothing(tmp_path: Path) -> None:
         ("quotas.*.in_flight", "expected a whole number ≥ 1 or null, got the number 0"),
         ("quotas.team", "limits nothing"),
     ]
+
+
+@pytest.mark.parametrize("key", ["max_body_bytes", "max_memory_bytes", "keep_alive_s", "processes"])
+def test_a_key_without_a_value_is_told_or_is_none(tmp_path: Path, key: str) -> None:
+    text = f"gateway: {{{key}}}\n" + MODEL % ""
+    if key == "max_memory_bytes":
+        assert loaded(tmp_path, text).gateway.max_memory_bytes is None
+    else:
+        ((_, path, says),) = mistakes(tmp_path, text)
+        assert (path, says.endswith("got nothing")) == (f"gateway.{key}", True), says
