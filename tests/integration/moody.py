@@ -1,7 +1,6 @@
 """A model that does what its input says: for tests of everything that a model can do to a server."""
 
 import contextlib
-import json
 import os
 import socket
 import subprocess
@@ -67,13 +66,20 @@ class Moody(PythonModel):
 
 
 def _knock(data: bytes) -> None:
-    (entry,) = (
-        line for line in Path("/proc/self/cmdline").read_text(encoding="utf-8").split("\0") if "control" in line
-    )
     with socket.socket(socket.AF_UNIX) as one:
-        one.connect(json.loads(entry)["control"])
+        one.connect(_control_socket())
         one.sendall(data)
         one.recv(100)
+
+
+def _control_socket() -> str:
+    """Where the supervisor listens: what this process is connected to says it."""
+    for fd in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(fd.name))) as one:
+            name = one.getpeername()
+            if isinstance(name, str) and name.endswith("/control.sock"):
+                return name
+    raise LookupError("no connection to the supervisor")
 
 
 def _flood(block: bytes) -> None:

@@ -297,7 +297,9 @@ def test_a_damaged_copy_is_fetched_again(moves: Registry, tmp_path: Path) -> Non
 
 def test_an_alias_that_moves_twice_during_a_bring_up(moves: Registry, tmp_path: Path) -> None:
     moves.point("shifty", "twice", "1")
-    with serving(tmp_path, config(moves.uri, "twice")) as one:
+    document = config(moves.uri, "twice")
+    document["environments"] = {"share_imports": False}  # so that it takes a while
+    with serving(tmp_path, document) as one:
         url = f"{one.url('shifty')}/invocations"
         with Load(url, TEXT) as load:
             load.more()

@@ -109,16 +109,13 @@ class Recent:
     def points(self, model: str, version: str | None = None, *, steps: int = 3) -> list[Point]:
         """All that is kept, oldest first, as groups of so many intervals that stay what they are from call to call."""
         pasts = self._pasts(model, version)
-        oldest = max(1, self.fed - self._steps + 1)
-        ends = range(-(-oldest // steps) * steps + steps - 1, self.fed + 1, steps)
-        return [Point(self._time(end), self._figures(pasts, [], end, steps)) for end in ends]
+        return [Point(self._time(end), self._figures(pasts, [], end, steps)) for end in self._ends(steps)]
 
     def rates(self, model: str, *, steps: int = 6) -> list[float]:
         """Requests per second, as `points` has them: little work, for many models at once."""
         rings = [past.rings[_REQUESTS] for past in self._pasts(model, None)]
-        oldest = max(1, self.fed - self._steps + 1)
-        ends = range(-(-oldest // steps) * steps + steps - 1, self.fed + 1, steps)
-        return [self._sum(rings, end, steps) / (self._time(end) - self._time(end - steps) or 1.0) for end in ends]
+        groups = [(end, min(steps, end - 1)) for end in self._ends(steps)]
+        return [self._sum(rings, end, n) / (self._time(end) - self._time(end - n) or 1.0) for end, n in groups]
 
     def requests(self, model: str) -> int:
         """How many requests there were in all that is kept: little work, too."""
@@ -174,6 +171,12 @@ class Recent:
             queued=int(sum(c.queued for c in counts)),
             in_flight=int(sum(c.in_flight for c in counts)),
         )
+
+    def _ends(self, steps: int) -> range:
+        """The last interval of each group. The first group is whole, but for the very first that there was."""
+        oldest = max(1, self.fed - self._steps + 1)
+        begin = 0 if self.fed < self._steps and steps > 1 else -(-oldest // steps) * steps
+        return range(begin + steps - 1, self.fed + 1, steps)
 
     def _sum(self, rings: list[array[int]], end: int, steps: int) -> int:
         """What the `steps` intervals up to and with `end` have, added up."""

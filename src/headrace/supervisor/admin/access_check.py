@@ -7,6 +7,7 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from headrace.core.security.access import Judge
 from headrace.core.security.roles import NOBODY, Grant, Role
 from headrace.supervisor.access import AccessRules
 from headrace.supervisor.admin.error_answers import Refused, refusal
@@ -28,7 +29,10 @@ class AccessCheck:
     """
 
     def __init__(
-        self, app: ASGIApp, rules: AccessRules, on_refused: Callable[[Scope, str, str], None] | None = None
+        self,
+        app: ASGIApp,
+        rules: Callable[[], AccessRules | None],
+        on_refused: Callable[[Scope, str, str], None] | None = None,
     ) -> None:
         self._app = app
         self._rules = rules
@@ -36,39 +40,41 @@ class AccessCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on."""
-        if scope["type"] != "http" or scope["path"].startswith(_SIGNED):
+        rules = self._rules()
+        if rules is None or scope["type"] != "http" or scope["path"].startswith(_SIGNED):
             await self._app(scope, receive, send)
             return
-        who = self._who(scope)
+        who = _who(scope, rules.judge)
         role = needed(scope["method"])
         if who is not None and who.has(role):
             scope[WHO] = who.name
             await self._app(scope, receive, send)
-        elif who is not None and self._rules.judge.access.open_probes and is_probe(scope["method"], scope["path"]):
+        elif who is not None and rules.judge.access.open_probes and is_probe(scope["method"], scope["path"]):
             await self._app(scope, receive, _without_body(send))
         elif who is None or not who.roles:
-            self._refuse(scope, "wrong" if who is None else "missing", "")
+            self._refuse(rules, scope, "wrong" if who is None else "missing", "")
             response = refusal(Refused("UNAUTHENTICATED", "send an API key as 'Authorization: Bearer KEY'"))
             response.headers["WWW-Authenticate"] = _CHALLENGE
             await response(scope, receive, send)
         else:
-            self._refuse(scope, "forbidden", who.name)
+            self._refuse(rules, scope, "forbidden", who.name)
             await refusal(Refused("PERMISSION_DENIED", f"this needs the role {role!r}"))(scope, receive, send)
 
-    def _refuse(self, scope: Scope, why: str, who: str) -> None:
-        self._rules.refused[why] += 1
+    def _refuse(self, rules: AccessRules, scope: Scope, why: str, who: str) -> None:
+        rules.refused[why] += 1
         if self._on_refused is not None:
             self._on_refused(scope, why, who)
 
-    def _who(self, scope: Scope) -> Grant | None:
-        """Who it is; None: who has shown a key that is none."""
-        headers, judge = Headers(scope=scope), self._rules.judge
-        given = headers.getlist("authorization")
-        if given:
-            return judge.by_key(given[0].encode("latin-1", "replace")) if len(given) == 1 else None
-        told = headers.get(judge.access.proxy_header) if judge.access.proxy_header is not None else None
-        address = scope["client"][0] if scope.get("client") else ""
-        return judge.judge(None, [told] if told and judge.trusts(address) else []) or NOBODY
+
+def _who(scope: Scope, judge: Judge) -> Grant | None:
+    """Who it is; None: who has shown a key that is none."""
+    headers = Headers(scope=scope)
+    given = headers.getlist("authorization")
+    if given:
+        return judge.by_key(given[0].encode("latin-1", "replace")) if len(given) == 1 else None
+    told = headers.get(judge.access.proxy_header) if judge.access.proxy_header is not None else None
+    address = scope["client"][0] if scope.get("client") else ""
+    return judge.judge(None, [told] if told and judge.trusts(address) else []) or NOBODY
 
 
 def needed(method: str) -> Role:

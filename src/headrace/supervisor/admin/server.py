@@ -98,10 +98,9 @@ def make_app(server: ServerState) -> Starlette:
 
     admin = server.config.admin or Admin()
     audit = server.audit
-    checks = []
-    if server.access is not None:
-        on_refused = RefusalNotes(audit).note if audit is not None else None
-        checks.append(Middleware(AccessCheck, rules=server.access, on_refused=on_refused))
+    on_refused = RefusalNotes(audit).note if audit is not None else None
+    # Who may ask can change while a request comes, so it is looked up for each.
+    checks = [Middleware(AccessCheck, rules=lambda: server.access, on_refused=on_refused)]
     if audit is not None:
         checks.append(Middleware(AuditTrail, server=server, audit=audit))
     return Starlette(
