@@ -150,10 +150,17 @@ def seen(registry: str, moves: Registry, tmp_path_factory: pytest.TempPathFactor
         yield Seen(busy, traffic, kill(one))
 
 
+def shadowed(one: Serving) -> bool:
+    """Whether the gateway copies the requests to `mood` from now on."""
+    told = ask(f"{one.admin}/api/models").json
+    (mood,) = (model for model in told["models"] if model["name"] == "mood")
+    return bool(mood["sides"]["dark"]["current"] and told["gateways"]["in_force"])
+
+
 def send_traffic(one: Serving, directory: Path, shared: str) -> Scrape:
     """Everything that clients can do. Returns what a scrape shows while the worker is busy."""
     mood, moody = one.url("mood"), one.url("moody")
-    until(lambda: one.status("mood")["sides"]["dark"]["current"], "the shadow to be there")
+    until(lambda: shadowed(one), "the shadow to be there")
     assert statuses(mood, texts(GOOD), texts(BAD), texts(GOOD, BAD, OTHER)) == [200] * 3
     assert statuses(mood, *[texts(GOOD)] * 6) == [200] * 6
 
