@@ -51,7 +51,6 @@ ELSEWHERE = {
     "headrace/client/remote.py": ("tests/faults/test_client_faults.py", "real servers that fail in every way"),
     "headrace/config/fitting.py": ("tests/unit/config/test_load_mistakes.py", "through what uses it"),
     "headrace/config/schema.py": ("tests/docs/test_schema.py", "through what uses it"),
-    "headrace/supervisor/admin/audit_trail.py": ("tests/integration/test_access.py", "through what uses it"),
     "headrace/config/security.py": ("tests/integration/test_access.py", "through what uses it"),
     "headrace/config/tree.py": ("tests/unit/config/test_load.py", "through what uses it"),
     "headrace/core/errors.py": (

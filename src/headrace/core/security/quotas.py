@@ -275,11 +275,13 @@ class Meter:
 
 def headers(refusal: Refusal) -> bytes:
     """The lines of `RateLimit-*` that tell a client what was met (draft-ietf-httpapi-ratelimit-headers, revision 6)."""
-    window_s = _DAY_S if refusal.limit == "rows_per_day" else 1
+    most, window_s = refusal.most, _DAY_S if refusal.limit == "rows_per_day" else 1
+    if most < 1:  # the lines have whole numbers: less than one a second is one in so many seconds
+        most, window_s = 1, math.ceil(1 / most)
     return b"ratelimit-limit: %d\r\nratelimit-remaining: %d\r\nratelimit-reset: %d\r\nratelimit-policy: %d;w=%d\r\n" % (
-        refusal.most,
+        most,
         refusal.left,
         math.ceil(refusal.wait_s),
-        refusal.most,
+        most,
         window_s,
     )

@@ -16,7 +16,7 @@ WHO = "headrace.who"
 """Where a request's scope names who asks, where that is known."""
 
 _PROBES = frozenset({"/livez", "/readyz", "/startedz"})
-_SIGNED = "/hooks/"
+SIGNED = "/hooks/"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _CHALLENGE = 'Basic realm="headrace: any name, and an API key as the password", charset="UTF-8"'
 
@@ -41,7 +41,7 @@ class AccessCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on."""
         rules = self._rules()
-        if rules is None or scope["type"] != "http" or scope["path"].startswith(_SIGNED):
+        if rules is None or scope["type"] != "http" or scope["path"].startswith(SIGNED):
             await self._app(scope, receive, send)
             return
         who = _who(scope, rules.judge)

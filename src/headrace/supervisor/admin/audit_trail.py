@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from headrace.supervisor.admin.access_check import READING, WHO
+from headrace.supervisor.admin.access_check import READING, SIGNED, WHO
 from headrace.supervisor.admin.error_answers import refusal
 from headrace.supervisor.audit import NotAudited
 
@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 _TRY = "/try"
 _MOST_CHARACTERS = 1_000
 _REFUSALS_EACH_S = 10.0
+_MOST_REFUSED = 1_000
+_OTHERS = "others"
 
 
 class AuditTrail:
-    """ASGI middleware, behind the check of who may ask. Predictions that are tried change nothing, and are left out."""
+    """ASGI middleware, behind the check of who may ask.
+
+    Left out is what changes nothing: predictions that are tried, and webhooks, which only have the registry asked. Who
+    sends those needs no key, and must not be able to fill the disk.
+    """
 
     def __init__(self, app: ASGIApp, server: ServerState, audit: AuditFile) -> None:
         self._app = app
@@ -31,7 +37,7 @@ class AuditTrail:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on; what cannot be written down is not done."""
-        if scope["type"] != "http" or scope["method"] in READING or scope["path"].endswith(_TRY):
+        if scope["type"] != "http" or scope["method"] in READING or _changes_nothing(scope["path"]):
             await self._app(scope, receive, send)
             return
         path = scope["path"][:_MOST_CHARACTERS]
@@ -75,7 +81,10 @@ class AuditTrail:
 
 
 class RefusalNotes:
-    """Notes who was refused: the first at once, others of that kind and address every ten seconds, counted."""
+    """Notes who was refused: the first at once, others of that kind and address every ten seconds, counted.
+
+    Of more than 1,000 addresses in that time the rest are one, `others`: what strangers send is bounded.
+    """
 
     def __init__(self, audit: AuditFile) -> None:
         self._audit = audit
@@ -84,15 +93,21 @@ class RefusalNotes:
     def note(self, scope: Scope, why: str, who: str) -> None:
         """One has been refused."""
         key, now_s = (whence(scope), why), time.monotonic()
-        last_s, left_out = self._noted.get(key, (-_REFUSALS_EACH_S, 0))
+        if key not in self._noted and len(self._noted) >= _MOST_REFUSED:
+            kept = {known: noted for known, noted in self._noted.items() if now_s - noted[0] < _REFUSALS_EACH_S}
+            self._noted = kept
+            key = key if len(kept) < _MOST_REFUSED else (_OTHERS, why)
+        last_s, left_out = self._noted.get(key, (now_s - _REFUSALS_EACH_S, 0))
         if now_s - last_s < _REFUSALS_EACH_S:
             self._noted[key] = last_s, left_out + 1
             return
-        if len(self._noted) > _MOST_CHARACTERS:
-            self._noted.clear()
         self._noted[key] = now_s, 0
         entry = {"why": why, "who": who, "whence": key[0], "method": scope["method"], "path": scope["path"][:100]}
         self._audit.note("refused", {**entry, "others": left_out})
+
+
+def _changes_nothing(path: str) -> bool:
+    return path.endswith(_TRY) or path.startswith(SIGNED)
 
 
 def whence(scope: Scope) -> str:

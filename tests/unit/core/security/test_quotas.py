@@ -193,4 +193,5 @@ def test_headers_say_what_was_met() -> None:
     assert headers(Refusal("requests_per_s", 50, 0.4, 0.012)) == (
         b"ratelimit-limit: 50\r\nratelimit-remaining: 0\r\nratelimit-reset: 1\r\nratelimit-policy: 50;w=1\r\n"
     )
+    assert b"ratelimit-policy: 1;w=4\r\n" in headers(Refusal("requests_per_s", 0.25, 0, 3.0))
     assert b"ratelimit-policy: 9;w=86400\r\n" in headers(Refusal("rows_per_day", 9, 3, 100.0))
