@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import shutil
 import socket
 from collections.abc import Iterator
@@ -13,10 +12,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-from tests.integration.serving import JSON, PATIENCE_S, Answer, Serving, ask, serving
+from tests.integration.serving import JSON, Answer, Serving, ask, serving
 from tests.integration.test_serve import HAPPY, config
+from tests.registries import place
 
 TENSOR = {"name": "text", "shape": [2, 1], "datatype": "BYTES", "data": ["good great happy", "bad awful sad"]}
 REQUEST = {"id": "7", "inputs": [TENSOR]}
@@ -180,17 +180,6 @@ def test_the_docs_page_needs_nothing_from_elsewhere(one: Serving, shared: str) -
     assert ask(f"{shared}/models/shifty/docs").body == page.body
 
 
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    expect.set_options(timeout=PATIENCE_S * 1000)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
-        yield started
-        started.close()
-
-
-@pytest.mark.needs("chromium")
 def test_the_docs_page_lets_one_try_the_model(one: Serving, browser: Browser) -> None:
     page = browser.new_page()
     wrong: list[str] = []
@@ -208,10 +197,7 @@ def test_the_docs_page_lets_one_try_the_model(one: Serving, browser: Browser) ->
 
 
 def test_mlservers_variables_serve_a_model_where_kserve_puts_it(registry: str, tmp_path: Path) -> None:
-    artifacts = Path(registry.removeprefix("sqlite:///")).parent / "artifacts"
-    made = [path.parent for path in sorted(artifacts.rglob("MLmodel"))]
-    model = next(path for path in made if (path / "shifty.py").is_file())
-    shutil.copytree(model, tmp_path / "mnt" / "models")
+    shutil.copytree(place(registry, "shifty/1"), tmp_path / "mnt" / "models")
     environ = {"MLSERVER_MODEL_URI": str(tmp_path / "mnt" / "models"), "MLSERVER_MODEL_NAME": "iris"}
     environ |= {"MLSERVER_HTTP_PORT": "0", "MLSERVER_HOST": "127.0.0.1"}
     with serving(tmp_path, None, "--env-manager", "local", "--admin-port", "0", environ=environ) as one:
