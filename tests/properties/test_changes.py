@@ -41,7 +41,10 @@ MODEL: dict[str, list[Any]] = {
 WHOLE: dict[str, list[Any]] = {
     "registry": [{}, {"poll_s": 1}, {"tracking_uri": "http://r"}, {"timeout_s": 3}, {"webhook_secret": "s"}],
     "tls": [None, {"certificate": "/c"}, {"certificate": "/d"}, {"certificate": "/c", "handshake_timeout_s": 3}],
-    "auth": [None, {"keys": "/k"}, {"keys": "/l"}, {"keys": "/k", "probes": "closed"}],
+    "auth": [
+        None, {"keys": "/k"}, {"keys": "/l"}, {"keys": "/k", "probes": "closed"},
+        {"keys": "/k", "issuers": {"id": {"issuer": "https://id", "audiences": ["a"], "roles_claim": "roles"}}},
+    ],
     "admin": [{}, {"port": 6000}, {"hosts": ["x"]}],
     "gateway": [
         {"port": 5000}, {"port": 5009}, {"port": 5000, "processes": 2}, {"port": 5000, "max_body_bytes": 1000},

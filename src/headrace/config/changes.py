@@ -204,6 +204,7 @@ _TABLE: dict[Path, How] = {
     ("tls", "handshake_timeout_s"): How.GATEWAYS,
     ("auth",): How.LIVE,
     ("auth", "proxy"): How.GATEWAYS,
+    ("auth", "issuers"): How.LIVE,
     ("admin",): How.LIVE,
     ("gateway",): How.GATEWAYS,
     ("errors",): How.PROCESSES,

@@ -17,10 +17,11 @@ from headrace.config import tree
 from headrace.config.expanding import expand
 from headrace.config.fitting import WRONG, Fitting
 from headrace.config.reading import Unreadable, compose, key_of, line, line_at, represent, value_of
-from headrace.config.security import Tls
+from headrace.config.security import Issuer, Tls
 from headrace.config.traffic import WILDCARD, check_traffic
 from headrace.core.errors import ConfigErrors, Problem, UsageError
 from headrace.core.identity import parse_model_uri, valid_name
+from headrace.core.security.addresses import is_safe_url
 
 M = TypeVar("M", bound=tree.Model)
 
@@ -180,6 +181,12 @@ def _anchored(config: tree.Config, folder: Path) -> tree.Config:
     auth = config.auth
     if auth is not None and auth.keys is not None:
         auth = msgspec.structs.replace(auth, keys=folder / auth.keys.expanduser())
+    if auth is not None:
+        issuers = {
+            name: msgspec.structs.replace(one, ca=one.ca and folder / one.ca.expanduser())
+            for name, one in auth.issuers.items()
+        }
+        auth = msgspec.structs.replace(auth, issuers=issuers)
     environments = config.environments
     wheels, prebuilt = environments.wheels, environments.prebuilt
     return msgspec.structs.replace(
@@ -243,8 +250,24 @@ def _check_auth(config: tree.Config) -> Iterator[Problem]:
             yield Problem(f"auth.proxy.addresses[{at}]", f"{address!r} is no address or network such as 10.0.0.0/8")
     if auth.grants and auth.proxy is None and (config.tls is None or config.tls.client_ca is None):
         yield Problem("auth.grants", "nobody says who a client is: set tls.client_ca, or auth.proxy")
+    for name, issuer in auth.issuers.items():
+        if not valid_name(name):
+            yield Problem(f"auth.issuers.{name}", "a name may hold letters, digits, '.', '_' and '-'")
+        yield from _check_issuer(f"auth.issuers.{name}", issuer)
     if auth.proxy is not None and not auth.grants:
         yield Problem("auth.proxy", "who it speaks of may do nothing: say in auth.grants what they may")
+
+
+def _check_issuer(path: str, issuer: Issuer) -> Iterator[Problem]:
+    if not issuer.grants and issuer.roles_claim is None:
+        says = "who has its tokens may do nothing: say in grants what they may, or in roles_claim where a token says it"
+        yield Problem(path, says)
+    for key in ("audiences", "algorithms"):
+        if not getattr(issuer, key):
+            yield Problem(f"{path}.{key}", "name at least one: without it no token counts")
+    for key, url in (("issuer", issuer.issuer), ("jwks_url", issuer.jwks_url)):
+        if url is not None and not is_safe_url(url):
+            yield Problem(f"{path}.{key}", f"{url!r} is no https:// address; only on loopback may it be http://")
 
 
 def _check_quotas(config: tree.Config, wrong: Collection[str]) -> Iterator[Problem]:

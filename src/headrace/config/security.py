@@ -66,12 +66,43 @@ class Quota(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rows_per_day: Count | None = None
 
 
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
+
+
+class Issuer(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`auth.issuers.NAME:` an OIDC issuer. Its tokens (JWT) count where `audiences` has one of their `aud`.
+
+    `issuer` is its address, which tokens have in `iss`. Its keys are fetched from `jwks_url` (None: where its
+    `/.well-known/openid-configuration` says), again each `refresh_s`, and when a token has a key that is not known.
+    `ca`: the authorities of its certificate, instead of those of the machine. `algorithms` may sign. Clocks may differ
+    by `leeway_s`.
+
+    `name_claim` says who it is: the name is `NAME:VALUE`. Who has a value in `grants_claim` (None: in `name_claim`)
+    that fits a pattern of `grants` may do what stands there; all that fit count. `roles_claim` and `models_claim` have
+    roles and models in the token itself. A claim may be a path: `realm_access.roles`.
+    """
+
+    issuer: NonEmpty
+    audiences: tuple[NonEmpty, ...]
+    jwks_url: NonEmpty | None = None
+    ca: Path | None = None
+    algorithms: tuple[Algorithm, ...] = ("RS256", "ES256")
+    leeway_s: Annotated[float, Meta(ge=0)] = 30.0
+    refresh_s: Positive = 300.0
+    name_claim: NonEmpty = "sub"
+    grants_claim: NonEmpty | None = None
+    grants: dict[NonEmpty, Allowed] = {}  # noqa: RUF012 - a struct copies it
+    roles_claim: NonEmpty | None = None
+    models_claim: NonEmpty | None = None
+
+
 class Auth(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`auth:` who may ask what. Where it is given, who shows nothing may do what `anonymous` says, and that is nothing.
 
     `keys` is a file that `headrace key create` writes, or a directory of such files. It is read again as it changes.
     `grants` says what others may: names that stand in certificates of clients (a URI, a DNS name, the common name) or
-    in the header of a `proxy`, or patterns of such names; the first that fits holds.
+    in the header of a `proxy`, or patterns of such names; the first that fits holds. `issuers` are those whose tokens
+    count.
 
     The roles: `predict`; `read` (the state, metrics, the dashboard); `operate` (refresh, roll back, try), which
     includes read; `admin`, which includes them all. `probes`: whether anybody may ask if models are ready.
@@ -80,5 +111,6 @@ class Auth(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     keys: Path | None = None
     grants: dict[NonEmpty, Allowed] = {}  # noqa: RUF012 - a struct copies it
     proxy: Proxy | None = None
+    issuers: dict[NonEmpty, Issuer] = {}  # noqa: RUF012 - as above
     anonymous: Allowed | None = None
     probes: Literal["open", "closed"] = "open"

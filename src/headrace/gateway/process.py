@@ -35,6 +35,7 @@ from headrace.security.contexts import ServerContext
 
 _BACKLOG = 2048
 _DRAIN_GRACE_S = 0.3
+_KEYS_WANTED_EACH_S = 1.0
 
 
 class GatewayProcess:
@@ -46,6 +47,7 @@ class GatewayProcess:
         self._inbox: asyncio.Queue[messages.Table] = asyncio.Queue()
         self._tls: ServerContext | None = None
         self._guard: Guard | None = None
+        self._keys_wanted_s: dict[str, float] = {}
         self._ports: list[Port] = []
         self._configured: tuple[messages.Configure, Gateway] | None = None
         self._servers: list[asyncio.Server] = []
@@ -108,10 +110,19 @@ class GatewayProcess:
 
     def _judge_by(self, access: Access) -> None:
         if self._guard is None:
-            self._guard = Guard(access)
-        self._guard.change(access)
+            self._guard = Guard(access, self._forget_heads, self._want_keys)
+        else:
+            self._guard.change(access)
+
+    def _forget_heads(self) -> None:
         for port in self._ports:
             port.heads.clear()  # what was decided of them may not hold any more
+
+    def _want_keys(self, issuer: str) -> None:
+        now_s = monotonic()  # anybody can make up tokens: the supervisor is not to hear of each
+        if now_s - self._keys_wanted_s.get(issuer, -_KEYS_WANTED_EACH_S) >= _KEYS_WANTED_EACH_S:
+            self._keys_wanted_s[issuer] = now_s
+            self._control.send(messages.KeysWanted(issuer))
 
     def _stats(self, gateway: Gateway) -> list[Sample]:
         """What the gateway has counted, and those who look at who comes in."""

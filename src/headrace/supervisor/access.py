@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headrace.config.security import Allowed, Auth
 from headrace.core.errors import ConfigError
@@ -15,6 +16,9 @@ from headrace.core.security.access import Access, Judge
 from headrace.core.security.keys import BadKeys, Key
 from headrace.core.security.roles import Grant
 from headrace.telemetry.logs import Log
+
+if TYPE_CHECKING:
+    from headrace.supervisor.issuers import IssuerKeys
 
 _LOOK_S = 2.0
 _LARGEST_BYTES = 64 * 1024 * 1024
@@ -25,7 +29,8 @@ class AccessRules:
     """`on_change` is told of each state that holds from now on, `on_keys` which keys (name and id) came and went.
 
     `trouble` is what is wrong with the files, or None. `judge` decides by the newest one. `own_token` is a key that is
-    written nowhere: the try box asks with it. `refused` counts what the admin port refuses, by why.
+    written nowhere: the try box asks with it. `refused` counts what the admin port refuses, by why. `issuers` are those
+    whose tokens count; their keys are kept below `home`.
     """
 
     def __init__(
@@ -34,6 +39,7 @@ class AccessRules:
         log: Log,
         on_change: Callable[[Access], None],
         on_keys: Callable[[Mapping[str, list[str]]], None],
+        home: Path,
     ) -> None:
         self.trouble: str | None = None
         self.refused = {"missing": 0, "wrong": 0, "forbidden": 0}
@@ -47,6 +53,12 @@ class AccessRules:
         self._files: dict[str, bytes] = {}
         self._keys: list[Key] = []
         self._held: list[Key] = []
+        self.issuers: Sequence[IssuerKeys] = ()
+        if auth.issuers:
+            from headrace.supervisor.issuers import IssuerKeys  # noqa: PLC0415 - what signatures need takes 20 MB
+
+            kept_in = home / "issuers"
+            self.issuers = [IssuerKeys(n, one, kept_in, log, self._decide) for n, one in auth.issuers.items()]
 
     def load(self) -> None:
         """Read the files for the first time; raises ConfigError with what is wrong, and where."""
@@ -56,12 +68,21 @@ class AccessRules:
         self._decide()
 
     async def run(self) -> None:
-        """Look at the files again and again; keys that expire are taken out as they do."""
-        while self._auth.keys is not None:
-            await asyncio.sleep(_LOOK_S)
-            await self._look(self._auth.keys)
-            if self._valid() != self._held:
-                self._decide()
+        """Look at the files and ask the issuers again and again; keys that expire are taken out as they do."""
+        async with asyncio.TaskGroup() as tasks:
+            for issuer in self.issuers:
+                tasks.create_task(issuer.run())
+            while self._auth.keys is not None:
+                await asyncio.sleep(_LOOK_S)
+                await self._look(self._auth.keys)
+                if self._valid() != self._held:
+                    self._decide()
+
+    def want_keys(self, issuer: str) -> None:
+        """A token of the issuer of this name is signed with a key that is not known."""
+        for one in self.issuers:
+            if one.name == issuer:
+                one.want()
 
     async def _look(self, where: Path) -> None:
         try:
@@ -89,6 +110,7 @@ class AccessRules:
         self._held = self._valid()
         access = Access(
             keys=(*self._held, self._own),
+            issuers=tuple(one.issuer for one in self.issuers),
             grants=tuple(_grant(name, allowed) for name, allowed in auth.grants.items()),
             anonymous=_grant("anonymous", auth.anonymous) if auth.anonymous is not None else None,
             open_probes=auth.probes == "open",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from headrace.config.tree import Config
+from headrace.core.security.addresses import is_loopback
 
 
 def anonymous_ports(config: Config) -> list[str]:
@@ -24,14 +23,6 @@ def anonymous_ports(config: Config) -> list[str]:
         for path, host in hosts.items()
         if not is_loopback(host)
     ]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _demands_certificates(config: Config, *, admin: bool) -> bool:

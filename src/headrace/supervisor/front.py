@@ -62,6 +62,7 @@ class Front:
     def open(self, config: Config, gateways: Gateways) -> None:
         """Read what the ports show, and who may use them. Raises ConfigError with the file that is wrong."""
         self._gateways = gateways
+        gateways.on_keys_wanted = self._want_keys
         self.security = self._secured(config, self.ports)
         self.security.begin()
 
@@ -149,6 +150,10 @@ class Front:
         for warning in anonymous_ports(config):
             self._log.warning("anonymous", warning=warning)
         return made
+
+    def _want_keys(self, issuer: str) -> None:
+        if self.security is not None and self.security.rules is not None:
+            self.security.rules.want_keys(issuer)
 
     def _follow(self) -> None:
         """Go by the files and the admin port of now; who is being answered there is answered."""

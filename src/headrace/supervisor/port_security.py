@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 
+from headrace.config import environment
 from headrace.config.tree import Config
 from headrace.core.protocol.messages import Certificate
 from headrace.core.security.access import Access
@@ -37,7 +38,8 @@ class PortSecurity:
         self.access: Access | None = None
         self.admin_tls: ServerContext | None = None
         self.certificates: list[PortCertificate] = []
-        self.rules = AccessRules(config.auth, log, self._judge_by, on_keys) if config.auth is not None else None
+        auth, home = config.auth, environment.home(config.home)
+        self.rules = AccessRules(auth, log, self._judge_by, on_keys, home) if auth is not None else None
         self._on_certificate = on_certificate
         self._on_access = on_access
         self._begun = False

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from headrace.config.tree import Config
 from headrace.core.errors import ConfigError
 from headrace.core.protocol.messages import Listener
-from headrace.supervisor.anonymous import is_loopback
+from headrace.core.security.addresses import is_loopback
 from headrace.supervisor.processes.sockets import listen, listen_again
 
 ADMIN = "admin.port"

@@ -88,6 +88,15 @@ def test_what_is_in_a_section_may_go_another_way_than_the_section() -> None:
     assert ways(plan(parse({**BASE, "tls": one}), parse({**BASE, "tls": other}))) == {"tls.max_handshakes": How.LIVE}
 
 
+def test_issuers_change_while_gateways_go_on() -> None:
+    one, other = (
+        {"keys": "/k", "issuers": {"a": {"issuer": url, "audiences": ["x"], "roles_claim": "roles"}}}
+        for url in ("https://a", "https://b")
+    )
+    made = plan(parse({**BASE, "auth": one}), parse({**BASE, "auth": other}))
+    assert ways(made) == {"auth.issuers": How.LIVE}
+
+
 def test_a_model_that_comes_or_goes_is_one_change() -> None:
     only_b = {"models": {"b": BASE["models"]["b"]}}
     gone = between(**only_b)

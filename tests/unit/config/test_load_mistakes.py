@@ -222,3 +222,23 @@ def test_a_key_without_a_value_is_told_or_is_none(tmp_path: Path, key: str) -> N
     else:
         ((_, path, says),) = mistakes(tmp_path, text)
         assert (path, says.endswith("got nothing")) == (f"gateway.{key}", True), says
+
+
+@pytest.mark.parametrize(
+    ("written", "key", "says"),
+    [
+        ("audiences: [a], roles_claim: r", "issuer", "is required"),
+        ("issuer: 'https://a', roles_claim: r", "audiences", "is required"),
+        ("issuer: 'https://a', audiences: [], roles_claim: r", "audiences", "at least one"),
+        ("issuer: 'https://a', audiences: [a]", "", "may do nothing"),
+        ("issuer: 'http://id.example', audiences: [a], roles_claim: r", "issuer", "no https:// address"),
+        ("issuer: 'https://a', jwks_url: 'ftp://a', audiences: [a], roles_claim: r", "jwks_url", "no https:// address"),
+        ("issuer: 'https://a', audiences: [a], roles_claim: r, algorithms: [none]", "algorithms[0]", "RS256"),
+        ("issuer: 'https://a', audiences: [a], roles_claim: r, algorithms: [HS256]", "algorithms[0]", "RS256"),
+    ],
+)
+def test_an_issuer_that_nobody_could_use_or_anybody_could_be(tmp_path: Path, written: str, key: str, says: str) -> None:
+    told = mistakes(tmp_path, f"auth: {{issuers: {{id: {{{written}}}}}}}\n" + MODEL % "")
+    assert len(told) == 1, told
+    assert told[0][1] in {f"auth.issuers.id.{key}".rstrip("."), "auth.issuers.id"}
+    assert says in told[0][2]

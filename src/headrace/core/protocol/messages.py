@@ -332,6 +332,12 @@ class ModelFailed(msgspec.Struct, frozen=True, tag=True):
     failures: tuple[Failure, ...]
 
 
+class KeysWanted(msgspec.Struct, frozen=True, tag=True):
+    """A token of this issuer (its name in `Access`) is signed with a key that is not among those that are known."""
+
+    issuer: str
+
+
 class Crowded(msgspec.Struct, frozen=True, tag=True):
     """Connections are turned away for this reason (see `core.serving.crowd`): told at most once a minute."""
 
@@ -362,4 +368,4 @@ ToGateway = Access | Certificate | Configure | Table | Drain | AskStats | Ping |
 News = WorkerLost | WorkerHung | WorkerBroke | Hazard | ModelFailed
 """What a gateway says of workers and models without being asked."""
 
-FromGateway = Applied | Drained | News | Crowded | Stats | Pong | Probed
+FromGateway = Applied | Drained | News | KeysWanted | Crowded | Stats | Pong | Probed

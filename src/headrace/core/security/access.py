@@ -11,6 +11,8 @@ import msgspec
 
 from headrace.core.security.keys import Key, KeyTable, token_of
 from headrace.core.security.roles import NOBODY, Grant
+from headrace.core.security.tokens import Issuer, Tokens
+from headrace.core.security.untrusted import Untrusted
 
 
 class Access(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -18,10 +20,12 @@ class Access(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
     `grants` are for identities that certificates and a proxy vouch for: their `name` is a pattern, the first that fits
     holds. `anonymous` is what those may who show nothing, `open_probes` whether they are told if models are ready.
-    `proxy_header` (lower case) is believed from `proxy_addresses` (networks, such as ``10.0.0.0/8``) alone.
+    `proxy_header` (lower case) is believed from `proxy_addresses` (networks, such as ``10.0.0.0/8``) alone. `issuers`
+    are those whose tokens count.
     """
 
     keys: tuple[Key, ...] = ()
+    issuers: tuple[Issuer, ...] = ()
     grants: tuple[Grant, ...] = ()
     anonymous: Grant | None = None
     open_probes: bool = True
@@ -38,6 +42,7 @@ class Judge:
     def __init__(self, access: Access) -> None:
         self.access = access
         self._keys = KeyTable(access.keys)
+        self._tokens = Tokens(access.issuers) if access.issuers else None
         self._networks = [ipaddress.ip_network(one) for one in access.proxy_addresses]
 
     @property
@@ -45,11 +50,15 @@ class Judge:
         """Whether who somebody is may depend on their connection, and not on what they send alone."""
         return bool(self.access.grants)
 
-    def by_key(self, authorization: bytes) -> Grant | None:
-        """Whose key an Authorization header holds; None: nobody's, and then nothing else counts either."""
-        token = token_of(authorization)
-        key = self._keys.find(token) if token is not None else None
-        return key.grant if key is not None else None
+    def by_credentials(self, authorization: bytes, now_s: float) -> Grant:
+        """Whose key or token an Authorization header holds, at this Unix time; raises Untrusted: nobody's."""
+        shown = token_of(authorization)
+        key = self._keys.find(shown) if shown is not None else None
+        if key is not None:
+            return key.grant
+        if shown is None or self._tokens is None:
+            raise Untrusted("This key is not known here, or not any more.")
+        return self._tokens.find(shown, now_s)
 
     def by_identity(self, identities: Iterable[str]) -> Grant | None:
         """What the first of `identities` that is known may do; None: none is."""
@@ -68,10 +77,13 @@ class Judge:
         mapped = getattr(peer, "ipv4_mapped", None)
         return any((mapped or peer) in network for network in self._networks)
 
-    def judge(self, authorization: bytes | None, identities: Iterable[str] = ()) -> Grant | None:
-        """Who it is: `NOBODY` for who has shown nothing that counts, None for who has shown what is wrong."""
+    def judge(self, authorization: bytes | None, identities: Iterable[str], now_s: float) -> Grant:
+        """Who it is: `NOBODY` for who has shown nothing that counts; raises Untrusted for what is wrong.
+
+        Nothing else counts where credentials are shown that are wrong.
+        """
         if authorization is not None:
-            return self.by_key(authorization)
+            return self.by_credentials(authorization, now_s)
         return self.by_identity(identities) or self.access.anonymous or NOBODY
 
 

@@ -20,11 +20,15 @@ _HOLDS: dict[Role, frozenset[Role]] = {
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """`name` is who has it, for logs. `models` are patterns (``topic-*``) of names that `predict` holds for."""
+    """`name` is who has it, for logs. `models` are patterns (``topic-*``) of names that `predict` holds for.
+
+    `until_s` is the Unix time when it ends by itself, None: it does not.
+    """
 
     name: str
     roles: tuple[Role, ...] = ("predict",)
     models: tuple[str, ...] = ("*",)
+    until_s: float | None = None
 
     def has(self, role: Role) -> bool:
         """Whether one of its roles holds this one."""

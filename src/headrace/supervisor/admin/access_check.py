@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headrace.core.security.access import Judge
-from headrace.core.security.roles import NOBODY, Grant, Role
+from headrace.core.security.roles import Grant, Role
+from headrace.core.security.untrusted import UnknownKey, Untrusted
 from headrace.supervisor.access import AccessRules
 from headrace.supervisor.admin.error_answers import Refused, refusal
 
@@ -44,18 +47,23 @@ class AccessCheck:
         if rules is None or scope["type"] != "http" or scope["path"].startswith(SIGNED):
             await self._app(scope, receive, send)
             return
-        who = _who(scope, rules.judge)
         role = needed(scope["method"])
-        if who is not None and who.has(role):
+        try:
+            who = _who(scope, rules.judge)
+        except Untrusted as error:
+            if isinstance(error, UnknownKey):
+                rules.want_keys(error.issuer)
+            self._refuse(rules, scope, "wrong", "")
+            await _challenge(str(error))(scope, receive, send)
+            return
+        if who.has(role):
             scope[WHO] = who.name
             await self._app(scope, receive, send)
-        elif who is not None and rules.judge.access.open_probes and is_probe(scope["method"], scope["path"]):
+        elif rules.judge.access.open_probes and is_probe(scope["method"], scope["path"]):
             await self._app(scope, receive, _without_body(send))
-        elif who is None or not who.roles:
-            self._refuse(rules, scope, "wrong" if who is None else "missing", "")
-            response = refusal(Refused("UNAUTHENTICATED", "send an API key as 'Authorization: Bearer KEY'"))
-            response.headers["WWW-Authenticate"] = _CHALLENGE
-            await response(scope, receive, send)
+        elif not who.name:
+            self._refuse(rules, scope, "missing", "")
+            await _challenge("send an API key as 'Authorization: Bearer KEY'")(scope, receive, send)
         else:
             self._refuse(rules, scope, "forbidden", who.name)
             await refusal(Refused("PERMISSION_DENIED", f"this needs the role {role!r}"))(scope, receive, send)
@@ -66,15 +74,22 @@ class AccessCheck:
             self._on_refused(scope, why, who)
 
 
-def _who(scope: Scope, judge: Judge) -> Grant | None:
-    """Who it is; None: who has shown a key that is none."""
+def _who(scope: Scope, judge: Judge) -> Grant:
+    """Who it is; raises Untrusted for who has shown what is none."""
     headers = Headers(scope=scope)
     given = headers.getlist("authorization")
-    if given:
-        return judge.by_key(given[0].encode("latin-1", "replace")) if len(given) == 1 else None
+    if len(given) > 1:
+        raise Untrusted("send one Authorization header, and not several")
+    shown = given[0].encode("latin-1", "replace") if given else None
     told = headers.get(judge.access.proxy_header) if judge.access.proxy_header is not None else None
     address = scope["client"][0] if scope.get("client") else ""
-    return judge.judge(None, [told] if told and judge.trusts(address) else []) or NOBODY
+    return judge.judge(shown, [told] if told and judge.trusts(address) else [], time.time())
+
+
+def _challenge(message: str) -> Response:
+    response = refusal(Refused("UNAUTHENTICATED", message))
+    response.headers["WWW-Authenticate"] = _CHALLENGE
+    return response
 
 
 def needed(method: str) -> Role:

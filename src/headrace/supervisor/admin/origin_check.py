@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headrace.core.admin.origins import forgery, is_known_host
+from headrace.core.security.addresses import is_loopback
 from headrace.supervisor.admin.error_answers import Refused, refusal
 
 _HEADERS = {
@@ -34,7 +34,7 @@ class Guard:
     def __init__(self, app: ASGIApp, host: str, names: tuple[str, ...]) -> None:
         self._app = app
         self._names = frozenset(name.lower() for name in (*names, socket.gethostname(), host))
-        self._loopback = _is_loopback(host)
+        self._loopback = is_loopback(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on."""
@@ -63,10 +63,3 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return sending
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -27,6 +27,7 @@ def describe_all(server: ServerState) -> dict[str, Any]:
         "registry": {"reached": server.agent.reached_s, "agent_pid": server.agent.pid},
         "warnings": warnings(server),
         "certificates": [one.describe() for one in server.certificates],
+        "issuers": [one.describe() for one in server.access.issuers] if server.access is not None else [],
         "reload": {**server.reloads.describe(), **server.coming()},
         "wildcard": server.wildcard.describe() if server.wildcard else None,
         "models": [describe_model(server, model) for model in server.models.values()],
@@ -38,6 +39,8 @@ def warnings(server: ServerState) -> list[str]:
     found = [f"{one.path}: {one.trouble}" for one in server.certificates if one.trouble is not None]
     if server.access is not None and server.access.trouble is not None:
         found.append(f"what the files of keys hold now is not taken: {server.access.trouble}")
+    issuers = server.access.issuers if server.access is not None else ()
+    found += [f"auth.issuers.{one.name}: {one.trouble}" for one in issuers if one.trouble is not None]
     if server.reloads.problem:
         found.append(f"{server.reloads.file} is not in force: {server.reloads.problem}")
     pending: dict[str, str] = server.coming()["pending"]

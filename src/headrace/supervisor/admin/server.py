@@ -139,8 +139,8 @@ async def serve_admin(server: ServerState, listener: socket.socket, tls: ssl.SSL
     """
     config = uvicorn.Config(
         make_app(server), log_config=None, access_log=False, lifespan="off", http="h11", ws="none",
-        timeout_graceful_shutdown=3,
-    )  # fmt: skip
+        timeout_graceful_shutdown=3, proxy_headers=False,
+    )  # fmt: skip # uvicorn would believe whoever is on this machine that they ask for another address
     config.load()
     config.ssl = tls  # uvicorn would make its own, of files that it reads once
     uvicorn_server = _Server(config)

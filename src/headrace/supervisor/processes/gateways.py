@@ -21,6 +21,7 @@ from headrace.core.protocol.messages import (
     Drain,
     Drained,
     FromGateway,
+    KeysWanted,
     News,
     Probe,
     Probed,
@@ -90,7 +91,7 @@ class Gateways:
     """All gateways as one: `publish` a table, wait until it is in force everywhere; `replace` them by others.
 
     Those that are on their way up, and those that finish what they have, are told what the others are. `on_news` is
-    told what gateways say of workers and models without being asked.
+    told what gateways say of workers and models without being asked, `on_keys_wanted` whose keys are not the newest.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Gateways:
         self._log = log
         self._hung_after_s = hung_after_s
         self._on_news = on_news
+        self.on_keys_wanted: Callable[[str], None] = lambda _: None
         self._serial = itertools.count()
         self._memory = _QuotaMemory(len(configurations))
         self._half = 0
@@ -348,6 +350,8 @@ class Gateways:
                 waiting.set_result(message)
         elif isinstance(message, News):
             self._on_news(message)
+        elif isinstance(message, KeysWanted):
+            self.on_keys_wanted(message.issuer)
         elif isinstance(message, Crowded):
             log = self._log.bind(gateway=slot.configure.index)
             log.warning("connections turned away", status=503, limit=_CROWDED[message.reason])

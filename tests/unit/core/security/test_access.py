@@ -7,6 +7,7 @@ import pytest
 from headrace.core.security.access import Access, Judge, names_in
 from headrace.core.security.keys import make
 from headrace.core.security.roles import NOBODY, Grant
+from headrace.core.security.untrusted import Untrusted
 
 KEY, TOKEN = make(bytes(range(56)), Grant(name="team"))
 MESH = Grant(name="spiffe://bank/*", roles=("predict",))
@@ -15,21 +16,22 @@ EVERYBODY = Grant(name="anonymous", roles=("read",))
 
 def test_what_is_wrong_is_not_made_good_by_what_else_is_shown() -> None:
     judge = Judge(Access(keys=(KEY,), grants=(MESH,), anonymous=EVERYBODY))
-    assert judge.judge(b"Bearer hr_wrong", ["spiffe://bank/a"]) is None
-    assert judge.judge(b"", ["spiffe://bank/a"]) is None
-    assert judge.judge(f"Bearer {TOKEN}".encode()) == KEY.grant
+    for wrong in (b"Bearer hr_wrong", b"", b"Bearer a.b.c"):
+        with pytest.raises(Untrusted):
+            judge.judge(wrong, ["spiffe://bank/a"], 0.0)
+    assert judge.judge(f"Bearer {TOKEN}".encode(), [], 0.0) == KEY.grant
 
 
 def test_an_identity_has_what_the_first_pattern_that_fits_grants() -> None:
     judge = Judge(Access(grants=(MESH, Grant(name="*", roles=("admin",)))))
-    known, other = judge.judge(None, ["spiffe://bank/a"]), judge.judge(None, ["somebody"])
+    known, other = judge.judge(None, ["spiffe://bank/a"], 0.0), judge.judge(None, ["somebody"], 0.0)
     assert known == Grant(name="spiffe://bank/a", roles=("predict",))
     assert other == Grant(name="somebody", roles=("admin",))
 
 
 def test_who_shows_nothing_may_do_what_is_said_and_that_is_nothing() -> None:
-    assert Judge(Access(keys=(KEY,))).judge(None) == NOBODY
-    assert Judge(Access(anonymous=EVERYBODY)).judge(None) == EVERYBODY
+    assert Judge(Access(keys=(KEY,))).judge(None, [], 0.0) == NOBODY
+    assert Judge(Access(anonymous=EVERYBODY)).judge(None, [], 0.0) == EVERYBODY
 
 
 @pytest.mark.parametrize(
