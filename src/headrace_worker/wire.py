@@ -54,8 +54,8 @@ MISSING = b"\0"
 SPOKEN = b"\1"
 """How the head of a request begins that speaks another protocol than MLflow's."""
 
-V1, V2 = "v1", "v2"
-"""KServe's V1, and the Open Inference Protocol."""
+V1, V2, OPENAI = "v1", "v2", "openai"
+"""KServe's V1, the Open Inference Protocol, and OpenAI's dialect, in a head as ``openai/chat`` and so on."""
 
 OCTETS = b"application/octet-stream"
 _BINARY = OCTETS + b"; inference-header-content-length="
@@ -153,7 +153,7 @@ def head(content_type: Optional[bytes], content_encoding: bytes = b"", accept: b
 
 
 class Spoken(NamedTuple):
-    """What protocol a request speaks: V1 or V2. `model` is the name that it calls the model by.
+    """What protocol a request speaks: V1, V2 or OPENAI. `model` is the name that it calls the model by.
 
     `header_bytes`: how much of its body is JSON, before tensors in binary; None: all of it.
     """

@@ -42,6 +42,7 @@ PATHS = (
     "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models", "/v2/models/topic", "/v2/models/topic/ready",
     "/v2/models/topic/infer", "/v2/models/missing/infer", "/v2/repository/index", "/v2/repository/models/topic/load",
     "/v1/models", "/v1/models/topic", "/v1/models/topic:predict", "/models/topic/v2/models/topic/infer",
+    "/models/topic/v1/chat/completions", "/models/missing/v1/embeddings",
     "/openapi.json", "/models/topic/openapi.json", "/docs", "/models/topic/docs", "/models/missing/docs",
 )  # fmt: skip
 

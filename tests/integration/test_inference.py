@@ -142,8 +142,9 @@ def test_a_body_that_is_too_large_is_refused_in_the_protocols_form(bases: list[s
 def test_v1_is_spoken(bases: list[str], shared: str) -> None:
     for base in bases:
         assert ask(f"{base}/v1/models/mood:predict", HAPPY).json == {"predictions": ["pos"]}
-        assert ask(f"{base}/v1/models/mood").json == {"name": "mood", "ready": True}
-    assert ask(f"{shared}/v1/models").json == {"models": ["mood", "shifty"]}
+        told = ask(f"{base}/v1/models/mood").json
+        assert (told["name"], told["ready"], told["id"], told["object"]) == ("mood", True, "mood", "model")
+    assert ask(f"{shared}/v1/models").json["models"] == ["mood", "shifty"]
 
 
 def test_what_is_spoken_is_counted_and_kept_like_any_request(one: Serving, shared: str) -> None:

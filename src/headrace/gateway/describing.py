@@ -15,6 +15,7 @@ import msgspec
 from headrace import __version__
 from headrace.core.contract import about, openapi, tensors
 from headrace.gateway.http.targets import Want
+from headrace_worker.wire import V1
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -111,11 +112,23 @@ def page() -> bytes:
     return Path(__file__).with_name("docs.html").read_bytes()
 
 
+def models(names: Sequence[str], protocol: str) -> dict[str, Any]:
+    """A list of models; where it is V1's, clients of OpenAI's dialect read the same."""
+    told: dict[str, Any] = {"models": list(names)}
+    return told if protocol != V1 else {**told, "object": "list", "data": [_as_openai(name) for name in names]}
+
+
+def _as_openai(name: str | None) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "headrace"}
+
+
 PROBES = {Want.LIVE: "live", Want.HEALTH: "ready", Want.READY: "ready"}
 
 
 def well(exchange: Exchange) -> bytes:
     """The body of a probe that succeeds."""
-    want, model, *_ = exchange.request.target
+    want, model, _, protocol = exchange.request.target
     told: dict[str, Any] = {"name": model} if want is Want.READY else {}
+    if want is Want.READY and protocol == V1:
+        told.update(_as_openai(model))
     return msgspec.json.encode({**told, PROBES[want]: True})

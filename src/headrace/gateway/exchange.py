@@ -34,6 +34,9 @@ class ClientPort(Protocol):
     def scheme(self) -> bytes:
         """See the class's docstring."""
 
+    def count_forbidden(self) -> None:
+        """A request was read whose sender may not ask this."""
+
 
 class Client(Protocol):
     """The connection that a request came on."""

@@ -9,7 +9,7 @@ import msgspec
 from headrace.core.escaping import header_bytes, header_value
 from headrace.gateway import describing
 from headrace.gateway.http import answers
-from headrace.gateway.http.targets import Want
+from headrace.gateway.http.targets import PREDICTIONS, Want
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,10 +52,14 @@ class LocalAnswers:
         elif want in {Want.HEALTH, Want.READY}:
             self._answer_health(exchange, client, model, now_s)
         elif want == Want.NOT_FOUND:
-            body = answers.protocol_error("Not Found") if protocol else answers.NOT_FOUND
+            body = answers.protocol_error(protocol, "NOT_FOUND", "Not Found") if protocol else answers.NOT_FOUND
             self._reply(exchange, 404, body, now_s)
         elif want == Want.WRONG_METHOD:
-            body = answers.protocol_error("Method Not Allowed") if protocol else answers.METHOD_NOT_ALLOWED
+            body = (
+                answers.protocol_error(protocol, "BAD_REQUEST", "Method Not Allowed")
+                if protocol
+                else answers.METHOD_NOT_ALLOWED
+            )
             self._reply(exchange, 405, body, now_s, extra=b"allow: %b\r\n" % detail)
         elif want == Want.REDIRECT:
             base = b"%b://%b" % (client.port.scheme, request.host) if request.host else b""
@@ -84,6 +88,10 @@ class LocalAnswers:
         """There is no memory for a request."""
         message = "The gateway holds as many bytes of requests as it may; try again in a moment."
         self._fail(exchange, "OVERLOADED", message, now_s, retry_after_s=1)
+
+    def refuse(self, exchange: Exchange, code: str, message: str, now_s: float) -> None:
+        """A request cannot be given to a model."""
+        self._fail(exchange, code, message, now_s)
 
     def unknown_version(self, exchange: Exchange, wanted: str, there: list[str], now_s: float) -> None:
         """A request asks for a version that does not serve."""
@@ -141,7 +149,7 @@ class LocalAnswers:
                 self._fail(exchange, "BAD_REQUEST", 'The body must be empty or a JSON object: {"ready": true}.', now_s)
                 return
         else:
-            told = {"models": there} if protocol else self._list_models(exchange)
+            told = describing.models(there, protocol) if protocol else self._list_models(exchange)
         self._reply(exchange, 200, msgspec.json.encode(told), now_s)
 
     def _describe(self, exchange: Exchange, pool: Pool, now_s: float) -> None:
@@ -198,7 +206,7 @@ class LocalAnswers:
 
     def _count(self, exchange: Exchange, status: int) -> None:
         want, model, *_ = exchange.request.target
-        if want in {Want.INVOKE, Want.INFER}:  # a model that has no version to take it: the error is the model's, too
+        if want in PREDICTIONS:  # a model that has no version to take it: the error is the model's, too
             key = ("invocations", model if model is not None and model in self._routes else "", status)
         else:
             key = (want.name.lower(), "", status)

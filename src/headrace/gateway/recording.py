@@ -20,7 +20,7 @@ import msgspec
 from headrace.core.protocol.records import ACCESS, CLIENT_CLOSED, LOGS, PREDICTION, SLOW, TRACE
 from headrace.core.serving.sampling import point
 from headrace.core.serving.tracing import parse_traceparent, ratio_bound, usable_state
-from headrace.gateway.http.targets import Want
+from headrace.gateway.http.targets import PREDICTIONS, Want
 from headrace_worker.wire import FLAG_MODEL_ERROR, NO_TIMING
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Recording:
             body_in = exchange.body if len(exchange.body) <= keeping.max_body_bytes else None
             body_out = answer.body if len(answer.body) <= keeping.max_body_bytes else None
         trace = None
-        if self._trace_below is not None and request.target.want in {Want.INVOKE, Want.INFER}:
+        if self._trace_below is not None and request.target.want in PREDICTIONS:
             trace = self._trace(exchange)
             if trace is not None:
                 wanted_by |= TRACE

@@ -8,10 +8,11 @@ from time import gmtime, monotonic
 from typing import TYPE_CHECKING
 
 from headrace.core.protocol import messages
+from headrace.gateway import asking
 from headrace.gateway.counters import PoolCounters
 from headrace.gateway.http.clients import Clients
 from headrace.gateway.http.port import Port
-from headrace.gateway.http.targets import Target, Want
+from headrace.gateway.http.targets import PREDICTIONS, Target, Want
 from headrace.gateway.local import LocalAnswers
 from headrace.gateway.pools.crossing import Crossing
 from headrace.gateway.pools.pool import Pool
@@ -154,7 +155,7 @@ class Gateway:
             if entrance is not None and entrance.queues:
                 entrance.submit(exchange, now_s)
                 return
-        elif target.want == Want.INFER and not request.problem and self._infer(exchange, target, now_s):
+        elif not request.problem and self._spoken(exchange, target, now_s):
             return
         self.answer(exchange, now_s)
 
@@ -169,8 +170,10 @@ class Gateway:
 
     def takes_body(self, target: Target) -> bool:
         """Whether a request for `target` would be given to a worker now, so that its body is needed."""
-        if target.want not in {Want.INVOKE, Want.INFER}:
+        if target.want not in PREDICTIONS:
             return target.want == Want.INDEX
+        if target.want is Want.ASK and target.model is None:
+            return True
         entrance = self._entrances.get(target.model)  # type: ignore[arg-type]
         return entrance is not None and entrance.queues
 
@@ -204,6 +207,12 @@ class Gateway:
 
     # Inside.
 
+    def _spoken(self, exchange: Exchange, target: Target, now_s: float) -> bool:
+        """Take a request for a prediction in another protocol; False: it is none, or no worker can answer it."""
+        if target.want == Want.INFER:
+            return self._infer(exchange, target, now_s)
+        return target.want == Want.ASK and self._ask(exchange, now_s)
+
     def _infer(self, exchange: Exchange, target: Target, now_s: float) -> bool:
         """Give a request of another protocol to the pool that will answer it; False: no worker can."""
         model = target.model or ""
@@ -223,6 +232,23 @@ class Gateway:
             MeteredEntrance(self._quotas, pool, pool).submit(exchange, now_s)
         else:
             pool.submit(exchange, now_s)
+        return True
+
+    def _ask(self, exchange: Exchange, now_s: float) -> bool:
+        """Give a request in OpenAI's dialect to the pool that will answer it; False: no worker can."""
+        try:
+            request = asking.read(exchange.request, exchange.body)
+        except asking.Refused as refused:
+            if refused.code == "PERMISSION_DENIED" and exchange.connection is not None:
+                exchange.connection.port.count_forbidden()
+            self._local.refuse(exchange, refused.code, str(refused), now_s)
+            return True
+        exchange.request, exchange.head = request, request.wire_head
+        entrance = self._entrances.get(request.target.model)  # type: ignore[arg-type]
+        if entrance is None or not entrance.queues:
+            return False
+        self.state.counters.spoke(request.target.protocol, request.target.model or "")
+        entrance.submit(exchange, now_s)
         return True
 
     def _open_entrances(self, *, metered: bool) -> None:

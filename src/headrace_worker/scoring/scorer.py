@@ -13,6 +13,9 @@ from headrace_worker.scoring import plan as plans
 from headrace_worker.scoring.bodies import extent, extent_files, jsonbody, media
 from headrace_worker.scoring.bodies.inflate import inflate
 from headrace_worker.scoring.building import Builder
+from headrace_worker.scoring.dialect import errors
+from headrace_worker.scoring.dialect.requests import Asked
+from headrace_worker.scoring.dialect.scoring import Dialect
 from headrace_worker.scoring.engine import Clock, Engine
 from headrace_worker.scoring.errors import telling
 from headrace_worker.scoring.errors import type_hints as hints
@@ -95,6 +98,7 @@ class Scorer:
             self._parse,
             self.evidence,
         )
+        self._dialect = Dialect(self.oracle, self.encoder, self._teller, self._reference.failures, options)
         self._streams = streams(model)
         self._heads: dict[bytes, media.Media | Refusal] = {}
         # Bodies up to here have no integer that is too long.
@@ -109,6 +113,7 @@ class Scorer:
         answers: list[Any] = [None] * len(bodies)
         groups: dict[Any, list[Share]] = {}
         apart: list[tuple[int, media.Media, bytes, Any]] = []
+        asked: dict[int, Asked] = {}
         text_kinds, short, deepest = self.classifier.text_kinds, self._short, self.options.max_nesting
         plain = [isinstance(head, media.Media) and head.is_plain_json for head in read]
         for place, body in enumerate(bodies):
@@ -136,7 +141,7 @@ class Scorer:
                             groups[kind] = [share]
                         continue
             try:
-                self._sort(place, read[head_index[place]], body, request, groups, apart)
+                self._sort(place, read[head_index[place]], body, request, groups, apart, asked)
             except Refusal as refusal:
                 answers[place] = telling.tell_refusal(refusal, strict=self.options.strict)
             except MemoryError:
@@ -149,18 +154,27 @@ class Scorer:
                 self._score_group(members, answers, clock)
         for place, head, whole, request in apart:
             clock.predicts += 1
-            answers[place] = self._reference.score(head, whole, request)
+            if isinstance(request, Asked):
+                answers[place] = self._dialect.answer(request)
+            else:
+                answers[place] = self._reference.score(head, whole, request)
             clock.lap("predict")
         self._reference.failures.settle(answers)
         if not all(plain):
-            self._put_in_form(read, head_index, answers)
+            self._put_in_form(read, head_index, answers, asked)
         return answers, clock.timing(), self._notes()
 
-    def _put_in_form(self, read: list[media.Media | Refusal], head_index: bytes, answers: list[Any]) -> None:
-        """Errors have the form of the protocol that their request speaks."""
+    def _put_in_form(
+        self, read: list[media.Media | Refusal], head_index: bytes, answers: list[Any], asked: dict[int, Asked]
+    ) -> None:
+        """Errors have the form of the protocol that their request speaks, and in OpenAI's dialect all answers."""
         for place, index in enumerate(head_index):
             head = read[index]
-            if isinstance(head, media.Media) and head.spoken is not None and answers[place].status >= 400:
+            if not isinstance(head, media.Media) or head.spoken is None:
+                continue
+            if head.is_dialect:
+                answers[place] = self._dialect.tell(asked.get(place), answers[place])
+            elif answers[place].status >= 400:
                 answers[place] = in_form(answers[place])
 
     def _score_group(self, shares: list[Share], answers: list[Any], clock: Clock) -> None:
@@ -181,6 +195,7 @@ class Scorer:
         request: dict[str, Any] | None,
         groups: dict[Any, list[Share]],
         apart: list[tuple[int, media.Media, bytes, Any]],
+        asked: dict[int, Asked],
     ) -> None:
         """Put one body with those it may be merged with, or apart; `request` is what it holds, if that is known."""
         if isinstance(head, Refusal):
@@ -193,6 +208,13 @@ class Scorer:
                 groups.setdefault(like, []).append(one)
                 return
             request = self._parse(whole) if head.kind == media.JSON else None
+            if head.is_dialect and head.spoken is not None:
+                said = asked[place] = self._dialect.read(head.spoken, request)
+                request = self._dialect.rows(said)
+                if request is None:
+                    apart.append((place, head, b"", said))
+                    return
+                whole = json.dumps(request).encode()
         share = self.classifier.share(request, place, whole) if type(request) is dict else None
         if head.kind == media.CSV and len(whole) <= MAX_MERGED_BYTES:
             share = self.classifier.csv_share(place, whole)
@@ -258,7 +280,9 @@ class Scorer:
     def wants_stream(self, head: bytes, body: memoryview) -> bool:  # noqa: ARG002 - the body may come to matter
         """Whether this request asks for server-sent events and the model can give them."""
         read = self._read_head(head)
-        return isinstance(read, media.Media) and read.wants_stream and read.kind == media.JSON and self._streams
+        if not isinstance(read, media.Media) or not read.wants_stream or not self._streams:
+            return False
+        return self._dialect.streams(read.spoken) if read.spoken is not None else read.kind == media.JSON
 
     def stream(self, head: bytes, body: memoryview) -> Iterator[bytes] | wire.Answer:
         """Start a streamed answer; a request that cannot be parsed is answered instead."""
@@ -270,10 +294,14 @@ class Scorer:
         try:
             whole = inflate(bytes(body), read.codings, self.options.max_inflated_bytes)
             request = self._parse(whole)
+            if read.is_dialect and read.spoken is not None:
+                return self._dialect.stream(self._dialect.read(read.spoken, request))
             self._check_extent(read.kind, whole, request, None)
             model, data, params = self._stream_input(whole)
         except Refusal as refusal:
-            return telling.tell_refusal(refusal, strict=self.options.strict)
+            return (
+                errors.tell(refusal) if read.is_dialect else telling.tell_refusal(refusal, strict=self.options.strict)
+            )
         except _Misfit as misfit:
             return self._reference.by_reference(media.JSON, whole, request, misfit.error)
         except Exception as error:  # noqa: BLE001 - MLflow's parser raises whatever pandas raises
@@ -326,6 +354,7 @@ class Scorer:
             "signature": signature,
             "type_hint": self.oracle.is_type_hint,
             "streams": self._streams,
+            "speaks": list(self._dialect.speaks),
             "mergeable": self.evidence.unmergeable is None,
             "unmergeable_reason": self.evidence.unmergeable,
             # The servers before that, of the Flask generation, have one call at a time in a process.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from time import struct_time
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from headrace.core.errors import HTTP_STATUS
-from headrace_worker.wire import FLAG_ERROR_OBJECT
+from headrace_worker.wire import FLAG_ERROR_OBJECT, OPENAI
+
+if TYPE_CHECKING:
+    from headrace.gateway.http.targets import Target
 
 JSON = b"application/json"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -41,6 +45,15 @@ _REASONS = {
     503: b"Service Unavailable",
     504: b"Gateway Timeout",
 }
+
+
+# What errors are called in OpenAI's dialect.
+_KINDS = {
+    "UNAUTHENTICATED": "authentication_error",
+    "PERMISSION_DENIED": "permission_error",
+    "REQUEST_LIMIT_EXCEEDED": "rate_limit_error",
+}
+_CODES = {"UNAUTHENTICATED": "invalid_api_key", "REQUEST_LIMIT_EXCEEDED": "rate_limit_exceeded"}
 
 
 class _Coded(msgspec.Struct):
@@ -83,9 +96,25 @@ def error_body(code: str, message: str, request_id: bytes | None = None) -> byte
     return msgspec.json.encode(members)
 
 
-def protocol_error(message: str) -> bytes:
-    """The JSON body of an error as the Open Inference Protocol has it, and KServe's V1."""
-    return msgspec.json.encode({"error": message})
+def protocol_error(protocol: str, code: str, message: str) -> bytes:
+    """The JSON body of an error as OpenAI's dialect has it, or as the Open Inference Protocol does, and KServe's V1."""
+    return msgspec.json.encode({"error": _dialect_error(code, message) if protocol == OPENAI else message})
+
+
+def error_event(target: Target, code: str, message: str) -> bytes:
+    """The event that ends a stream with an error."""
+    if target.protocol != OPENAI:
+        return b"event: error\ndata: %b\n\n" % error_body(code, message)
+    error = _dialect_error(code, message)
+    if target.detail != b"responses":
+        return b"data: %b\n\n" % msgspec.json.encode({"error": error})
+    told = {"type": "error", "code": error["code"], "message": message, "param": None, "error": error}
+    return b"event: error\ndata: %b\n\n" % msgspec.json.encode(told)
+
+
+def _dialect_error(code: str, message: str) -> dict[str, str | None]:
+    kind = _KINDS.get(code, "server_error" if HTTP_STATUS[code] >= 500 else "invalid_request_error")
+    return {"message": message, "type": kind, "param": None, "code": _CODES.get(code, code.lower())}
 
 
 def error_code(body: bytes) -> str:

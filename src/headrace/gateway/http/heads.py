@@ -66,6 +66,14 @@ class RequestHead:
         self.reusable = False
         self.watched: dict[bytes, bytes] = _NONE_WATCHED
 
+    def asking(self, target: Target, wire_head: bytes, *, stream: bool) -> RequestHead:
+        """This head, of a request whose body says more: which model it is for, and how it wants to be answered."""
+        head = RequestHead.__new__(RequestHead)
+        for name in RequestHead.__slots__:
+            setattr(head, name, getattr(self, name))
+        head.target, head.wire_head, head.stream = target, wire_head, stream
+        return head
+
     def visible(self, models: Iterable[str]) -> list[str]:
         """Those of `models` that its sender may know of, in the order of the alphabet."""
         return sorted(models if self.scope is None else self.scope.visible(models))

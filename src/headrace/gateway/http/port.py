@@ -86,6 +86,11 @@ class Port:
             self.heads.clear()
         self.heads[key] = head
 
+    def count_forbidden(self) -> None:
+        """A request was read whose sender may not ask this."""
+        if self.guard is not None:
+            self.guard.failures["forbidden"] += 1
+
     def _admit(self, connection: Client, head: RequestHead, fields: Mapping[bytes, bytes]) -> None:
         if (self.pages is None or self.pages.admit(head, fields)) and self.guard is not None:
             self.guard.admit(connection, self.model, head, fields.get(b"authorization"))

@@ -1,4 +1,6 @@
-"""The routes of other protocols than MLflow's: the Open Inference Protocol (V2), KServe's V1; and what tells of models.
+"""The routes of other protocols than MLflow's: the Open Inference Protocol (V2), KServe's V1, OpenAI's dialect.
+
+And of what tells of models.
 
 All of them stand on each port, and below ``/models/{name}`` as well; names of models are as routing has them. Pure.
 """
@@ -6,7 +8,7 @@ All of them stand on each port, and below ``/models/{name}`` as well; names of m
 from __future__ import annotations
 
 from headrace.gateway.http.targets import Target, Want
-from headrace_worker.wire import V1, V2
+from headrace_worker.wire import OPENAI, V1, V2
 
 _V2_FIXED = {
     b"": Want.SERVER,
@@ -16,6 +18,12 @@ _V2_FIXED = {
     b"/repository/index": Want.INDEX,
 }
 _V2_ACTIONS = {b"/infer": Want.INFER, b"/ready": Want.READY}
+_ASKED = {
+    b"/v1/chat/completions": b"chat",
+    b"/v1/responses": b"responses",
+    b"/v1/embeddings": b"embeddings",
+    b"/v1/completions": b"completions",
+}
 _ABOUT = {b"/openapi.json": Want.OPENAPI, b"/docs": Want.DOCS}
 
 
@@ -30,13 +38,16 @@ def match(path: bytes, model: str | None) -> Target:
         if not name or (colon and verb != b"predict"):
             return Target(Want.NOT_FOUND, protocol=V1)
         return named(Target(Want.INFER if colon else Want.READY, protocol=V1), name, model)
+    if path.startswith(b"/v1/"):
+        kind = _ASKED.get(path)
+        return Target(Want.NOT_FOUND if kind is None else Want.ASK, model, kind or b"", OPENAI)
     about = _ABOUT.get(path, Want.NOT_FOUND) if model is not None else Want.NOT_FOUND
     return Target(about, model if about is Want.OPENAPI else None)
 
 
 def match_below_model(path: bytes, port_model: str | None) -> Target:
     """As `match`, for what follows ``/models/``: a name, and a path of one of the protocols."""
-    for mark in (b"/v2", b"/v1/models", *_ABOUT):
+    for mark in (b"/v2", b"/v1/models", *_ASKED, *_ABOUT):
         at = path.find(mark)
         if at > 0 and path[at:] == b"/docs":
             return Target(Want.DOCS)  # the same page for all, so that it says nothing of which models there are

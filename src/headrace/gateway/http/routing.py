@@ -23,6 +23,7 @@ _METHODS: dict[Want, tuple[tuple[bytes, ...], bytes]] = {
     Want.VERSION: _GET,
     Want.MODELS: _GET,
     Want.INFER: _POST,
+    Want.ASK: _POST,
     Want.SERVER: _GET,
     Want.LIVE: _PROBE,
     Want.READY: _PROBE,

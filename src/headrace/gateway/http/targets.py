@@ -27,12 +27,18 @@ class Want(IntEnum):
     LOAD = 15
     OPENAPI = 16
     DOCS = 17
+    ASK = 18
+
+
+PREDICTIONS = frozenset((Want.INVOKE, Want.INFER, Want.ASK))
+"""What is asked of a model itself, in whichever protocol."""
 
 
 class Target(NamedTuple):
-    """`model` None stands for all models of the port; `protocol` is `wire.V1`, `wire.V2`, or empty for MLflow's.
+    """`model` None stands for all models of the port, and for one that the body of an `ASK` names.
 
-    `detail` is Allow's value, the path to redirect to, or the version that is asked for.
+    `protocol` is `wire.V1`, `wire.V2`, `wire.OPENAI`, or empty for MLflow's. `detail` is Allow's value, the path to
+    redirect to, the version that is asked for, or the kind of request in OpenAI's dialect.
     """
 
     want: Want

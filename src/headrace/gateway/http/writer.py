@@ -80,7 +80,7 @@ class ResponseWriter:
     def error_body(self, request: RequestHead, request_id: bytes, code: str, message: str) -> bytes:
         """The body of an error of the gateway's own, in the form of the protocol that the request speaks."""
         if request.target.protocol:
-            return answers.protocol_error(message)
+            return answers.protocol_error(request.target.protocol, code, message)
         is_strict = request.target.model in self.strict_models
         return answers.error_body(code, message, request_id if is_strict else None)
 

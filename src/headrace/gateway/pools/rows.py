@@ -14,21 +14,27 @@ from __future__ import annotations
 
 import re
 
-from headrace_worker.wire import SPOKEN
+from headrace_worker.wire import OPENAI, SPOKEN
 
 _BYTES_A_ROW = 512
 _SCAN_BYTES = 1 << 20
 _OTHERWISE = (b"text/csv", SPOKEN)
+_DIALECT = SPOKEN + OPENAI.encode()
+_CONVERSATIONS = (_DIALECT + b"/chat", _DIALECT + b"/responses")
 _SHAPE = re.compile(rb'"shape"\s*:\s*\[\s*([0-9]{1,9})')
 
 
 def estimate_rows(head: bytes, body: bytes) -> int:
     """Guess the rows of `body`, at least 1; `head` is the request's head as on the wire. Over 1 MiB it goes by size."""
     size = len(body)
+    if head.startswith(_CONVERSATIONS):
+        return 1  # one call, however long
     if size > _SCAN_BYTES:
         return size // _BYTES_A_ROW
     floor = size // _BYTES_A_ROW + 1 if size > 16 * _BYTES_A_ROW else 1
     if head.startswith(_OTHERWISE):
+        if head.startswith(_DIALECT):
+            return max(floor, min(body.count(b",") + 1, body.count(b'"') // 2))
         if head.startswith(SPOKEN):
             return max(floor, _rows_of_tensors(body))
         return max(floor, body.count(b"\n") - 1)

@@ -108,7 +108,7 @@ class StreamReply:
         if not self._whole:
             self.break_off()
             return
-        self.chunk(b"event: error\ndata: %b\n\n" % answers.error_body(code, message))
+        self.chunk(answers.error_event(self.exchange.request.target, code, message))
         self.end(now_s, code)
 
     def break_off(self) -> None:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Protocol
 from headrace.core.security.access import Access, Judge, names_in
 from headrace.core.security.roles import Grant
 from headrace.core.security.untrusted import UnknownKey, Untrusted
-from headrace.gateway.http.targets import Target, Want
+from headrace.gateway.http.targets import PREDICTIONS, Target, Want
 
 if TYPE_CHECKING:
     from headrace.gateway.http.heads import RequestHead
 
 _WHO = "Say who you are: send an API key as 'Authorization: Bearer KEY'."
-_NOT_YOURS = "You may not do this here; ask who gave you the key for the role, or for the model."
+NOT_YOURS = "You may not do this here; ask who gave you the key for the role, or for the model."
 
 
 class Client(Protocol):
@@ -77,7 +77,7 @@ class Guard:
         if is_probe and judge.access.open_probes:
             return
         if who.roles or authorization is not None:
-            self._refuse(head, "PERMISSION_DENIED", _NOT_YOURS, "forbidden")
+            self._refuse(head, "PERMISSION_DENIED", NOT_YOURS, "forbidden")
         else:
             self._refuse(head, "UNAUTHENTICATED", _WHO, "missing")
 
@@ -121,7 +121,9 @@ def _allows(who: Grant, target: Target, port_model: str | None) -> bool:
     want, model = target.want, target.model
     if not who.roles:
         return False
-    if want in {Want.INVOKE, Want.INFER}:
+    if want is Want.ASK and model is None:
+        return who.has("predict")  # of which model its body says: the gateway asks again when it has read that
+    if want in PREDICTIONS:
         return model is not None and who.predicts(model)
     if model is not None:
         return who.sees(model)

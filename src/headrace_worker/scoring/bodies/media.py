@@ -34,6 +34,11 @@ class Media(NamedTuple):
         """Whether the body is JSON as it stands."""
         return self.kind == JSON and not self.codings and self.spoken is None
 
+    @property
+    def is_dialect(self) -> bool:
+        """Whether the request speaks OpenAI's dialect."""
+        return self.spoken is not None and self.spoken.protocol.startswith(wire.OPENAI)
+
 
 def read_head(head: bytes, supported: tuple[str, ...], protocol_change: str) -> Media:
     """Read a head of wire.py; raises Refusal (415) where MLflow answers 415.
@@ -44,7 +49,8 @@ def read_head(head: bytes, supported: tuple[str, ...], protocol_change: str) -> 
     raw_type, raw_coding, raw_accept = wire.split_head(head)
     if (spoken := wire.spoken(head)) is not None:
         kind = TENSORS if spoken.protocol == wire.V2 else JSON
-        return Media(kind, _codings(raw_coding), wants_stream=False, spoken=spoken)
+        streams = spoken.protocol.startswith(wire.OPENAI) and raw_accept == EVENT_STREAM.encode()
+        return Media(kind, _codings(raw_coding), wants_stream=streams, spoken=spoken)
     kind = JSON if raw_type is None else _media_type(raw_type.decode("latin-1"), supported, protocol_change)
     return Media(kind, _codings(raw_coding), _accepts_stream(raw_accept.decode("latin-1").lower()))
 

@@ -6,7 +6,7 @@ import pytest
 
 from headrace.gateway.http.routing import resolve, split_target
 from headrace.gateway.http.targets import Target, Want
-from headrace_worker.wire import V1, V2
+from headrace_worker.wire import OPENAI, V1, V2
 
 
 @pytest.mark.parametrize(
@@ -82,6 +82,12 @@ def test_split_target() -> None:
         (b"GET", b"/v23", "m", Target(Want.NOT_FOUND)),
         (b"GET", b"/v1/models", None, Target(Want.MODELS, None, b"", V1)),
         (b"GET", b"/v1/models/m", "m", Target(Want.READY, "m", b"", V1)),
+        (b"POST", b"/v1/chat/completions", "m", Target(Want.ASK, "m", b"chat", OPENAI)),
+        (b"POST", b"/v1/embeddings", None, Target(Want.ASK, None, b"embeddings", OPENAI)),
+        (b"POST", b"/models/m/v1/responses", None, Target(Want.ASK, "m", b"responses", OPENAI)),
+        (b"POST", b"/models/n/v1/completions", "m", Target(Want.WRONG_MODEL, "n")),
+        (b"GET", b"/v1/embeddings", "m", Target(Want.WRONG_METHOD, "m", b"POST", OPENAI)),
+        (b"POST", b"/v1/images/generations", "m", Target(Want.NOT_FOUND, "m", b"", OPENAI)),
         (b"POST", b"/v1/models/m:predict", "m", Target(Want.INFER, "m", b"", V1)),
         (b"POST", b"/v1/models/m:explain", "m", Target(Want.NOT_FOUND, None, b"", V1)),
         (b"GET", b"/openapi.json", "m", Target(Want.OPENAPI, "m")),
