@@ -63,12 +63,13 @@ manifests: install ## the Kubernetes manifests by the schemas of Kubernetes' API
 	@$(BIN)/uv tool run --quiet --from kubernetes-validate==1.37.0 kubernetes-validate --strict $(wildcard deploy/kubernetes/*.yaml)
 
 .PHONY: fuzz
-fuzz: install ## feed the port, the wire, the control channels and a worker's parsers with what coverage finds, a minute each
+fuzz: install ## feed the port, gRPC, the wire, the control channels and a worker's parsers with what coverage finds, a minute each
 	@$(BIN)/uv pip install --quiet atheris==3.0.0
 	@$(call fuzz,port,-max_len=700 -rss_limit_mb=512)
 	@$(call fuzz,wire,-rss_limit_mb=512)
 	@$(call fuzz,channels,-rss_limit_mb=512)
 	@$(call fuzz,parsers,-rss_limit_mb=1024)
+	@$(call fuzz,grpc,-rss_limit_mb=1024)
 
 # One target: what it needs of memory (MB) and seconds for one input is a bound that fails it.
 FUZZ_S ?= 60
@@ -121,6 +122,11 @@ constraints: install ## pin the newest versions that pyproject.toml allows
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --output-file constraints.txt --upgrade --quiet \
 	    --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --annotation-style line \
 	    --custom-compile-command 'make constraints'
+
+.PHONY: protos
+protos: install ## compile the messages of gRPC to what the gateway reads when it starts
+	@cd src/headrace/gateway/grpc/protos && $(CURDIR)/$(BIN)/uv tool run --quiet --from grpcio-tools==1.85.1 \
+	    python -m grpc_tools.protoc -I . --descriptor_set_out=protos.binpb *.proto
 
 .PHONY: settings
 settings: install ## write docs/settings.md from the configuration's tree

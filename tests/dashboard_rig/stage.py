@@ -133,7 +133,7 @@ class Stage(Supervisor):
         counted.cache_hits += requests // 3
         counted.cache_misses += requests - requests // 3
 
-    def address(self, name: str | None) -> tuple[str, int] | None:
+    def address(self, name: str | None, *, grpc: bool = False) -> tuple[str, int] | None:  # noqa: ARG002 - not here
         """A port for each model, where nobody listens."""
         return ("127.0.0.1", self._ports[name]) if name in self._ports else None
 

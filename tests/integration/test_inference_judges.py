@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 RIG = Path(__file__).parents[1] / "inference_rig"
 MLSERVER = ["mlserver==1.7.1", "mlserver-mlflow==1.7.1"]
-TRITON = ["tritonclient[http]==2.73.0"]
+TRITON = ["tritonclient[http,grpc]==2.73.0"]
 MODELS = ("table", "sum", "named")
 REQUESTS = int(os.environ.get("HEADRACE_DIFFERENTIAL_EXAMPLES", "1000"))
 
@@ -79,9 +79,12 @@ def mlserver(directory: Path) -> Iterator[str]:
 def headrace(directory: Path, mlserver: str) -> Iterator[str]:
     """headrace on the same models; returns where its shared port is."""
     assert mlserver
-    (port,) = free_ports(1)
+    port, grpc = free_ports(2)
+    (directory / "grpc").write_text(f"127.0.0.1:{grpc}")
     models = {name: {"uri": str(directory / name), "environment": "local"} for name in MODELS}
-    with serving(directory, {"gateway": {"port": port}, "admin": {"port": 0}, "models": models}) as one:
+    with serving(
+        directory, {"gateway": {"port": port, "grpc_port": grpc}, "admin": {"port": 0}, "models": models}
+    ) as one:
         for name in MODELS:
             one.event("up", model=name)
         yield f"http://127.0.0.1:{port}"
@@ -91,6 +94,12 @@ def test_tritons_client_is_content(directory: Path, headrace: str) -> None:
     programs = environment(directory / "triton", TRITON)
     done = subprocess.run(
         [programs / "python", RIG / "triton.py", headrace.removeprefix("http://")],
+        check=False, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    address = (directory / "grpc").read_text()
+    done = subprocess.run(
+        [programs / "python", RIG / "triton_grpc.py", address],
         check=False, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -72,6 +72,7 @@ def test_what_is_declared_is_pinned_within_its_bounds(requirement: Requirement) 
 
 # Imported where they are needed and nowhere else, once `config.load` has seen that their extra is installed.
 OF_EXTRAS = {Path("recorder/parquet.py"), Path("recorder/spans.py")}
+OF_EXTRAS |= {Path("gateway/grpc/headers.py"), Path("gateway/grpc/schema.py")}
 
 
 def test_what_headrace_imports_is_declared() -> None:

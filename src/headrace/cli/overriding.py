@@ -22,6 +22,13 @@ def for_all(config: Config, change: Callable[[Model], dict[str, Any]]) -> Config
     return msgspec.structs.replace(config, models=models, wildcard=wildcard)
 
 
+def with_grpc(config: Config, port: int) -> Config:
+    """The configuration with another port for gRPC; raises ConfigErrors for one that cannot be."""
+    changed = msgspec.structs.replace(config, gateway=msgspec.structs.replace(config.gateway, grpc_port=port))
+    check(changed)
+    return changed
+
+
 def with_admin(config: Config, port: int) -> Config:
     """The configuration with another admin port."""
     return msgspec.structs.replace(config, admin=msgspec.structs.replace(config.admin or Admin(), port=port))

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from headrace.cli.commands import Exampled
 from headrace.cli.main import forget_unwritable_output
-from headrace.cli.overriding import for_all, overridden, with_admin
+from headrace.cli.overriding import for_all, overridden, with_admin, with_grpc
 from headrace.cli.screen import show
 from headrace.config import environment
 from headrace.config.load import check, load_file, place
@@ -55,6 +55,10 @@ _ADMIN_PORT = 5100
 @click.option(
     "-p", "--port", type=click.IntRange(0, 65535), envvar=["MLFLOW_PORT", "MLSERVER_HTTP_PORT"], default=5000,
     show_default=True,
+)  # fmt: skip
+@click.option(
+    "--grpc-port", type=click.IntRange(0, 65535), envvar="MLSERVER_GRPC_PORT", default=None,
+    help="A port for gRPC (the Open Inference Protocol) [default: none].",
 )  # fmt: skip
 @click.option(
     "-h", "--host", envvar=["MLFLOW_HOST", "MLSERVER_HOST"], default="127.0.0.1", show_default=True,
@@ -98,6 +102,7 @@ def command(
     file: Path | None,
     name: str | None,
     port: int,
+    grpc_port: int | None,
     host: str,
     timeout: float,
     workers: int,
@@ -127,6 +132,7 @@ def command(
     if file is not None and _given({"name": name}):
         raise UsageError(f"--name cannot stand beside --config: in {file} the name is the model's key below 'models'")
     given = _given({"port": port, "host": host, "timeout": timeout, "workers": workers, "admin_port": admin_port})
+    grpc = _given({"grpc_port": grpc_port}).get("grpc_port") if file is not None else grpc_port
     given["timeout_s"] = given.pop("timeout", None)
     asked = {key: value for key, value in (("format", log_format), ("level", log_level)) if value is not None}
 
@@ -136,6 +142,8 @@ def command(
             config = overridden(load_file(file), file, **given)
         else:
             config = configured(model_uri or "", port, host, timeout, workers, admin_port, name)
+        if grpc is not None:
+            config = with_grpc(config, grpc)
         if no_conda or env_manager:
             policy = "local" if no_conda or env_manager == "local" else "exact"
             config = for_all(config, lambda _: {"environment": policy})
@@ -163,6 +171,8 @@ def command(
             address = supervisor.address(served) or supervisor.address(None)
             where = url(address, tls=config.tls is not None)
             logger.info("up", model=served, ready=model.ready, address=where, reason=model.main.status.problem or None)
+        if (grpc_address := supervisor.address(None, grpc=True)) is not None:
+            logger.info("grpc", address="{}:{}".format(*grpc_address), tls=config.tls is not None)
         logger.info("admin", address=url(supervisor.admin_address, tls=config.admin_tls is not None))
         show(supervisor)
 

@@ -209,10 +209,11 @@ def _combined(config: tree.Config, wrong: Collection[str] = ()) -> Iterator[Prob
 
     `wrong` are paths of mistakes that are known: what stands there is not what was meant.
     """
-    shared = config.gateway.port is not None or not {"gateway", "gateway.port"}.isdisjoint(wrong)
+    gateway = config.gateway
+    shared = gateway.port is not None or not {"gateway", "gateway.port"}.isdisjoint(wrong)
     taken: dict[int, str] = {}
     ports: list[tuple[str, int | None]] = [("admin.port", config.admin.port if config.admin else None)]
-    ports.append(("gateway.port", config.gateway.port))
+    ports += [("gateway.port", gateway.port), ("gateway.grpc_port", gateway.grpc_port)]
     ports.extend((f"models.{name}.port", model.port) for name, model in config.models.items())
     for path, port in ports:
         if port and port in taken:
@@ -221,6 +222,8 @@ def _combined(config: tree.Config, wrong: Collection[str] = ()) -> Iterator[Prob
             taken[port] = path
     if config.wildcard is not None and not shared:
         yield Problem(f"models.{WILDCARD}", "is served on the shared port: set gateway.port")
+    if gateway.grpc_port is not None and not all(find_spec(name) for name in ("hpack", "google.protobuf")):
+        yield Problem("gateway.grpc_port", "needs the package 'hpack': install headrace's extra 'grpc'")
     if config.telemetry.otlp is not None and not _otlp_there():
         yield Problem("telemetry.otlp", "needs OpenTelemetry's packages: install headrace's extra 'otel'")
     yield from _check_auth(config)

@@ -59,9 +59,10 @@ class Admin(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Gateway(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`gateway:` the process that clients talk to.
 
-    `host` is the address that it and the models listen on. `port` None: no shared port. `processes`: how many gateways
-    share the ports; one is enough for most. Each takes at most `max_connections` at the same time. Requests with more
-    than `max_header_bytes` of headers are refused with 431, with more than `max_body_bytes` of body with 413.
+    `host` is the address that it and the models listen on. `port` None: no shared port. `grpc_port`: all models answer
+    the Open Inference Protocol over gRPC there (extra `grpc`). `processes`: how many gateways share the ports; one is
+    enough for most. Each takes at most `max_connections` at the same time. Requests with more than `max_header_bytes`
+    of headers are refused with 431, with more than `max_body_bytes` of body with 413.
 
     The headers of a request must be there after `header_timeout_s`, each further part of its body and each part of an
     answer that a client takes after `body_timeout_s`; a connection without a request is closed after `keep_alive_s`.
@@ -74,8 +75,7 @@ class Gateway(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `max_memory_bytes`: how much of requests and unread answers one gateway process may hold, None: a quarter of memory
     (of the container's limit, where there is one), divided by `processes`. No body may be larger than half of it.
-    `max_connections_per_client`: how many connections one address may have with one process, None: no limit of its own.
-    Behind a proxy all clients have the proxy's address.
+    `max_connections_per_client`: how many connections one address may have with one process. None: no own limit.
 
     `origins`: the web pages (https://app.example; "*": all) whose requests are taken from browsers, and which may read
     the answers (CORS). Of other sites' pages they are refused, but for those of this server's own names: `hosts`,
@@ -84,6 +84,7 @@ class Gateway(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     host: NonEmpty = "127.0.0.1"
     port: Port | None = None
+    grpc_port: Port | None = None
     processes: Count = 1
     max_connections: Count = 10_000
     max_connections_per_client: Count | None = None
@@ -391,8 +392,7 @@ class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `home` is where headrace keeps its caches (None: the user's cache directory). `bring_up_at_once`: how many
     versions, over all models, may load at the same time; None: as many as there are cores, and one that takes longer
     than 30 s goes on beside the next. `quotas` say how much clients may ask for. `audit`: a file that gets a line for
-    each change of what is served, and who made it (None: none is kept). `wildcard` is the entry "*" of `models:` in
-    the file.
+    each change of what is served, and who made it (None: none). `wildcard` is the entry "*" of `models:` in the file.
     """
 
     registry: Registry = Registry()

@@ -12,13 +12,10 @@ from headrace.gateway.http import answers
 from headrace_worker.wire import FLAG_MODEL_ERROR, NO_TIMING
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Sequence
 
     from headrace.core.serving.admission import Charge
-    from headrace.core.serving.memory import Account
     from headrace.gateway.http.heads import RequestHead
-    from headrace.gateway.http.writer import ResponseWriter
     from headrace.gateway.version import ServedVersion
     from headrace_worker.wire import Answer, Timing
 
@@ -38,13 +35,65 @@ class ClientPort(Protocol):
         """A request was read whose sender may not ask this."""
 
 
-class Client(Protocol):
-    """The connection that a request came on."""
+class Writer(Protocol):
+    """Makes the bytes of answers, as their client understands them."""
 
-    transport: asyncio.Transport
-    account: Account
-    writer: ResponseWriter
-    recording: RequestLog | None
+    def new_request_id(self) -> bytes:
+        """An id for a request whose client has not given one."""
+
+    def answer(
+        self,
+        request: RequestHead,
+        request_id: bytes,
+        label: bytes,
+        status: int,
+        content_type: bytes,
+        cached: bytes,
+        body: bytes,
+    ) -> bytes:
+        """The answer of the version that `label` names; `cached` is what the cache did for it."""
+
+    def stream_head(
+        self, request: RequestHead, request_id: bytes, label: bytes, status: int, content_type: bytes
+    ) -> bytes:
+        """What comes before the pieces of a streamed answer."""
+
+    def error_body(self, request: RequestHead, request_id: bytes, code: str, message: str) -> bytes:
+        """The body of an error of the gateway's own."""
+
+    def own(
+        self,
+        request: RequestHead,
+        request_id: bytes,
+        status: int,
+        content_type: bytes | None,
+        body: bytes,
+        extra: bytes = b"",
+    ) -> bytes:
+        """An answer of the gateway's own. `extra` is complete header lines."""
+
+
+class Line(Protocol):
+    """What an answer is written to."""
+
+    def abort(self) -> None:
+        """The answer cannot be finished."""
+
+
+class Client(Protocol):
+    """The connection, or the call on one, that a request came on."""
+
+    @property
+    def transport(self) -> Line:
+        """What its answers are written to."""
+
+    @property
+    def writer(self) -> Writer:
+        """Who makes the bytes of its answers."""
+
+    @property
+    def recording(self) -> RequestLog | None:
+        """Who is told of it."""
 
     @property
     def port(self) -> ClientPort:

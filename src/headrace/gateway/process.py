@@ -13,7 +13,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -23,7 +23,7 @@ import uvloop
 from headrace.core.protocol import messages
 from headrace.core.protocol.liveness import Ping, Pong
 from headrace.core.security.access import Access
-from headrace.core.telemetry.totals import Sample
+from headrace.core.telemetry.totals import Labels, Sample
 from headrace.gateway.control import Control
 from headrace.gateway.http.connection import Connection
 from headrace.gateway.http.port import Port
@@ -31,7 +31,7 @@ from headrace.gateway.quotas import Quotas
 from headrace.gateway.security.guard import Guard
 from headrace.gateway.security.pages import PageCheck
 from headrace.gateway.server import Gateway
-from headrace.security.contexts import ServerContext
+from headrace.security.contexts import GRPC, ServerContext
 
 _BACKLOG = 2048
 _DRAIN_GRACE_S = 0.3
@@ -45,7 +45,7 @@ class GatewayProcess:
         self._control = Control(self._hear, self._end)
         self._ended = asyncio.Event()
         self._inbox: asyncio.Queue[messages.Table] = asyncio.Queue()
-        self._tls: ServerContext | None = None
+        self._tls: dict[bool, ServerContext] = {}
         self._guard: Guard | None = None
         self._keys_wanted_s: dict[str, float] = {}
         self._ports: list[Port] = []
@@ -78,8 +78,9 @@ class GatewayProcess:
 
     def _hear(self, message: messages.ToGateway) -> None:
         if isinstance(message, messages.Certificate):
-            self._tls = self._tls or ServerContext()
-            self._tls.show(message)
+            self._tls = self._tls or {False: ServerContext(), True: ServerContext(GRPC)}
+            for tls in self._tls.values():
+                tls.show(message)
         elif isinstance(message, Access):
             self._judge_by(message)
         elif isinstance(message, messages.Configure):
@@ -130,7 +131,11 @@ class GatewayProcess:
         failures: list[Sample] = [
             ("headrace_access_refused_total", (("port", "data"), ("reason", w)), n) for w, n in refused.items()
         ]
-        return [*gateway.stats(), *failures, *(self._tls.samples() if self._tls is not None else ())]
+        handshakes: dict[tuple[str, Labels], float] = {}
+        for tls in self._tls.values():
+            for name, labels, count in tls.samples():
+                handshakes[name, labels] = handshakes.get((name, labels), 0) + count
+        return [*gateway.stats(), *failures, *((*key, count) for key, count in handshakes.items())]
 
     def _end(self) -> None:
         self._ended.set()
@@ -162,7 +167,7 @@ class GatewayProcess:
 
     async def _listen(self, config: messages.Configure, gateway: Gateway) -> None:
         loop = asyncio.get_running_loop()
-        if self._tls is None and any(listener.tls for listener in config.listeners):
+        if not self._tls and any(listener.tls for listener in config.listeners):
             raise RuntimeError("a port with TLS has no certificate")
         if config.guarded and self._guard is None:
             raise RuntimeError("nobody has said who may ask what")
@@ -172,9 +177,9 @@ class GatewayProcess:
             self._ports.append(port)
             inherited = socket.socket(fileno=listener.fd)
             inherited.setblocking(False)
-            tls = self._tls if listener.tls else None
+            tls = self._tls[listener.grpc] if listener.tls else None
             server = await loop.create_server(
-                partial(Connection, port),
+                partial(_kind(listener), port),
                 sock=inherited,
                 backlog=_BACKLOG,
                 ssl=tls,
@@ -204,6 +209,15 @@ class GatewayProcess:
             self._control.send(messages.Stats(0, self._stats(gateway)))
         self._drained = True
         self._ended.set()
+
+
+def _kind(listener: messages.Listener) -> Callable[[Port], asyncio.Protocol]:
+    """What the connections of a listening socket are."""
+    if not listener.grpc:
+        return Connection
+    from headrace.gateway.grpc.connection import GrpcConnection  # noqa: PLC0415 - needs the extra `grpc`
+
+    return GrpcConnection
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:

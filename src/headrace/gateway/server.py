@@ -219,7 +219,7 @@ class Gateway:
         entrance = self._entrances.get(model)
         if entrance is None or not entrance.queues:
             return False
-        self.state.counters.spoke(target.protocol, model)
+        self.state.counters.spoke("grpc" if exchange.request.grpc else target.protocol, model)
         if not target.detail:
             entrance.submit(exchange, now_s)
             return True

@@ -23,7 +23,8 @@ from headrace.core.telemetry.totals import Sample
 
 # Of TLS 1.2 what has forward secrecy and authenticates what it encrypts; of TLS 1.3 everything is like that.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-_PROTOCOLS = ("http/1.1",)
+_HTTP = ("http/1.1",)
+GRPC = ("h2",)
 
 
 class TooManyHandshakes(ConnectionError):
@@ -31,7 +32,7 @@ class TooManyHandshakes(ConnectionError):
 
 
 class ServerContext(ssl.SSLContext):
-    """See the module's docstring. `show` must be called before anybody connects.
+    """See the module's docstring. `show` must be called before anybody connects. `protocols` are those of ALPN.
 
     `ended` counts handshakes by how they ended: ok, failed, refused (there were `max_handshakes` under way).
     """
@@ -39,11 +40,13 @@ class ServerContext(ssl.SSLContext):
     ended: dict[str, int]
     handshake_timeout_s: float
     _newest: ssl.SSLContext
+    _protocols: tuple[str, ...]
     _under_way: weakref.WeakSet[ssl.SSLObject]
     _most: int
 
-    def __new__(cls) -> Self:  # noqa: D102 - the context's own __init__ takes nothing
+    def __new__(cls, protocols: tuple[str, ...] = _HTTP) -> Self:  # noqa: D102 - see the class's docstring
         made = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+        made._protocols = protocols
         made.ended = {"ok": 0, "failed": 0, "refused": 0}
         made._under_way = weakref.WeakSet()
         made._most = 0
@@ -51,7 +54,7 @@ class ServerContext(ssl.SSLContext):
 
     def show(self, certificate: Certificate) -> None:
         """Show this one to everybody who connects from now on. Raises ssl.SSLError for what is no certificate."""
-        made = server_context(certificate)
+        made = server_context(certificate, self._protocols)
         owner = self
 
         class Handshake(ssl.SSLObject):
@@ -92,13 +95,13 @@ class ServerContext(ssl.SSLContext):
             self.ended[result] += 1
 
 
-def server_context(certificate: Certificate) -> ssl.SSLContext:
+def server_context(certificate: Certificate, protocols: tuple[str, ...] = _HTTP) -> ssl.SSLContext:
     """A context for servers. Raises ssl.SSLError for what is no certificate with its key."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.set_ciphers(_CIPHERS)
     made.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    made.set_alpn_protocols(_PROTOCOLS)
+    made.set_alpn_protocols(protocols)
     with _readable(certificate.pem) as path:
         # Without a password of ours OpenSSL would ask for one on the terminal.
         made.load_cert_chain(path, password=_no_passphrase)

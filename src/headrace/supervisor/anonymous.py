@@ -14,6 +14,8 @@ def anonymous_ports(config: Config) -> list[str]:
     hosts = {f"models.{name}.port": model.host or config.gateway.host for name, model in own.items()}
     if config.gateway.port is not None:
         hosts["gateway.port"] = config.gateway.host
+    if config.gateway.grpc_port is not None:
+        hosts["gateway.grpc_port"] = config.gateway.host
     if _demands_certificates(config, admin=False):
         hosts.clear()
     if config.admin is not None and not _demands_certificates(config, admin=True):

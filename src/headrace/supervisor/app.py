@@ -102,9 +102,9 @@ class Supervisor:
         """Take every port, or none: raises ConfigError with the path of the one that cannot be had."""
         self._front.bind(self.config)
 
-    def address(self, name: str | None) -> tuple[str, int] | None:
-        """Where a model (None: the shared port) is served; None if it has no port of its own."""
-        return self._front.ports.of_model(name)
+    def address(self, name: str | None, *, grpc: bool = False) -> tuple[str, int] | None:
+        """Where a model (None: the shared port) is served, or all are by gRPC; None if there is no such port."""
+        return self._front.ports.grpc if grpc else self._front.ports.of_model(name)
 
     @property
     def admin_address(self) -> tuple[str, int] | None:

@@ -17,6 +17,7 @@ from headrace.supervisor.processes.sockets import listen, listen_again
 
 ADMIN = "admin.port"
 _SHARED = "gateway.port"
+_GRPC = "gateway.grpc_port"
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ class Ports:
         return self.address(_SHARED if name is None else f"models.{name}.port")
 
     @property
+    def grpc(self) -> tuple[str, int] | None:
+        """Where gRPC is spoken; None: nowhere."""
+        return self.address(_GRPC)
+
+    @property
     def admin(self) -> socket.socket | None:
         """The admin port's socket."""
         return self._bound[ADMIN].sockets[0] if ADMIN in self._bound else None
@@ -82,9 +88,10 @@ class Ports:
         return tuple(
             Listener(
                 one.fileno(),
-                None if path == _SHARED else path.removeprefix("models.").removesuffix(".port"),
+                None if path in {_SHARED, _GRPC} else path.removeprefix("models.").removesuffix(".port"),
                 tls,
                 is_loopback(one.getsockname()[0]),
+                path == _GRPC,
             )
             for path, bound in self._bound.items()
             if path != ADMIN
@@ -131,5 +138,7 @@ def _wanted(config: Config) -> Iterator[tuple[str, str, int]]:
             yield f"models.{name}.port", model.host or config.gateway.host, model.port
     if config.gateway.port is not None:
         yield _SHARED, config.gateway.host, config.gateway.port
+    if config.gateway.grpc_port is not None:
+        yield _GRPC, config.gateway.host, config.gateway.grpc_port
     if config.admin is not None:
         yield ADMIN, config.admin.host, config.admin.port

@@ -46,8 +46,8 @@ GROUPS: dict[str, dict[str, Definition]] = {
         "headrace_protocol_requests_total": Definition(
             "counter",
             "requests",
-            "Predictions asked for in another protocol than MLflow's: v2 (Open Inference Protocol), v1 (KServe). They "
-            "are in all other numbers, too.",
+            "Predictions asked for in another protocol than MLflow's: v2 (Open Inference Protocol), v1 (KServe), "
+            "grpc. They are in all other numbers, too.",
             ("model", "protocol"),
         ),
         "headrace_request_seconds": Definition(

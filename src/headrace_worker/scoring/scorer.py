@@ -282,7 +282,9 @@ class Scorer:
         read = self._read_head(head)
         if not isinstance(read, media.Media) or not read.wants_stream or not self._streams:
             return False
-        return self._dialect.streams(read.spoken) if read.spoken is not None else read.kind == media.JSON
+        if read.is_dialect and read.spoken is not None:
+            return self._dialect.streams(read.spoken)
+        return read.kind in (media.JSON, media.TENSORS)
 
     def stream(self, head: bytes, body: memoryview) -> Iterator[bytes] | wire.Answer:
         """Start a streamed answer; a request that cannot be parsed is answered instead."""
@@ -293,6 +295,8 @@ class Scorer:
         whole = b""
         try:
             whole = inflate(bytes(body), read.codings, self.options.max_inflated_bytes)
+            if read.kind == media.TENSORS and read.spoken is not None:
+                return self._inference.stream(whole, read.spoken)
             request = self._parse(whole)
             if read.is_dialect and read.spoken is not None:
                 return self._dialect.stream(self._dialect.read(read.spoken, request))

@@ -253,6 +253,7 @@ def test_kserves_runtime_starts_what_the_command_takes_and_probes_what_is_there(
     assert name == "serve"
     given = serve.command.make_context("serve", list(arguments)).params
     assert (given["model_uri"], given["name"], given["port"]) == ("/mnt/models", "{{.Name}}", 8080)
+    assert [one["containerPort"] for one in container["ports"]] == [given["port"], given["grpc_port"]]
     for probe, want in (("livenessProbe", Want.LIVE), ("readinessProbe", Want.HEALTH)):
         asked = container[probe]["httpGet"]
         assert asked["port"] == container["ports"][0]["containerPort"] == given["port"]

@@ -73,13 +73,14 @@ class CacheOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Listener(msgspec.Struct, frozen=True):
     """An inherited listening socket: `model` None is the shared port. `tls`: the newest `Certificate` holds.
 
-    `loopback`: it is reached from this machine alone.
+    `loopback`: it is reached from this machine alone. `grpc`: gRPC is spoken there, not HTTP.
     """
 
     fd: int
     model: str | None
     tls: bool = False
     loopback: bool = True
+    grpc: bool = False
 
 
 class WorkerRef(msgspec.Struct, frozen=True):

@@ -42,12 +42,14 @@ class Peer(Protocol):
 class Clients:
     """The owner of the set of connections. `idle` is set when the gateway drains and none is left.
 
-    `descriptors`: how many files the process may have open.
+    `descriptors`: how many files the process may have open. `long_lived` are connections that no answer ends: they are
+    told at once when the gateway drains.
     """
 
     def __init__(self, state: ServerState, *, descriptors: int) -> None:
         limits = state.limits
         self.idle = asyncio.Event()
+        self.long_lived: set[Peer] = set()
         self._state = state
         self._open: set[Peer] = set()
         self._crowd = Crowd(
@@ -78,6 +80,7 @@ class Clients:
     def closed(self, connection: Peer) -> None:
         """A connection has ended."""
         self._open.discard(connection)
+        self.long_lived.discard(connection)
         self._crowd.leave(connection.peer() if self._crowd.tells_clients_apart else b"")
         self._state.counters.open_connections = len(self._open)
         if self._state.writer.draining and not self._open:
@@ -102,6 +105,8 @@ class Clients:
     def begin_drain(self) -> None:
         """From now on every answer ends its connection."""
         self._state.writer.begin_drain()
+        for connection in list(self.long_lived):
+            connection.close_when_done()
         if not self._open:
             self.idle.set()
 

@@ -18,13 +18,15 @@ class RequestHead:
     may know of, None: everything. `cors` are lines for its answer. `content_length` is 0 for no body and for chunks,
     `size_bytes` about what the head holds in memory.
     `reusable`: the same bytes again mean the same again, and the connection goes on afterwards. `watched` holds those
-    of `Limits.watched_headers` that the request has. `method` and `url` are as sent, for the access log.
+    of `Limits.watched_headers` that the request has. `method` and `url` are as sent, for the access log. `grpc`: it
+    came as a call of gRPC.
     """
 
     __slots__ = (
         "bypass_cache",
         "content_length",
         "cors",
+        "grpc",
         "head_only",
         "host",
         "http10",
@@ -49,6 +51,7 @@ class RequestHead:
         self.wire_head = b""
         self.host = b""
         self.http10 = False
+        self.grpc = False
         self.keep_alive = True
         self.head_only = False
         self.method = b""

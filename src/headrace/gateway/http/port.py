@@ -82,6 +82,12 @@ class Port:
         lines = key.count(b"\r\n")
         if key.count(b"\n") != lines or key.count(b"\r") != lines:
             return
+        self.keep(key, head)
+
+    def keep(self, key: bytes, head: RequestHead) -> None:
+        """Remember what `key`, which holds all that a client said, means."""
+        if len(key) > _MAX_HEAD_BYTES:
+            return
         if len(self.heads) >= _MAX_HEADS:
             self.heads.clear()
         self.heads[key] = head

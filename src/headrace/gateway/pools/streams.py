@@ -65,8 +65,8 @@ class StreamReply:
         self.frame = frame
         self.exchange = exchange
         self.until_s = until_s
-        # HTTP/1.0 knows no chunks: there the end of the connection is the end of the answer.
-        self._chunked = not exchange.request.http10
+        # HTTP/1.0 knows no chunks: there the end of the connection is the end of the answer. gRPC has its own.
+        self._chunked = not (exchange.request.http10 or exchange.request.grpc)
         self._request_id = b""
         self._status = status
         self._whole = True

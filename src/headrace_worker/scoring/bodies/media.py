@@ -50,6 +50,7 @@ def read_head(head: bytes, supported: tuple[str, ...], protocol_change: str) -> 
     if (spoken := wire.spoken(head)) is not None:
         kind = TENSORS if spoken.protocol == wire.V2 else JSON
         streams = spoken.protocol.startswith(wire.OPENAI) and raw_accept == EVENT_STREAM.encode()
+        streams |= kind == TENSORS and _accepts_stream(raw_accept.decode("latin-1").lower())
         return Media(kind, _codings(raw_coding), wants_stream=streams, spoken=spoken)
     kind = JSON if raw_type is None else _media_type(raw_type.decode("latin-1"), supported, protocol_change)
     return Media(kind, _codings(raw_coding), _accepts_stream(raw_accept.decode("latin-1").lower()))

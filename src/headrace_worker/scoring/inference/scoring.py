@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headrace_worker import wire
@@ -16,9 +17,12 @@ from headrace_worker.scoring.errors.refusal import JSON, Refusal
 from headrace_worker.scoring.evidence import Evidence
 from headrace_worker.scoring.inference import inputs, outputs, requests
 from headrace_worker.scoring.oracle import Call
+from headrace_worker.scoring.output import Unsendable
+from headrace_worker.scoring.predicting import stream_chunks
+from headrace_worker.scoring.streaming import events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from headrace_worker.scoring.bodies.extent import Bounds
     from headrace_worker.scoring.engine import Clock
@@ -93,6 +97,42 @@ class Inference:
 
     def share(self, place: int, body: bytes, spoken: wire.Spoken) -> tuple[Any, Share]:
         """(the key of those that it may be merged with, the share); raises Refusal."""
+        asked = self._asked(body, spoken)
+        kind = self._kind(asked.request, asked.decoded)
+        if kind is None:
+            alone = shapes.Kind((TENSORS, TENSORS, (), ()), asked.request.params or None)
+            return place, shapes.Share(alone, [asked], max(asked.decoded.rows, 1), place, body)
+        return kind, shapes.Share(kind, [asked], asked.decoded.rows, place, body)
+
+    def stream(self, body: bytes, spoken: wire.Spoken) -> Iterator[bytes] | wire.Answer:
+        """Start a streamed answer, each chunk of which is a response; what cannot be asked is answered instead."""
+        try:
+            asked = self._asked(body, spoken)
+        except Refusal as refusal:
+            return tell(refusal)
+        params = asked.request.params or None
+        try:
+            # Once a stream has begun there is no status left; and a check may change what it looks at.
+            self._oracle.validate(inputs.together([asked.decoded]), params)
+            data = inputs.together([asked.decoded])
+        except Exception as error:  # noqa: BLE001 - MLflow's checks raise whatever pandas raises
+            return _own(400, f"The input does not fit the model: {self._why(error)}", asked.decoded.rows)
+        chunks = stream_chunks(self._oracle.model, data, params)
+        return events(chunks, partial(self._part, asked), strict=self._options.strict)
+
+    def _part(self, asked: Asked, chunk: Any) -> bytes:
+        """The response for a chunk of a streamed answer, in JSON; raises Unsendable."""
+        wanted = asked.request.outputs
+        in_json = None if wanted is None else [one._replace(is_binary=False) for one in wanted]
+        request = asked.request._replace(outputs=in_json, all_binary=False)
+        told = {"model_name": asked.model, "model_version": self._options.version}
+        try:
+            return outputs.encode(told, request, self._reader.read(chunk), 0).body
+        except Refusal as refusal:
+            raise Unsendable(refusal.message) from None
+
+    def _asked(self, body: bytes, spoken: wire.Spoken) -> Asked:
+        """The request that a body holds; raises Refusal."""
         size = len(body) if spoken.header_bytes is None else spoken.header_bytes
         if size > len(body):
             raise requests.refused(f"Inference-Header-Content-Length says {size}; the body has {len(body)} bytes.")
@@ -101,12 +141,7 @@ class Inference:
             raise requests.refused("The body is not valid JSON.")
         request = requests.read(document, memoryview(body)[size:])
         decoded = self._inputs.decode(request)
-        kind = self._kind(request, decoded)
-        asked = Asked(request, decoded, spoken.model)
-        if kind is None:
-            alone = shapes.Kind((TENSORS, TENSORS, (), ()), request.params or None)
-            return place, shapes.Share(alone, [asked], max(decoded.rows, 1), place, body)
-        return kind, shapes.Share(kind, [asked], decoded.rows, place, body)
+        return Asked(request, decoded, spoken.model)
 
     def score(self, shares: list[Share], answers: list[Any], clock: Clock) -> None:
         """Answer shares of one key; should the engine fail on what a model made, each is tried by itself."""

@@ -1,0 +1,1 @@
+"""What the tests of gRPC need: a plain client of the protocol."""
