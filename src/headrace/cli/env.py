@@ -17,7 +17,8 @@ from headrace.cli.fetching import fetch_models
 from headrace.cli.saying import say, say_json
 from headrace.config import environment
 from headrace.config.load import load_file
-from headrace.config.tree import Config, Model, Registry
+from headrace.config.registry import Registry
+from headrace.config.tree import Config, Model
 from headrace.core.environments.requirements import without_secrets
 from headrace.core.errors import HeadraceError, UsageError
 from headrace.core.identity import parse_model_uri

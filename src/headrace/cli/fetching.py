@@ -37,8 +37,8 @@ async def _from_registry(
     config: Config, uris: list[str], environ: Mapping[str, str], log: Log
 ) -> dict[str, tuple[str, Path]]:
     registry = config.registry
-    key = registry.registry_uri or registry.tracking_uri
-    key = key or environ.get("MLFLOW_REGISTRY_URI") or environ.get("MLFLOW_TRACKING_URI") or ""
+    environ = environment.in_workspace(environ, registry)
+    key = environment.registry_key(registry, environ)
     home = environment.home(config.home, environ)
     settings = {
         "home": str(home),

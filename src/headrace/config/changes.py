@@ -196,6 +196,7 @@ _MODEL = ("models", "")
 _TABLE: dict[Path, How] = {
     ("registry", "tracking_uri"): How.RESTART,
     ("registry", "registry_uri"): How.RESTART,
+    ("registry", "workspace"): How.RESTART,
     ("registry", "poll_s"): How.LIVE,
     ("registry", "timeout_s"): How.RESTART,
     ("registry", "fetch_timeout_s"): How.RESTART,

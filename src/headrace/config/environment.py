@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from headrace.config.registry import Registry
 from headrace.core.errors import UsageError
 
 ADMIN_URL = "http://127.0.0.1:5100"
+WORKSPACE = "MLFLOW_WORKSPACE"
 
 _TRACE_SAMPLE = 0.01
 
@@ -29,6 +31,19 @@ def home(configured: Path | None, environ: Mapping[str, str] | None = None) -> P
     if sys.platform == "darwin":
         return Path("~/Library/Caches/headrace").expanduser()
     return Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "headrace"
+
+
+def registry_key(registry: Registry, environ: Mapping[str, str]) -> str:
+    """What tells a registry from others that share a home: its address, and the workspace in it."""
+    told = (registry.registry_uri, registry.tracking_uri, environ.get("MLFLOW_REGISTRY_URI"))
+    uri = next(filter(None, told), environ.get("MLFLOW_TRACKING_URI") or "")
+    workspace = registry.workspace or environ.get(WORKSPACE)
+    return f"{uri} in {workspace}" if workspace else uri
+
+
+def in_workspace(environ: Mapping[str, str], registry: Registry) -> Mapping[str, str]:
+    """The environment in which MLflow asks in the configured workspace."""
+    return {**environ, WORKSPACE: registry.workspace} if registry.workspace else environ
 
 
 def webhook_secret(configured: str | None, environ: Mapping[str, str]) -> str | None:

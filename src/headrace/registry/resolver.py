@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -42,6 +43,7 @@ class Resolver:
         warnings.filterwarnings("ignore")
         import mlflow
 
+        _check_workspace(os.environ.get("MLFLOW_WORKSPACE"), mlflow.__version__)
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
         if tracking_uri:
@@ -318,3 +320,12 @@ def _line(error: BaseException) -> str:
 def _named(error: Exception) -> str:
     """An error that is not MLflow's own says little without its kind."""
     return f"{type(error).__name__}: {_line(error)}"
+
+
+def _check_workspace(workspace: str | None, version: str) -> None:
+    """An MLflow that knows no workspaces would ask without it, and find another model of the same name."""
+    if workspace and find_spec("mlflow.utils.workspace_context") is None:
+        raise UsageError(
+            f"the workspace {workspace!r} is asked for, and MLflow {version} beside headrace knows none: install "
+            f"MLflow 3.10 or newer there, or leave registry.workspace and MLFLOW_WORKSPACE out"
+        )

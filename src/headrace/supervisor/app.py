@@ -218,10 +218,8 @@ class Supervisor:
         return await self.gateways.probe(pool, body, within_s)
 
     def _prepare(self, room: ControlRoom) -> None:
-        config, environ = self.config, self._environ
-        tracking = config.registry.tracking_uri
-        registry = config.registry.registry_uri
-        key = registry or tracking or environ.get("MLFLOW_REGISTRY_URI") or environ.get("MLFLOW_TRACKING_URI") or ""
+        config, environ = self.config, environment.in_workspace(self._environ, self.config.registry)
+        key = environment.registry_key(config.registry, environ)
         home = environment.home(config.home, environ)
         self.audit = open_audit(config, self._log)
         if self.audit is not None:
@@ -232,8 +230,8 @@ class Supervisor:
         settings = {
             "home": str(home),
             "registry_key": key,
-            "tracking_uri": tracking,
-            "registry_uri": registry,
+            "tracking_uri": config.registry.tracking_uri,
+            "registry_uri": config.registry.registry_uri,
             "timeout_s": config.registry.timeout_s,
             # Import MLflow at once, or not before something needs it: directories do not.
             "warm": any(
