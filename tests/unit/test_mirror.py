@@ -21,7 +21,6 @@ NOT_OF_SRC = {"examples", "deploy"}
 # Modules without a unit test file: which test file covers each instead, and why that one. A name that ends in a slash
 # stands for all modules of a folder that have none.
 ELSEWHERE = {
-    "headrace/cli/admin_port.py": ("tests/integration/test_orders.py", "real commands against a real server"),
     "headrace/cli/check.py": ("tests/integration/test_client_commands.py", "the real command against a real server"),
     "headrace/cli/env.py": ("tests/integration/test_env_command.py", "the real command"),
     "headrace/cli/security/key.py": ("tests/integration/test_access.py", "the real command"),
@@ -60,6 +59,8 @@ ELSEWHERE = {
     ),
     "headrace/core/rollout/slots.py": ("tests/properties/test_rollout.py", "any order of what may happen"),
     "headrace/core/serving/calls.py": ("tests/integration/test_concurrency.py", "a worker with many calls under way"),
+    "headrace/deployments/changing.py": ("tests/integration/test_deployments.py", "a real server and its file"),
+    "headrace/deployments/plugin.py": ("tests/integration/test_deployments.py", "through MLflow's own API"),
     "headrace/environments/builder.py": ("tests/integration/test_environment_builds.py", "real uv"),
     "headrace/environments/building.py": ("tests/integration/test_environment_builds.py", "through what uses it"),
     "headrace/environments/preparing.py": ("tests/integration/test_environment_builds.py", "real uv"),

@@ -8,10 +8,11 @@ from typing import Any
 import click
 from rich.table import Table
 
-from headrace.cli.admin_port import AdminPort, admin_option, call
+from headrace.cli.admin_port import admin_option
 from headrace.cli.commands import Exampled
 from headrace.cli.rich_text import console, plain
 from headrace.cli.saying import say, say_json
+from headrace.client.admin import AdminPort, call
 from headrace.core.errors import UsageError
 
 

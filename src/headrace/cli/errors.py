@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from headrace.cli.admin_port import AdminPort, admin_option, call, model_path
+from headrace.cli.admin_port import admin_option
 from headrace.cli.commands import Exampled
 from headrace.cli.saying import say, say_json
+from headrace.client.admin import AdminPort, call, model_path
 
 
 @click.command("errors", cls=Exampled, examples=("headrace errors classification",))

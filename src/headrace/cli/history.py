@@ -7,10 +7,11 @@ import datetime as dt
 import click
 from rich.table import Table
 
-from headrace.cli.admin_port import AdminPort, admin_option, call, model_path
+from headrace.cli.admin_port import admin_option
 from headrace.cli.commands import Exampled
 from headrace.cli.rich_text import console, plain
 from headrace.cli.saying import say_json
+from headrace.client.admin import AdminPort, call, model_path
 
 
 @click.command("history", cls=Exampled, examples=("headrace history classification",))

@@ -14,10 +14,11 @@ import click
 import msgspec
 from rich.table import Column, Table
 
-from headrace.cli.admin_port import AdminPort, admin_option, call
+from headrace.cli.admin_port import admin_option
 from headrace.cli.commands import Suggesting
 from headrace.cli.rich_text import console, plain
 from headrace.cli.saying import say, say_json
+from headrace.client.admin import AdminPort, call
 from headrace.core.errors import UsageError
 from headrace.core.telemetry.drift import OTHER, Drift, distance, labels_of
 from headrace.recorder.entries import Entry

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from headrace.cli.admin_port import AdminPort, admin_option, call
+from headrace.cli.admin_port import admin_option
 from headrace.cli.commands import Exampled
 from headrace.cli.diff import show
 from headrace.cli.saying import say, say_json
+from headrace.client.admin import AdminPort, call
 from headrace.core.errors import UsageError
 
 _PATIENCE_S = 120.0

@@ -154,7 +154,7 @@ def command(
         return msgspec.structs.replace(config, log=msgspec.structs.replace(config.log, **asked))
 
     config = read()
-    source = Source(file, read) if file is not None else None
+    source = Source(file.absolute(), read) if file is not None else None
     level = Level(config.log.level)
     logger = make_log(config.log.format, level)
     supervisor = Supervisor(config, logger, source=source, level=level, watch=watch)

@@ -12,10 +12,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from headrace.cli.admin_port import AdminPort, AdminUnreachable, admin_option, call
+from headrace.cli.admin_port import admin_option
 from headrace.cli.commands import Exampled
 from headrace.cli.rich_text import console, plain
 from headrace.cli.saying import say_json
+from headrace.client.admin import AdminPort, AdminUnreachable, call
 from headrace.core.admin.left_out import by_reason
 
 _WATCH_S = 2.0

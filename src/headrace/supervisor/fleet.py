@@ -63,9 +63,18 @@ class Fleet:
         yield from (*self.models.values(), *self.coming.values(), *self._leaving)
 
     def describe(self) -> dict[str, Any]:
-        """`pending`: why new settings of a model are not in force, by its name; `settled`: nothing comes or goes."""
+        """`pending`: why new settings of a model are not in force, by its name; `settled`: nothing comes or goes.
+
+        `failed` has those of them that were tried and did not come up.
+        """
         pending = {name: model.why_not() for name, model in self.coming.items()}
-        return {"pending": pending, "settled": not (self.coming or self._leaving)}
+        problems = {name: model.main.status for name, model in self.coming.items()}
+        failed = {name: status.problem or status.missing for name, status in problems.items()}
+        return {
+            "pending": pending,
+            "failed": {name: why for name, why in failed.items() if why},
+            "settled": not (self.coming or self._leaving),
+        }
 
     def become(self, config: Config, wildcard: Wildcard | None) -> None:
         """Have the models of this configuration, and no others; the caller publishes."""

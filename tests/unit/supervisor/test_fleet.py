@@ -109,7 +109,7 @@ async def test_a_successor_takes_over_at_full_strength_and_then_the_former_ends(
         coming = case.maker.world.made[-1]
         coming._loads = True
         coming.load("", None, verified=True)  # type: ignore[arg-type] # where and in what is nobody's business here
-        await until(lambda: case.fleet.describe() == {"pending": {}, "settled": True})
+        await until(lambda: case.fleet.describe() == {"pending": {}, "failed": {}, "settled": True})
         assert case.fleet.models["a"] is not former
         assert case.environs == [{"A": "b"}]
         assert former.pools() == []
@@ -125,7 +125,7 @@ async def test_what_cannot_come_up_leaves_what_serves_and_is_given_up_when_it_is
         assert case.fleet.models["a"] is former
         assert former.ready
         case.become(a={})
-        await until(lambda: case.fleet.describe() == {"pending": {}, "settled": True})
+        await until(lambda: case.fleet.describe() == {"pending": {}, "failed": {}, "settled": True})
         assert case.fleet.models["a"] is former
         assert case.environs == [{}]
 

@@ -6,8 +6,9 @@ import sys
 
 import click
 
-from headrace.cli.admin_port import AdminPort, admin_option, call, model_path, order
+from headrace.cli.admin_port import admin_option, order
 from headrace.cli.commands import Exampled
+from headrace.client.admin import AdminPort, call, model_path
 from headrace.core.errors import UsageError
 from headrace.core.escaping import printable_lines
 

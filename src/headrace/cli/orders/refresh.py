@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from headrace.cli.admin_port import AdminPort, admin_option, call, model_path
+from headrace.cli.admin_port import admin_option
 from headrace.cli.commands import Exampled
 from headrace.cli.saying import say, say_json
+from headrace.client.admin import AdminPort, call, model_path
 
 
 @click.command(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from headrace.cli.admin_port import AdminPort, admin_option, order
+from headrace.cli.admin_port import admin_option, order
 from headrace.cli.commands import Exampled
+from headrace.client.admin import AdminPort
 
 
 @click.command("scale", cls=Exampled, examples=("headrace scale classification 4",))
