@@ -117,6 +117,33 @@ wheel: install ## build dist/*.whl
 	@rm -rf dist
 	@$(BIN)/python -m hatchling build --target wheel
 
+# The site has tools of its own, pinned in tools/docs_site.txt: they are not in .venv.
+.PHONY: docs
+docs: install ## build the documentation site into build/site; a link that leads nowhere fails it
+	@$(BIN)/python tools/docs_site.py build/docs
+	@$(BIN)/uv run --quiet --python $(BIN)/python --no-project --isolated --with-requirements tools/docs_site.txt zensical build --clean --strict
+	@echo "build/site/index.html; with search: $(BIN)/python -m http.server --directory build/site --bind 127.0.0.1 8000"
+
+.PHONY: docs-requirements
+docs-requirements: install ## pin the newest versions of what the site is built with
+	@$(BIN)/uv pip compile tools/docs_site.in --output-file tools/docs_site.txt --upgrade --quiet --universal \
+	    --python-version 3.11 --generate-hashes --annotation-style line --custom-compile-command 'make docs-requirements'
+
+# The time in both archives is that of the commit, so that whoever builds it gets the same bytes.
+DIST_TIME = $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
+
+.PHONY: dist
+dist: install ## build dist/*.whl and *.tar.gz as for a release: twice, the bytes compared, and checked by twine
+	@rm -rf dist build/again
+	@SOURCE_DATE_EPOCH=$(DIST_TIME) $(BIN)/python -m hatchling build --target wheel --target sdist
+	@SOURCE_DATE_EPOCH=$(DIST_TIME) $(BIN)/python -m hatchling build --target wheel --target sdist --directory build/again
+	@for file in dist/*; do cmp "$$file" "build/again/$${file##*/}" || exit 1; done
+	@$(BIN)/uv tool run --quiet --from twine==7.0.0 twine check --strict dist/*
+
+.PHONY: try-wheel
+try-wheel: dist ## install the wheel into an environment of its own for each Python, and serve a model from there
+	@$(BIN)/python tools/try_wheel.py dist/*.whl 3.11 3.12 3.13
+
 .PHONY: constraints
 constraints: install ## pin the newest versions that pyproject.toml allows
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --output-file constraints.txt --upgrade --quiet \
