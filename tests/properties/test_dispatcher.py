@@ -175,7 +175,7 @@ class DispatcherMachine(RuleBasedStateMachine):
             if frame is None:
                 break
             assert frame.works
-            if frame.begun:
+            if frame.resumes:
                 assert frame in self.ready, "a stream goes on that cannot"
                 assert frame.worker not in self.frames, "two frames in flight"
                 assert not self.core.lanes.count or frame.worker not in self.owing, "streams starve the others"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.core.serving.memory import LITTLE_BYTES, Account, MemoryBudget
+from headrace.core.serving.memory import LITTLE_BYTES, ConnectionMemory, MemoryBudget
 
 STEPS = st.lists(
     st.tuples(
@@ -18,7 +18,7 @@ STEPS = st.lists(
 @given(STEPS, st.integers(1, 1 << 22))
 def test_the_budget_is_the_sum_of_what_its_accounts_hold(steps: list[tuple[int, str, int]], limit: int) -> None:
     budget = MemoryBudget(limit)
-    accounts = [Account(budget) for _ in range(5)]
+    accounts = [ConnectionMemory(budget) for _ in range(5)]
     held: list[list[int]] = [[] for _ in accounts]
     for which, step, size in steps:
         account = accounts[which]
@@ -47,7 +47,7 @@ def test_no_number_of_connections_takes_all_of_it(sizes: list[int], limit: int) 
     """Each takes pieces for as long as it may: what is left after any of them is at least what it has."""
     budget = MemoryBudget(limit)
     for size in sizes:
-        account = Account(budget)
+        account = ConnectionMemory(budget)
         while account.fair and account.held_bytes < limit:
             account.arriving(account.held_bytes + size)
         account.arriving(max(0, account.held_bytes - size))

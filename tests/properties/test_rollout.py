@@ -148,7 +148,7 @@ class Rollouts(RuleBasedStateMachine):
         following = UP[0] if state is State.RESOLVED else UP[UP.index(state) + 1]
         if following is State.READY:
             self.ever_ready.add(key)
-            self.rollout.careful(key, self.steps)
+            self.rollout.set_steps(key, self.steps)
             self.last_step = self.steps[-2] if len(self.steps) > 1 else 0
         self.do(self.rollout.progressed(key, following, self.now_s))
 

@@ -97,7 +97,7 @@ class Batch(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`batch:` how many requests become one predict; `max_rows: 1` turns it off.
 
     A predict gets at most `max_rows` rows and `max_bytes` of bodies; a request that is larger goes alone. With
-    `max_delay_ms` an idle worker waits so long for company, which hardly ever pays.
+    `max_delay_ms` an idle worker waits so long for more requests; it seldom helps.
 
     `tolerance`: how far a float of a shared predict may be from what the request alone gets. `auto`: by the rounding
     noise of the type in which the model computes. 0: not at all, answers are the same to the byte. Another number: by

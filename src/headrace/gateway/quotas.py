@@ -12,7 +12,7 @@ from headrace.core.security.quotas import ANONYMOUS, Meter, Quota, Refusal, head
 from headrace.gateway.pools.rows import estimate_rows
 
 if TYPE_CHECKING:
-    from headrace.core.security.quotas import Account
+    from headrace.core.security.quotas import Usage
     from headrace.core.telemetry.totals import Sample
     from headrace.gateway.exchange import Exchange
     from headrace.gateway.pools.crossing import Crossing
@@ -75,7 +75,7 @@ class Quotas:
         for (name, limit), count in self._refused.items():
             yield "headrace_quota_refused_total", (("key", name), ("limit", limit)), count
 
-    def _account(self, exchange: Exchange) -> Account | None:
+    def _account(self, exchange: Exchange) -> Usage | None:
         who, connection, meter = exchange.request.scope, exchange.connection, self._meter
         if connection is None or meter is None:
             return None

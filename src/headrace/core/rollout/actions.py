@@ -12,7 +12,7 @@ Identity = TypeVar("Identity", bound=Hashable)
 
 @dataclass(frozen=True)
 class Start(Generic[Identity]):
-    """Bring a version up: fetch, build, load, warm, check; then say `progressed`, `ready` or `failed`."""
+    """Bring a version up: fetch, build, load, warm, check; then say `progressed` (up to READY) or `failed`."""
 
     key: str
     identity: Identity

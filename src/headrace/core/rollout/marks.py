@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic
 
-Identity = TypeVar("Identity", bound=Hashable)
+from headrace.core.rollout.actions import Identity
 
 
 @dataclass

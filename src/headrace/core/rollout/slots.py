@@ -1,6 +1,6 @@
 """The versions of a rollout that have processes, each with its part: what serves, what comes, what is kept warm.
 
-The only place where a version's `Life` is moved. It decides nothing: see `rollout`.
+What several decisions have in common. It decides nothing: that is `Rollout`, which extends it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Slots(Generic[Identity]):
         """The version in a slot; None where there is no slot."""
         return self.slots[key].identity if key is not None else None
 
-    def careful(self, key: str, steps: Sequence[int]) -> None:
+    def set_steps(self, key: str, steps: Sequence[int]) -> None:
         """A version on its way up is to take over in these steps, in percent of the traffic."""
         if key == self.candidate:
             self.slots[key].steps = tuple(percent for percent in steps if percent < 100)

@@ -127,7 +127,7 @@ class _Bucket:
         return max(0.0, (min(wanted, self.most) - left) / self.rate)
 
 
-class Account:
+class Usage:
     """What one client uses. `name` is what metrics call it: clients without a key are one there."""
 
     def __init__(self, meter: Meter, tag: int, quota: Quota, name: str) -> None:
@@ -171,8 +171,8 @@ class Use:
 
     __slots__ = ("_account", "day", "rows", "taken_s")
 
-    def __init__(self, account: Account, rows: int, taken_s: float, day: float) -> None:
-        self._account: Account | None = account
+    def __init__(self, account: Usage, rows: int, taken_s: float, day: float) -> None:
+        self._account: Usage | None = account
         self.rows = rows
         self.taken_s = taken_s
         self.day = day
@@ -204,7 +204,7 @@ class Meter:
         self._mine = self._parts[index]
         self._mine.begin()
         self._quotas: tuple[Quota, ...] = ()
-        self._accounts: dict[str, Account | None] = {}
+        self._accounts: dict[str, Usage | None] = {}
 
     def configure(self, quotas: Iterable[Quota]) -> None:
         """Let these hold from now on: of each client the first that fits."""
@@ -213,11 +213,11 @@ class Meter:
             self._quotas = quotas
             self._accounts.clear()
 
-    def of_key(self, name: str) -> Account | None:
+    def of_key(self, name: str) -> Usage | None:
         """The account of who has a key or another identity; None: nothing bounds it."""
         return self._account("key " + name, (name,), name)
 
-    def of_address(self, address: str) -> Account | None:
+    def of_address(self, address: str) -> Usage | None:
         """The account of a client that has shown nothing: each address has its own."""
         return self._account("address " + address, (ANONYMOUS, address), ANONYMOUS)
 
@@ -260,7 +260,7 @@ class Meter:
         at, numbers = self._mine.claim(tag, now_s), self._mine.numbers
         numbers[at + _USED_S], numbers[at + _LEFT_REQUESTS], numbers[at + _LEFT_ROWS] = now_s, requests, rows
 
-    def _account(self, whose: str, told: Sequence[str], name: str) -> Account | None:
+    def _account(self, whose: str, told: Sequence[str], name: str) -> Usage | None:
         try:
             return self._accounts[whose]
         except KeyError:
@@ -269,7 +269,7 @@ class Meter:
             self._accounts.clear()
         quota = next((q for q in self._quotas if any(fnmatchcase(one, q.who) for one in told)), None)
         tag = int.from_bytes(blake2b(whose.encode(), digest_size=8).digest(), "little") or 1
-        found = self._accounts[whose] = Account(self, tag, quota, name) if quota is not None else None
+        found = self._accounts[whose] = Usage(self, tag, quota, name) if quota is not None else None
         return found
 
 

@@ -16,11 +16,22 @@ class Frame(Generic[W]):
     """What one worker was sent: `works` in the order of their answers.
 
     `progress_s` is when the worker last showed a sign of life for it, `act_s` when somebody must look at it again.
-    `begun`: it is a stream that was parked, and goes on where it stopped. `is_suspect`: it must be alone
+    `resumes`: it is a stream that was parked, and goes on where it stopped. `is_suspect`: it must be alone
     with its worker, as one died with it before. `beside`: its worker had another frame meanwhile.
     """
 
-    __slots__ = ("act_s", "begun", "beside", "is_suspect", "number", "progress_s", "sent_s", "solo", "worker", "works")
+    __slots__ = (
+        "act_s",
+        "beside",
+        "is_suspect",
+        "number",
+        "progress_s",
+        "resumes",
+        "sent_s",
+        "solo",
+        "worker",
+        "works",
+    )
 
     def __init__(self, number: int, worker: str, works: list[W], now_s: float, act_s: float) -> None:
         self.number = number
@@ -31,7 +42,7 @@ class Frame(Generic[W]):
         self.act_s = act_s
         self.solo = works[0].solo
         self.is_suspect = works[0].losses > 0
-        self.begun = self.beside = False
+        self.resumes = self.beside = False
 
     def __repr__(self) -> str:
         return f"<Frame {self.number} of {len(self.works)} with {self.worker}>"

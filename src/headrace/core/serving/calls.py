@@ -1,4 +1,4 @@
-"""How many calls the workers of one pool have beside each other, as set or as found out (`company`).
+"""How many calls the workers of one pool have beside each other, as set or as found out (`concurrency`).
 
 Pure, and without a clock.
 """
@@ -9,7 +9,7 @@ from typing import Generic
 
 from headrace.core.serving.assignments import Assignments, Frame
 from headrace.core.serving.batching import DONE, QUEUED, SENT, W
-from headrace.core.serving.company import Company
+from headrace.core.serving.concurrency import ConcurrencyFinder
 from headrace.core.serving.suspicion import Suspicion
 from headrace_worker.wire import Timing
 
@@ -22,7 +22,7 @@ class Calls(Generic[W]):
     beside others, and is to be tried alone.
     """
 
-    __slots__ = ("_company", "_suspicion", "_workers", "ahead", "alone", "merges", "trial")
+    __slots__ = ("_finder", "_suspicion", "_workers", "ahead", "alone", "merges", "trial")
 
     def __init__(self, workers: Assignments[W]) -> None:
         self.alone = False
@@ -30,35 +30,35 @@ class Calls(Generic[W]):
         self.trial: W | None = None
         self._workers = workers
         self._suspicion = Suspicion()
-        self._company: Company | None = None
+        self._finder: ConcurrencyFinder | None = None
 
     def configure(self, concurrency: int | None) -> None:
         """Have so many calls in a worker; None: find out."""
         if concurrency is None and not self.alone:
-            self._company = self._company or Company()
-            self._heed(self._company)
+            self._finder = self._finder or ConcurrencyFinder()
+            self._heed(self._finder)
         else:
-            self._company = None
+            self._finder = None
             self._workers.concurrency = concurrency or 1
             self.merges = self.ahead = self._workers.concurrency == 1
 
     def beside(self, frame: Frame[W]) -> bool:
         """Whether a worker is to answer this frame in a thread, beside others and its own loop."""
         # A stream lasts, and nobody knows how long: its worker is to be heard meanwhile.
-        return not self.ahead or (frame.works[0].stream and self._company is not None)
+        return not self.ahead or (frame.works[0].stream and self._finder is not None)
 
     def answered(self, frame: Frame[W], timing: Timing, *, others_wait: bool) -> None:
         """A worker has answered this frame."""
-        company = self._company
-        if company is not None:
+        finder = self._finder
+        if finder is not None:
             wall_s = (timing.parse_us + timing.predict_us + timing.serialise_us) / 1e6
             spent = timing.cpu_us / 1e6, timing.delay_us / 1e6
-            company.answered(len(frame.works), wall_s, *spent, others_wait=others_wait)
-            self._heed(company)
+            finder.answered(len(frame.works), wall_s, *spent, others_wait=others_wait)
+            self._heed(finder)
 
     def over(self, frame: Frame[W], *, failed: bool) -> bool:
         """What became of a frame. Returns whether its only work is the `trial` from now on, and not to be answered."""
-        if self._company is None or len(frame.works) > 1:
+        if self._finder is None or len(frame.works) > 1:
             return False
         (work,) = frame.works
         if work is self.trial:
@@ -81,10 +81,10 @@ class Calls(Generic[W]):
 
     def waits(self, wall_us: int, cpu_us: int, delay_us: int) -> None:
         """A worker says of what it is at that it mostly waits."""
-        company = self._company
-        if company is not None:
-            company.waits(wall_us / 1e6, cpu_us / 1e6, delay_us / 1e6)
-            self._heed(company)
+        finder = self._finder
+        if finder is not None:
+            finder.goes_on(wall_us / 1e6, cpu_us / 1e6, delay_us / 1e6)
+            self._heed(finder)
 
-    def _heed(self, company: Company) -> None:
-        self._workers.concurrency, self.merges, self.ahead = company.limit, company.merges, not company.apart
+    def _heed(self, finder: ConcurrencyFinder) -> None:
+        self._workers.concurrency, self.merges, self.ahead = finder.limit, finder.merges, not finder.apart

@@ -34,7 +34,7 @@ MAX_LOSSES = 2
 
 
 class Dispatcher(Generic[W]):
-    """The decisions of one pool, and the only one that writes a work's state: reports come as method calls.
+    """The decisions of one pool: reports come as method calls. Only it and its `Lanes` write a work's state.
 
     `timeout_s` is how long a worker may be silent over a frame. `calls` says how many frames it may have. `overdue`
     collects requests that were found late while a frame was put together: the caller answers them and empties it.
@@ -172,7 +172,7 @@ class Dispatcher(Generic[W]):
     def park(self, frame: Frame[W]) -> None:
         """The reader of this stream has not taken what was sent of it: its worker may do something else."""
         self.workers.end(frame)
-        frame.begun = True
+        frame.resumes = True
         self.parking.park(frame.worker, frame.number, frame)
 
     def drop_parked(self, frame: Frame[W]) -> bool:

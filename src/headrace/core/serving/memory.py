@@ -46,7 +46,7 @@ class MemoryBudget:
         return self.held_bytes + own_bytes <= self.limit_bytes
 
 
-class Account:
+class ConnectionMemory:
     """What one connection has of a budget: requests, answers that wait, and answers that are not read.
 
     Up to `LITTLE_BYTES` a connection may always have: who asks for little is served however much others have.

@@ -58,15 +58,13 @@ class Parking(Generic[F]):
         if frame is not None:
             self._ready.setdefault(worker, {})[number] = frame
 
-    def remove(self, worker: str, number: int) -> bool:
-        """The stream is over, or goes on now; False if it was not parked."""
-        found = False
+    def remove(self, worker: str, number: int) -> None:
+        """The stream is over, or goes on now; nothing happens if it was not parked."""
         for streams in (self._ready, self._parked):
             frames = streams.get(worker, {})
-            found = frames.pop(number, None) is not None
+            frames.pop(number, None)
             if not frames:
                 streams.pop(worker, None)
-        return found
 
     def next(self, busy: Container[str], idle: Container[str], *, others_wait: bool) -> tuple[str, int, F] | None:
         """Return a stream that can go on: its worker is not `busy`, and does not owe its turn to what waits.
@@ -84,8 +82,8 @@ class Parking(Generic[F]):
         """`worker` does something of the queue."""
         self._owes_a_turn.discard(worker)
 
-    def lost(self, worker: str) -> list[F]:
+    def lost(self, worker: str) -> None:
         """`worker` is gone, and its streams with it."""
         self._ready.pop(worker, None)
         self._owes_a_turn.discard(worker)
-        return list(self._parked.pop(worker, {}).values())
+        self._parked.pop(worker, None)

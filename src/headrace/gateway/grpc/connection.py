@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from headrace.core.serving.batching import NEVER_S
-from headrace.core.serving.memory import Account
+from headrace.core.serving.memory import ConnectionMemory
 from headrace.gateway.grpc import frames
 from headrace.gateway.grpc.call import Call
 from headrace.gateway.grpc.frames import Broken
@@ -50,7 +50,7 @@ class GrpcConnection(asyncio.Protocol):
         self.port = port
         self.writer = state.writer
         self.recording = state.recording
-        self.account = Account(state.memory)
+        self.account = ConnectionMemory(state.memory)
         self.deadline_s = NEVER_S
         self._limits = state.limits
         self._calls: dict[int, Call] = {}

@@ -12,7 +12,7 @@ from headrace.core.serving.crowd import EXPLAINED, Crowd
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from headrace.core.serving.memory import Account
+    from headrace.core.serving.memory import ConnectionMemory
     from headrace.core.telemetry.totals import Sample
     from headrace.gateway.state import ServerState
 
@@ -23,7 +23,7 @@ class Peer(Protocol):
     """A connection. `deadline_s` is when it is to be closed unless something happens."""
 
     transport: asyncio.Transport
-    account: Account
+    account: ConnectionMemory
     deadline_s: float
 
     def peer(self) -> bytes:

@@ -20,7 +20,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from headrace.core.serving.batching import NEVER_S
-from headrace.core.serving.memory import LITTLE_BYTES, Account
+from headrace.core.serving.memory import LITTLE_BYTES, ConnectionMemory
 from headrace.gateway.exchange import Exchange, Reply
 from headrace.gateway.http import answers
 from headrace.gateway.http.flow import LINGER_S, Flow
@@ -73,7 +73,7 @@ class Connection(asyncio.Protocol):
         self.deadline_s = NEVER_S
         self._reader: RequestReader | None = None
         self._parked: deque[tuple[RequestHead, bytes | None, int]] = deque()
-        self.account = Account(state.memory)
+        self.account = ConnectionMemory(state.memory)
         # Whether anything of what follows is not as usual: for nearly every answer this one look is enough.
         self._special = False
         self._peer: bytes | None = None

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from headrace.core.serving.memory import Account
+    from headrace.core.serving.memory import ConnectionMemory
 
 LINGER_S = 2.0
 """How long a client that is told of an error while it sends may take to read that."""
@@ -20,7 +20,7 @@ class Flow:
 
     __slots__ = ("_account", "_discarded_bytes", "_transport", "_unwritten_bytes", "read_paused", "write_paused")
 
-    def __init__(self, transport: asyncio.Transport, account: Account) -> None:
+    def __init__(self, transport: asyncio.Transport, account: ConnectionMemory) -> None:
         self._transport = transport
         self._account = account
         self._discarded_bytes = 0

@@ -79,7 +79,7 @@ class Feeder:
         core = self.core
         now_s = monotonic()
         while (frame := core.next_frame(now_s)) is not None:
-            if frame.begun:
+            if frame.resumes:
                 self._events.resume(frame)
             else:
                 self.crew[frame.worker].send(frame, beside=core.calls.beside(frame))

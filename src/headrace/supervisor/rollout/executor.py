@@ -294,7 +294,7 @@ class Executor:
     def _progressed(self, key: str, version: Version, state: State) -> None:
         if state is State.READY:
             doubtful = version.made_up is not None and version.made_up.failed
-            self._rollout.careful(key, self._policy.steps(self._config.rollout, doubtful=doubtful))
+            self._rollout.set_steps(key, self._policy.steps(self._config.rollout, doubtful=doubtful))
         self.do(self._rollout.progressed(key, state, clock.now_s()))
 
     def _former(self, key: str) -> Former | None:

@@ -13,7 +13,7 @@ def up(rollout: Rollout[str], steps: tuple[int, ...] = (1, 10, 100)) -> list[Act
     assert key is not None
     for state in UP:
         rollout.progressed(key, state, 0.0)
-    rollout.careful(key, steps)
+    rollout.set_steps(key, steps)
     return rollout.progressed(key, State.READY, 0.0)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.core.security.quotas import Account, Meter, Quota, Refusal, Use, headers, memory_bytes
+from headrace.core.security.quotas import Meter, Quota, Refusal, Usage, Use, headers, memory_bytes
 
 DAY_S = 86_400.0
 SLOTS = 64
@@ -35,7 +35,7 @@ class Machine:
         meter.configure(self.quotas)
         return meter
 
-    def account(self, process: int = 0, name: str = "team") -> Account:
+    def account(self, process: int = 0, name: str = "team") -> Usage:
         """That of a key in one of them."""
         account = self.meters[process].of_key(name)
         assert account is not None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from headrace.core.serving.memory import LITTLE_BYTES, Account, MemoryBudget
+from headrace.core.serving.memory import LITTLE_BYTES, ConnectionMemory, MemoryBudget
 
 
 def test_one_connection_alone_may_have_half() -> None:
     budget = MemoryBudget(1_000_000)
-    account = Account(budget)
+    account = ConnectionMemory(budget)
     account.arriving(budget.largest_bytes)
     assert account.fair
     account.arriving(budget.largest_bytes + 1)
@@ -16,8 +16,8 @@ def test_one_connection_alone_may_have_half() -> None:
 
 def test_who_has_little_is_served_whatever_others_have() -> None:
     budget = MemoryBudget(1_000_000)
-    Account(budget).hold(2_000_000)
-    account = Account(budget)
+    ConnectionMemory(budget).hold(2_000_000)
+    account = ConnectionMemory(budget)
     account.hold(LITTLE_BYTES)
     assert account.fair
     account.hold(1)
@@ -26,8 +26,8 @@ def test_who_has_little_is_served_whatever_others_have() -> None:
 
 def test_each_connection_may_have_as_much_as_is_left_for_others() -> None:
     budget = MemoryBudget(1_000_000)
-    Account(budget).hold(500_000)
-    second = Account(budget)
+    ConnectionMemory(budget).hold(500_000)
+    second = ConnectionMemory(budget)
     second.arriving(250_000)
     assert second.fair
     second.arriving(250_001)
@@ -36,7 +36,7 @@ def test_each_connection_may_have_as_much_as_is_left_for_others() -> None:
 
 def test_what_arrives_and_what_is_unread_replace_what_was_told_before() -> None:
     budget = MemoryBudget(1_000_000)
-    account = Account(budget)
+    account = ConnectionMemory(budget)
     for size in (10, 100, 50):
         account.arriving(size)
         account.unread(2 * size)
@@ -51,7 +51,7 @@ def test_what_arrives_and_what_is_unread_replace_what_was_told_before() -> None:
 
 def test_what_is_held_is_told_beside_what_may_be() -> None:
     budget = MemoryBudget(1_000_000)
-    Account(budget).hold(5)
+    ConnectionMemory(budget).hold(5)
     assert list(budget.samples()) == [
         ("headrace_request_memory_bytes", (), 5),
         ("headrace_request_memory_limit_bytes", (), 1_000_000),

@@ -53,7 +53,7 @@ def test_a_worker_that_has_left_a_stream_does_one_thing_of_the_queue_first() -> 
 def test_the_turn_is_owed_again_each_time_the_stream_is_left() -> None:
     parking = parked(("a", 1))
     parking.gave_a_turn("a")
-    assert parking.remove("a", 1)
+    parking.remove("a", 1)
     parking.park("a", 1, "again")
     parking.wake("a", 1)
     assert parking.next(set(), {"a"}, others_wait=True) is None
@@ -62,19 +62,19 @@ def test_the_turn_is_owed_again_each_time_the_stream_is_left() -> None:
 def test_a_stream_that_is_over_is_neither_parked_nor_ready() -> None:
     parking = parked(("a", 1), ("a", 2))
     parking.wake("a", 1)
-    assert parking.remove("a", 1)
-    assert not parking.remove("a", 1)
+    parking.remove("a", 1)
+    parking.remove("a", 1)
     assert not parking.any_ready
     assert list(parking) == ["a2"]
-    assert not parking.remove("nobody", 1)
-    assert parking.remove("a", 2)
+    parking.remove("nobody", 1)
+    parking.remove("a", 2)
     assert "a" not in parking
 
 
 def test_a_worker_that_is_gone_takes_all_its_streams() -> None:
     parking = parked(("a", 1), ("a", 2), ("b", 1))
     parking.wake("a", 1)
-    assert sorted(parking.lost("a")) == ["a1", "a2"]
-    assert parking.lost("a") == []
+    parking.lost("a")
+    parking.lost("a")
     assert not parking.any_ready
     assert list(parking) == ["b1"]

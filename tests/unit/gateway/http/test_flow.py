@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from headrace.core.serving.memory import Account, MemoryBudget
+from headrace.core.serving.memory import ConnectionMemory, MemoryBudget
 from headrace.gateway.http.flow import Flow
 
 
@@ -71,12 +71,12 @@ def transport() -> Transport:
 
 
 @pytest.fixture
-def account() -> Account:
-    return Account(MemoryBudget(1_000_000))
+def account() -> ConnectionMemory:
+    return ConnectionMemory(MemoryBudget(1_000_000))
 
 
 @pytest.fixture
-def flow(transport: Transport, account: Account) -> Flow:
+def flow(transport: Transport, account: ConnectionMemory) -> Flow:
     given: Any = transport
     return Flow(given, account)
 
@@ -90,7 +90,7 @@ def test_reading_is_paused_and_resumed_once(flow: Flow, transport: Transport) ->
     assert (flow.read_paused, transport.reading) == (False, True)
 
 
-def test_nothing_is_read_from_who_does_not_read(flow: Flow, transport: Transport, account: Account) -> None:
+def test_nothing_is_read_from_who_does_not_read(flow: Flow, transport: Transport, account: ConnectionMemory) -> None:
     transport.unwritten = 500
     flow.pause_writing()
     assert (transport.reading, account.unread_bytes) == (False, 500)

@@ -27,7 +27,7 @@ _STEP = 8.0
 _MEMORY = 1 / 8
 
 
-class Company:
+class ConcurrencyFinder:
     """Watches the calls of one pool. `limit` is how many a worker may have."""
 
     __slots__ = (
@@ -51,7 +51,7 @@ class Company:
         self._begin()
 
     def __repr__(self) -> str:
-        return f"<Company limit={self.limit} apart={self.apart} merges={self.merges}>"
+        return f"<ConcurrencyFinder limit={self.limit} apart={self.apart} merges={self.merges}>"
 
     @property
     def apart(self) -> bool:
@@ -82,7 +82,7 @@ class Company:
         if self._wall_s >= _WINDOW_S:
             self._decide(may_grow=self._someone_waited)
 
-    def waits(self, wall_s: float, cpu_s: float, delay_s: float) -> None:
+    def goes_on(self, wall_s: float, cpu_s: float, delay_s: float) -> None:
         """The same of a call that goes on."""
         self._typical_s = max(self._typical_s or 0.0, wall_s)
         self._see(wall_s, cpu_s, delay_s)
