@@ -7,16 +7,20 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 _MOMENT = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
     r"(?:[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?(Z|z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
 )
-_SHORTEST = len("2024-02-29T12:34:56")
-_ZONE = re.compile("[+-][0-9]{2}:[0-9]{2}")
-_FIRST_YEAR, _LAST_YEAR = "1678", "2262"
-"""Nanoseconds of years from the one to before the other fit 64 bits, wherever on Earth."""
+_USUAL = re.compile(
+    r"(?:167[89]|16[89][0-9]|1[7-9][0-9]{2}|2[01][0-9]{2}|22[0-5][0-9]|226[01])-[0-9]{2}-[0-9]{2}"
+    r"T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+"""The usual date with a zone, of a year whose nanoseconds fit 64 bits, wherever on Earth."""
 MAX_CHARACTERS = 64
 """No date is longer."""
 
@@ -48,39 +52,31 @@ def all_without_zone(values: Iterable[Any]) -> dict[str, str | None]:
     return {text: known[text] if text in known else without_zone(text) for text in texts}
 
 
-def _by_numpy(texts: Iterable[str]) -> dict[str, str]:
-    """What is known at once of the usual dates: those that NumPy reads and writes again as the very same."""
+def in_utc(values: Sequence[Any]) -> NDArray[np.datetime64] | None:
+    """The moments of dates with a zone, in nanoseconds; None where one of them is not written in the usual form."""
     import numpy as np
 
-    ends = {text: text[-6:] for text in texts}
-    offsets = {end: _minutes(end) for end in set(ends.values())}
-    known = [text for text, end in ends.items() if offsets[end] is not None]
-    plain = [text[:-1] if text[-1] in "Zz" else text[:-6] for text in known]
-    minutes = [offsets[ends[text]] for text in known]
+    if not all(type(value) is str and _USUAL.fullmatch(value) for value in values):
+        return None
+    plain = [text[:-1] if text[-1] in "Zz" else text[:-6] for text in values]
     try:
         moments = np.array(plain, "datetime64[ns]")
-    except ValueError:  # one of them is no date, or has parts of days
-        return {}
-    read = written = np.datetime_as_string(moments).tolist() if plain else []
-    if any(minutes):
-        written = np.datetime_as_string(moments - np.array(minutes, "timedelta64[m]")).tolist()
-    return {
-        text: whole
-        for text, one, same, whole in zip(known, plain, read, written)
-        if same.startswith(one) and len(one) >= _SHORTEST and one[-1] != "." and _FIRST_YEAR <= one < _LAST_YEAR
-    }
+    except ValueError:  # the 30th of February
+        return None
+    zones = [text[-1] if text[-1] in "Zz" else text[-6:] for text in values]
+    minutes = {zone: int(_offset(zone).total_seconds()) // 60 for zone in set(zones)}
+    if any(minutes.values()):
+        moments -= np.array([minutes[zone] for zone in zones], "timedelta64[m]")
+    return moments
 
 
-def _minutes(end: str) -> int | None:
-    """The offset from UTC with which a date ends, in minutes; None where it is not written in the usual form."""
-    if end[-1:] in ("Z", "z"):
-        return 0
-    if not _ZONE.fullmatch(end):
-        return None
-    try:
-        return int(_offset(end).total_seconds()) // 60
-    except ValueError:
-        return None
+def _by_numpy(texts: Iterable[str]) -> dict[str, str]:
+    """What is known at once: the usual dates with a zone."""
+    import numpy as np
+
+    usual = [text for text in texts if _USUAL.fullmatch(text)]
+    moments = in_utc(usual)
+    return {} if moments is None else dict(zip(usual, np.datetime_as_string(moments).tolist()))
 
 
 def _offset(zone: str | None) -> dt.timedelta:

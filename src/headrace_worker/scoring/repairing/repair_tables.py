@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from headrace_worker.scoring import shapes
 from headrace_worker.scoring.bodies import extent_files, media
 from headrace_worker.scoring.bodies.extent import Bounds
-from headrace_worker.scoring.repairing.moments import all_without_zone, without_zone
+from headrace_worker.scoring.repairing.moments import all_without_zone, in_utc, without_zone
 from headrace_worker.scoring.repairing.repair import NULLABLE
 
 if TYPE_CHECKING:
@@ -107,15 +107,26 @@ def _mended(frame: Any, specs: dict[str, Any], *, is_changed: bool) -> RepairedT
             if getattr(column.dtype, "tz", None) is not None:
                 frame[name], is_changed = _in_utc(column), True
             elif getattr(column.dtype, "kind", "O") not in "Mm":
-                values = column.tolist()
-                moments: dict[Any, Any] = dict(all_without_zone(values))
-                if None not in moments.values():
-                    texts = [moments.get(value, value) for value in values]
-                    frame[name], is_changed = pd.to_datetime(pd.Series(texts, index=column.index)), True
+                moments = _moments(column.tolist())
+                if moments is not None:
+                    frame[name], is_changed = pd.Series(moments, index=column.index), True
         elif kind is not None and bool(column.isna().any()):
             frame[name] = _filled(column, kind)
             nulls[name], is_changed = column.isna().to_numpy().nonzero()[0].tolist(), True
     return RepairedTable(frame, nulls) if is_changed else None
+
+
+def _moments(values: list[Any]) -> Any:
+    """Dates as pandas' moments in UTC; None where a text among them is no date that is taken."""
+    import pandas as pd
+
+    moments = in_utc(values)
+    if moments is not None:
+        return moments
+    known: dict[Any, Any] = dict(all_without_zone(values))
+    if None in known.values():
+        return None
+    return pd.to_datetime(pd.Series([known.get(value, value) for value in values])).to_numpy()
 
 
 def _filled(column: Any, kind: str) -> Any:

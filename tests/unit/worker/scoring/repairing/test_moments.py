@@ -2,11 +2,12 @@
 
 import datetime as dt
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace_worker.scoring.repairing.moments import all_without_zone, without_zone
+from headrace_worker.scoring.repairing.moments import all_without_zone, in_utc, without_zone
 from tests.unit.worker.models import ask, load
 from tests.unit.worker.scoring.repairing.sent import DATES, assert_equal, forms, relaxed, seen
 
@@ -63,6 +64,22 @@ NO_DATES = st.sampled_from(
 def test_many_dates_at_once_are_those_one_by_one(texts: list[str], others: list[str]) -> None:
     values = [*texts, *others, None, 1.5]
     assert all_without_zone(values) == {text: without_zone(text) for text in (*texts, *others)}
+
+
+@given(st.lists(dated().map(lambda pair: pair[0]), min_size=1, max_size=6))
+def test_moments_of_a_column_are_those_of_its_texts(texts: list[str]) -> None:
+    moments = in_utc(texts)
+    if moments is not None:
+        assert np.datetime_as_string(moments).tolist() == [without_zone(text) for text in texts]
+
+
+def test_a_column_of_usual_dates_is_read_at_once_and_one_with_anything_else_is_not() -> None:
+    usual = ["2024-02-29T12:34:56Z", "2024-02-29T12:34:56.5+05:30"]
+    moments = in_utc(usual)
+    assert moments is not None
+    assert moments.astype(str).tolist() == ["2024-02-29T12:34:56.000000000", "2024-02-29T07:04:56.500000000"]
+    for other in (None, 1.5, "2024-02-29", "2024-02-29T12:34:56", "2024-02-30T12:34:56Z", "1600-01-01T00:00:00Z"):
+        assert in_utc([*usual, other]) is None
 
 
 @pytest.mark.parametrize(
