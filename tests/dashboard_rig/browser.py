@@ -21,7 +21,7 @@ ACCESSIBILITY = """() => {
   const name = (e) => (e.getAttribute("aria-label")
     || (e.getAttribute("aria-labelledby") || "").split(" ").map((i) => document.getElementById(i)?.textContent).join("")
     || [...(e.labels || [])].map((l) => l.textContent).join("") || e.textContent || "").trim();
-  for (const e of all("a, button, input, select, textarea, dialog, [tabindex='0'], [role=img]"))
+  for (const e of all("a, button, input:not([type=hidden]), select, textarea, dialog, [tabindex='0'], [role=img]"))
     if (!name(e)) found.push(`no name: ${e.outerHTML.slice(0, 80)}`);
   for (const e of all("img:not([alt])")) found.push(`no alt: ${e.src}`);
   const ids = all("[id]").map((e) => e.id);

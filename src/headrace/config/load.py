@@ -268,7 +268,8 @@ def _check_issuer(path: str, issuer: Issuer) -> Iterator[Problem]:
     for key in ("audiences", "algorithms"):
         if not getattr(issuer, key):
             yield Problem(f"{path}.{key}", "name at least one: without it no token counts")
-    for key, url in (("issuer", issuer.issuer), ("jwks_url", issuer.jwks_url)):
+    back = issuer.client.redirect_uri if issuer.client is not None else None
+    for key, url in (("issuer", issuer.issuer), ("jwks_url", issuer.jwks_url), ("client.redirect_uri", back)):
         if url is not None and not is_safe_url(url):
             yield Problem(f"{path}.{key}", f"{url!r} is no https:// address; only on loopback may it be http://")
 

@@ -69,6 +69,29 @@ class Quota(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
 
 
+class Client(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`auth.issuers.NAME.client:` what headrace is at the issuer, for people who sign in to the dashboard there.
+
+    `secret`: None for a public client. `scopes` are asked for beside `openid`. `redirect_uri` is the address of the
+    admin port with `/sign-in/return`, as the issuer knows it (None: the one that the browser uses).
+    """
+
+    id: NonEmpty
+    secret: NonEmpty | None = None
+    scopes: tuple[NonEmpty, ...] = ()
+    redirect_uri: NonEmpty | None = None
+
+
+class SignIn(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`auth.sign_in:` how long somebody is signed in to the dashboard.
+
+    A session ends when nothing is done for `idle_s`, and after `longest_s`.
+    """
+
+    idle_s: Positive = 3_600.0
+    longest_s: Positive = 43_200.0
+
+
 class Issuer(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`auth.issuers.NAME:` an OIDC issuer. Its tokens (JWT) count where `audiences` has one of their `aud`.
 
@@ -79,7 +102,8 @@ class Issuer(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `name_claim` says who it is: the name is `NAME:VALUE`. Who has a value in `grants_claim` (None: in `name_claim`)
     that fits a pattern of `grants` may do what stands there; all that fit count. `roles_claim` and `models_claim` have
-    roles and models in the token itself. A claim may be a path: `realm_access.roles`.
+    roles and models in the token itself. A claim may be a path: `realm_access.roles`. With `client` people can sign in
+    to the dashboard there.
     """
 
     issuer: NonEmpty
@@ -94,6 +118,7 @@ class Issuer(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     grants: dict[NonEmpty, Allowed] = {}  # noqa: RUF012 - a struct copies it
     roles_claim: NonEmpty | None = None
     models_claim: NonEmpty | None = None
+    client: Client | None = None
 
 
 class Auth(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,3 +139,4 @@ class Auth(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     issuers: dict[NonEmpty, Issuer] = {}  # noqa: RUF012 - as above
     anonymous: Allowed | None = None
     probes: Literal["open", "closed"] = "open"
+    sign_in: SignIn = SignIn()

@@ -31,6 +31,9 @@ def shown(config: tree.Config) -> dict[str, Any]:
             section[key] = without_secrets(section[key])
     if registry["webhook_secret"] is not None:
         registry["webhook_secret"] = HIDDEN
+    for issuer in document["auth"]["issuers"].values() if document["auth"] is not None else ():
+        if issuer["client"] is not None and issuer["client"]["secret"] is not None:
+            issuer["client"]["secret"] = HIDDEN
     return {**document, "models": models}
 
 

@@ -13,8 +13,10 @@ from headrace.config.security import Allowed, Auth
 from headrace.core.errors import ConfigError
 from headrace.core.security import keys
 from headrace.core.security.access import Access, Judge
+from headrace.core.security.attempts import Attempts
 from headrace.core.security.keys import BadKeys, Key
 from headrace.core.security.roles import Grant
+from headrace.core.security.sessions import Sessions
 from headrace.telemetry.logs import Log
 
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ class AccessRules:
 
     `trouble` is what is wrong with the files, or None. `judge` decides by the newest one. `own_token` is a key that is
     written nowhere: the try box asks with it. `refused` counts what the admin port refuses, by why. `issuers` are those
-    whose tokens count; their keys are kept below `home`.
+    whose tokens count; their keys are kept below `home`. `sessions` are of people who have signed in, `attempts` of who
+    tried to; `secret` seals what their browsers keep in the meantime.
     """
 
     def __init__(
@@ -53,6 +56,9 @@ class AccessRules:
         self._files: dict[str, bytes] = {}
         self._keys: list[Key] = []
         self._held: list[Key] = []
+        self.sessions = Sessions(idle_s=auth.sign_in.idle_s, longest_s=auth.sign_in.longest_s)
+        self.attempts = Attempts()
+        self.secret = os.urandom(32)
         self.issuers: Sequence[IssuerKeys] = ()
         if auth.issuers:
             from headrace.supervisor.issuers import IssuerKeys  # noqa: PLC0415 - what signatures need takes 20 MB

@@ -48,6 +48,7 @@ class IssuerKeys:
         self._log = log.bind(issuer=name)
         self._on_change = on_change
         self._fetched_s: float | None = None
+        self._discovery: Discovery | None = None
         self._wanted = asyncio.Event()
         self.issuer = _issuer(name, section, self._kept())
 
@@ -86,6 +87,12 @@ class IssuerKeys:
         """What operators are told of it."""
         told = {"name": self.name, "issuer": self.section.issuer, "keys": self._count}
         return {**told, "fetched": self._fetched_s, "trouble": self.trouble}
+
+    async def discovered(self) -> Discovery:
+        """The same as `discover`, asked for once. Raises Unanswered."""
+        if self._discovery is None:
+            self._discovery = await aside(self.discover)
+        return self._discovery
 
     def discover(self) -> Discovery:
         """What the issuer says of itself; it waits. Raises Unanswered."""

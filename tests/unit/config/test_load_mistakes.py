@@ -233,6 +233,7 @@ def test_a_key_without_a_value_is_told_or_is_none(tmp_path: Path, key: str) -> N
         ("issuer: 'https://a', audiences: [a]", "", "may do nothing"),
         ("issuer: 'http://id.example', audiences: [a], roles_claim: r", "issuer", "no https:// address"),
         ("issuer: 'https://a', jwks_url: 'ftp://a', audiences: [a], roles_claim: r", "jwks_url", "no https:// address"),
+        ("issuer: 'https://a', audiences: [a], roles_claim: r, client: {secret: s}", "client.id", "is required"),
         ("issuer: 'https://a', audiences: [a], roles_claim: r, algorithms: [none]", "algorithms[0]", "RS256"),
         ("issuer: 'https://a', audiences: [a], roles_claim: r, algorithms: [HS256]", "algorithms[0]", "RS256"),
     ],

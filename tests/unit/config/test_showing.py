@@ -10,6 +10,7 @@ from headrace.config.load import load_file
 from headrace.config.showing import missing_files, shown
 
 TEXT = """\
+auth: {issuers: {id: {issuer: "https://id", audiences: [a], roles_claim: r, client: {id: c, secret: pass7}}}}
 registry: {tracking_uri: "http://me:pass1@host", webhook_secret: "${SECRET}"}
 gateway: {port: 0}
 models:

@@ -32,10 +32,11 @@ def is_known_host(header: str, names: Collection[str], *, loopback: bool) -> boo
     return True
 
 
-def forgery(method: str, headers: Mapping[str, str]) -> str | None:
+def forgery(method: str, headers: Mapping[str, str], *, form: bool = False) -> str | None:
     """Why a request that changes something may be another site's doing; None where it is not.
 
-    Browsers say with each such request where it comes from; programs do not, and are believed.
+    Browsers say with each such request where it comes from; programs do not, and are believed. `form`: what is asked
+    takes a form of our own, which has a token that no other site knows.
     """
     if method in _SAFE_METHODS:
         return None
@@ -46,6 +47,6 @@ def forgery(method: str, headers: Mapping[str, str]) -> str | None:
     if origin is not None and origin.partition("://")[2] != headers.get("host"):
         return f"it comes from {origin}"
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind in _FORM_TYPES:
+    if kind in _FORM_TYPES and not form:
         return f"{kind} is what a form on any site can send; send application/json, or no body"
     return None

@@ -56,9 +56,17 @@ class Judge:
         key = self._keys.find(shown) if shown is not None else None
         if key is not None:
             return key.grant
-        if shown is None or self._tokens is None:
+        if shown is None or self._tokens is None or shown.count(b".") != 2:
             raise Untrusted("This key is not known here, or not any more.")
         return self._tokens.find(shown, now_s)
+
+    def key_of(self, token: bytes) -> Key | None:
+        """The key that `token` is; None: it is none."""
+        return self._keys.find(token)
+
+    def holds(self, key: Key) -> bool:
+        """Whether a key counts still."""
+        return self._keys.holds(key)
 
     def by_identity(self, identities: Iterable[str]) -> Grant | None:
         """What the first of `identities` that is known may do; None: none is."""

@@ -95,6 +95,10 @@ class KeyTable:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def holds(self, key: Key) -> bool:
+        """Whether it is one of these."""
+        return self._keys.get(key.id) == key
+
     def find(self, token: bytes) -> Key | None:
         """The key that `token` is; None: it is none of these."""
         match = _TOKEN.fullmatch(token) if len(token) <= _LONGEST_TOKEN else None

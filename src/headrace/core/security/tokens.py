@@ -7,19 +7,17 @@ from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
 import msgspec
 
 from headrace.core.security.roles import ROLES, Grant, Role
 from headrace.core.security.untrusted import Untrusted
 
-if TYPE_CHECKING:
-    from headrace.core.security.signatures import KeyRing
-
 _LONGEST_TOKEN = 16 * 1024
 _LONGEST_NAME = 200
 _MOST_VERIFIED = 10_000
+_NEITHER = "This is neither a key that is known here nor a token (JWT)."
 # RFC 9068 for access tokens; ID tokens have JWT, or nothing. Others, such as logout tokens, do not say who asks.
 _TYPES = frozenset({"", "jwt", "at+jwt"})
 
@@ -44,16 +42,31 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True):
     models_claim: str | None = None
 
 
+class Verifier:
+    """Says whether tokens of one issuer count."""
+
+    def __init__(self, issuer: Issuer) -> None:
+        # Only where there are issuers: it loads what 20 MB of memory are needed for.
+        from headrace.core.security.signatures import KeyRing  # noqa: PLC0415
+
+        self.issuer = issuer
+        self._ring = KeyRing(issuer.name, issuer.keys, issuer.algorithms)
+
+    def until_s(self, token: bytes, header: Mapping[str, Any], claims: Mapping[str, Any], now_s: float) -> float:
+        """Until when (Unix time) a token counts that has this header and these claims; raises Untrusted."""
+        if claims.get("iss") != self.issuer.issuer:
+            raise Untrusted("Tokens of this issuer do not count here.")
+        self._ring.check(token, header)
+        if str(header.get("typ", "")).lower().removeprefix("application/") not in _TYPES:
+            raise Untrusted("This token is not one that says who asks.")
+        return _valid_until_s(self.issuer, claims, now_s)
+
+
 class Tokens:
     """Says who a token is for. What was verified is remembered, until it ends: a signature is checked once."""
 
     def __init__(self, issuers: Iterable[Issuer]) -> None:
-        # Only where there are issuers: it loads what 20 MB of memory are needed for.
-        from headrace.core.security.signatures import KeyRing  # noqa: PLC0415
-
-        self._issuers: dict[str, tuple[Issuer, KeyRing]] = {
-            one.issuer: (one, KeyRing(one.name, one.keys, one.algorithms)) for one in issuers
-        }
+        self._verifiers = {one.issuer: Verifier(one) for one in issuers}
         self._verified: dict[bytes, Grant] = {}
 
     def find(self, token: bytes, now_s: float) -> Grant:
@@ -70,18 +83,19 @@ class Tokens:
         return grant
 
     def _verify(self, token: bytes, now_s: float) -> Grant:
-        parts = token.split(b".")
-        if len(parts) != 3 or len(token) > _LONGEST_TOKEN:
-            raise Untrusted("This is neither a key that is known here nor a token (JWT).")
-        header, claims = _json(parts[0]), _json(parts[1])
-        issuer, ring = self._issuers.get(str(claims.get("iss", "")), (None, None))
-        if issuer is None or ring is None:
+        header, claims = parts_of(token)
+        verifier = self._verifiers.get(str(claims.get("iss", "")))
+        if verifier is None:
             raise Untrusted("Tokens of this issuer do not count here.")
-        ring.check(token, header)
-        if str(header.get("typ", "")).lower().removeprefix("application/") not in _TYPES:
-            raise Untrusted("This token is not one that says who asks.")
-        until_s = _valid_until_s(issuer, claims, now_s)
-        return granted(issuer, claims, until_s)
+        return granted(verifier.issuer, claims, verifier.until_s(token, header, claims, now_s))
+
+
+def parts_of(token: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(header, claims) of a token, of which nothing is believed yet; raises Untrusted for what is none."""
+    parts = token.split(b".")
+    if len(parts) != 3 or len(token) > _LONGEST_TOKEN:
+        raise Untrusted(_NEITHER)
+    return _json(parts[0]), _json(parts[1])
 
 
 def granted(issuer: Issuer, claims: Mapping[str, Any], until_s: float) -> Grant:
@@ -130,7 +144,7 @@ def _json(part: bytes) -> dict[str, Any]:
     except (binascii.Error, ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Untrusted("This is neither a key that is known here nor a token (JWT).")
+        raise Untrusted(_NEITHER)
     return found
 
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from urllib.parse import quote
 
 from starlette.datastructures import Headers
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headrace.core.security.access import Judge
 from headrace.core.security.roles import Grant, Role
+from headrace.core.security.sessions import Session
 from headrace.core.security.untrusted import UnknownKey, Untrusted
 from headrace.supervisor.access import AccessRules
 from headrace.supervisor.admin.error_answers import Refused, refusal
+from headrace.supervisor.admin.session_cookies import SESSION, SIGN_IN, is_open, signed_in
 
 WHO = "headrace.who"
 """Where a request's scope names who asks, where that is known."""
 
+CSRF = "x-csrf-token"
+"""The header in which a page's script sends the token of its session."""
+
+_EVENTS = "/events"
 _PROBES = frozenset({"/livez", "/readyz", "/startedz"})
 SIGNED = "/hooks/"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -28,7 +35,8 @@ class AccessCheck:
     """ASGI middleware: 401 for who shows nothing or what is wrong, 403 for who lacks the role.
 
     What reads needs `read`, everything else `operate`; so a route that is added is never open by accident. Webhooks are
-    signed. Probes are answered to everybody where that is set, with nothing but their status.
+    signed. Probes are answered to everybody where that is set, with nothing but their status. A browser that has signed
+    in has a cookie; to change something it needs the token of a page, too.
     """
 
     def __init__(
@@ -44,26 +52,34 @@ class AccessCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on."""
         rules = self._rules()
-        if rules is None or scope["type"] != "http" or scope["path"].startswith(SIGNED):
+        if rules is None or scope["type"] != "http" or scope["path"].startswith(SIGNED) or is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
-        role = needed(scope["method"])
+        headers, role = Headers(scope=scope), needed(scope["method"])
+        session = _session(scope, headers, rules)
         try:
-            who = _who(scope, rules.judge)
+            who = session.grant if session is not None else _who(scope, headers, rules.judge)
         except Untrusted as error:
             if isinstance(error, UnknownKey):
                 rules.want_keys(error.issuer)
             self._refuse(rules, scope, "wrong", "")
-            await _challenge(str(error))(scope, receive, send)
+            await _challenge(headers, str(error))(scope, receive, send)
             return
-        if who.has(role):
-            scope[WHO] = who.name
-            await self._app(scope, receive, send)
+        if who.has(role) and session is not None and role != "read" and not session.permits(headers.get(CSRF)):
+            self._refuse(rules, scope, "forbidden", who.name)
+            says = f"who has signed in by a browser changes something with the CSRF token of a page ({CSRF})"
+            await refusal(Refused("PERMISSION_DENIED", says))(scope, receive, send)
+        elif who.has(role):
+            scope[WHO], scope[SESSION] = who.name, session
+            await self._app(scope, receive, _while_signed_in(send, scope, rules) if session is not None else send)
         elif rules.judge.access.open_probes and is_probe(scope["method"], scope["path"]):
             await self._app(scope, receive, _without_body(send))
+        elif session is None and "authorization" not in headers and _is_page(scope, headers):
+            asked = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
+            await RedirectResponse(f"{SIGN_IN}?next={quote(asked, safe='')}", 303)(scope, receive, send)
         elif not who.name:
             self._refuse(rules, scope, "missing", "")
-            await _challenge("send an API key as 'Authorization: Bearer KEY'")(scope, receive, send)
+            await _challenge(headers, "send an API key as 'Authorization: Bearer KEY'")(scope, receive, send)
         else:
             self._refuse(rules, scope, "forbidden", who.name)
             await refusal(Refused("PERMISSION_DENIED", f"this needs the role {role!r}"))(scope, receive, send)
@@ -74,9 +90,15 @@ class AccessCheck:
             self._on_refused(scope, why, who)
 
 
-def _who(scope: Scope, judge: Judge) -> Grant:
+def _session(scope: Scope, headers: Headers, rules: AccessRules) -> Session | None:
+    """The session of a browser; what is shown beside it counts instead. A page that is open does nothing by itself."""
+    if "authorization" in headers:
+        return None
+    return signed_in(scope, rules, used=not scope["path"].endswith(_EVENTS))
+
+
+def _who(scope: Scope, headers: Headers, judge: Judge) -> Grant:
     """Who it is; raises Untrusted for who has shown what is none."""
-    headers = Headers(scope=scope)
     given = headers.getlist("authorization")
     if len(given) > 1:
         raise Untrusted("send one Authorization header, and not several")
@@ -86,9 +108,16 @@ def _who(scope: Scope, judge: Judge) -> Grant:
     return judge.judge(shown, [told] if told and judge.trusts(address) else [], time.time())
 
 
-def _challenge(message: str) -> Response:
+def _is_page(scope: Scope, headers: Headers) -> bool:
+    """Whether somebody looks at it in a browser."""
+    return scope["method"] in {"GET", "HEAD"} and "text/html" in headers.get("accept", "")
+
+
+def _challenge(headers: Headers, message: str) -> Response:
     response = refusal(Refused("UNAUTHENTICATED", message))
-    response.headers["WWW-Authenticate"] = _CHALLENGE
+    # Of what a page's script asks, a browser is not to open a window of its own for a password.
+    in_a_page = headers.get("sec-fetch-mode", "navigate") != "navigate"
+    response.headers["WWW-Authenticate"] = 'Bearer realm="headrace"' if in_a_page else _CHALLENGE
     return response
 
 
@@ -100,6 +129,22 @@ def needed(method: str) -> Role:
 def is_probe(method: str, path: str) -> bool:
     """Whether it is an orchestrator's question for the whole; one for a model would say that there is this model."""
     return method in {"GET", "HEAD"} and path in _PROBES
+
+
+def _while_signed_in(send: Send, scope: Scope, rules: AccessRules) -> Send:
+    """What goes on being sent, such as the events of a page, ends with the session."""
+    ended = False
+
+    async def sending(message: Message) -> None:
+        nonlocal ended
+        if ended:
+            return
+        if message["type"] == "http.response.body" and signed_in(scope, rules, used=False) is None:
+            ended = True
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await send(message)
+
+    return sending
 
 
 def _without_body(send: Send) -> Send:

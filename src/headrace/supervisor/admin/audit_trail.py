@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from headrace.supervisor.admin.access_check import READING, SIGNED, WHO
 from headrace.supervisor.admin.error_answers import refusal
+from headrace.supervisor.admin.session_cookies import FORMS
 from headrace.supervisor.audit import NotAudited
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class RefusalNotes:
 
 
 def _changes_nothing(path: str) -> bool:
-    return path.endswith(_TRY) or path.startswith(SIGNED)
+    return path.endswith(_TRY) or path.startswith(SIGNED) or path in FORMS  # which note who is let in themselves
 
 
 def whence(scope: Scope) -> str:

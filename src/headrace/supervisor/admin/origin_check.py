@@ -10,14 +10,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from headrace.core.admin.origins import forgery, is_known_host
 from headrace.core.security.addresses import is_loopback
 from headrace.supervisor.admin.error_answers import Refused, refusal
+from headrace.supervisor.admin.session_cookies import FORMS
 
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
@@ -43,7 +44,7 @@ class Guard:
             return
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        why = forgery(scope["method"], headers)
+        why = forgery(scope["method"], headers, form=scope["path"] in FORMS)
         if not is_known_host(host, self._names, loopback=self._loopback):
             message = f"the admin port is not known by the name {host!r}; if it should be, add it to admin.hosts"
             await refusal(Refused("UNKNOWN_HOST", message))(scope, receive, send)

@@ -30,6 +30,7 @@ from headrace.supervisor.admin.orders import order_routes
 from headrace.supervisor.admin.origin_check import Guard
 from headrace.supervisor.admin.overview import describe_all, describe_model, describe_recent
 from headrace.supervisor.admin.printable_json import PrintableJSON
+from headrace.supervisor.admin.sign_in import SignIn
 from headrace.supervisor.admin.state import ServerState
 from headrace.telemetry.metrics import exposition
 
@@ -103,6 +104,7 @@ def make_app(server: ServerState) -> Starlette:
     checks = [Middleware(AccessCheck, rules=lambda: server.access, on_refused=on_refused)]
     if audit is not None:
         checks.append(Middleware(AuditTrail, server=server, audit=audit))
+    dashboard = Dashboard(server)
     return Starlette(
         routes=[
             *health_routes(server),
@@ -117,7 +119,8 @@ def make_app(server: ServerState) -> Starlette:
             Route("/api/reload", reload, methods=["POST"]),
             Route("/api/reload/history", reloads),
             Route("/hooks/mlflow", mlflow_hook, methods=["POST"]),
-            *Dashboard(server).routes,
+            *dashboard.routes,
+            *SignIn(server, dashboard.templates, on_refused).routes,
         ],
         middleware=[Middleware(Guard, host=admin.host, names=admin.hosts), *checks],
         exception_handlers={HeadraceError: answer_refused},

@@ -23,6 +23,7 @@ from headrace.supervisor.admin.error_answers import asked_model
 from headrace.supervisor.admin.examples import fields_of, made_up, own_example
 from headrace.supervisor.admin.orders import MOST_REPLICAS
 from headrace.supervisor.admin.printable_json import PrintableJSON
+from headrace.supervisor.admin.session_cookies import SESSION
 from headrace.supervisor.admin.state import ServerState
 from headrace.supervisor.admin.try_request import MAX_REQUEST_BYTES, Trying
 from headrace.supervisor.admin.version_memory import VersionMemory
@@ -34,12 +35,12 @@ _MOST_EXAMPLE_CHARS = 64 * 1024
 
 
 class Dashboard:
-    """`routes` are what an application mounts."""
+    """`routes` are what an application mounts, `templates` are those of its pages."""
 
     def __init__(self, server: ServerState) -> None:
         self._server = server
         self._trying = Trying(server)
-        self._templates = _templates()
+        self.templates = _templates()
         self._live = Live(server)
         self._memory = VersionMemory()
         self._rendered: dict[ServedModel | View, tuple[float, str]] = {}
@@ -56,16 +57,20 @@ class Dashboard:
         ]
 
     async def _all(self, request: Request) -> Response:
-        return HTMLResponse(self._templates.get_template("overview.html").render(await self._data(_view(request))))
+        return self._page(request, "overview.html", await self._data(_view(request)))
 
     async def _one(self, request: Request) -> Response:
         name = request.path_params["name"]
         model = self._server.models.get(name)
         if model is None:
-            page = self._templates.get_template("missing.html")
-            return HTMLResponse(page.render(**views.top(self._server), name=name), 404)
+            return self._page(request, "missing.html", {**views.top(self._server), "name": name}, 404)
         data = {**await self._data(model), **await asyncio.to_thread(_example_of, model)}
-        return HTMLResponse(self._templates.get_template("model.html").render(data))
+        return self._page(request, "model.html", data)
+
+    def _page(self, request: Request, template: str, data: dict[str, Any], status: int = 200) -> Response:
+        """A page, for who asks."""
+        page = self.templates.get_template(template).render(**data, session=request.scope.get(SESSION))
+        return HTMLResponse(page, status)
 
     async def _all_live(self, request: Request) -> Response:
         view = _view(request)
@@ -89,7 +94,7 @@ class Dashboard:
         now_s = time.monotonic()
         self._rendered = {of: held for of, held in self._rendered.items() if now_s - held[0] <= _SHARED_S}
         if shown not in self._rendered:
-            template = self._templates.get_template("_overview.html" if isinstance(shown, View) else "_model.html")
+            template = self.templates.get_template("_overview.html" if isinstance(shown, View) else "_model.html")
             html = template.render(await self._data(shown))
             self._rendered[shown] = time.monotonic(), html
             return html

@@ -4,6 +4,8 @@
 // In a dialog, an element with data-shows="X" has what the button has in data-X, or what is chosen in the field X, as
 // its text; a field of a name that the button has in its data begins with that, and one with data-options offers those.
 
+import { token } from "./session.js";
+
 const live = document.getElementById("live");
 
 function show(dialog, name, text) {
@@ -35,7 +37,7 @@ function asked(dialog) {
 // Resolves to [whether it was taken, what the server says].
 async function send(told, order, fields) {
   try {
-    const response = await fetch(`${told.dataset.orders}${order}?${fields}`, { method: "POST" });
+    const response = await fetch(`${told.dataset.orders}${order}?${fields}`, { method: "POST", headers: token() });
     const answer = await response.json();
     return [response.ok, answer.message || "The registry is being asked."];
   } catch {

@@ -1,5 +1,6 @@
 // Keeps the page live. The server sends what has changed, by lines: new ones as text, others as [first, how many] of
 // those that the page has.
+import { leaveIfOver } from "./session.js";
 import { update } from "./update.js";
 
 const live = document.getElementById("live");
@@ -33,6 +34,7 @@ export function listen(from = document.body.dataset.events) {
   });
   source.onerror = () => {
     own.close();
+    leaveIfOver();
     isAlone(`headrace does not answer since ${clock(Date.now())}; what you see is older. Trying again every 2 seconds.`);
     setTimeout(() => {
       if (source === own) listen();

@@ -2,6 +2,7 @@
 import { startFields } from "./fields.js";
 import { parse, write } from "./json.js";
 import { pretty } from "./pretty.js";
+import { token } from "./session.js";
 
 const MOST_CURL = 4000;
 const form = document.getElementById("try-form");
@@ -22,7 +23,7 @@ async function send(event) {
   try {
     const response = await fetch(form.dataset.action, {
       method: "POST",
-      headers: { "Content-Type": form.elements.type.value },
+      headers: { "Content-Type": form.elements.type.value, ...token() },
       body: form.elements.body.value,
     });
     const told = await response.json();
