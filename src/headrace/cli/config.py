@@ -11,7 +11,7 @@ import yaml
 
 from headrace.cli.commands import Suggesting
 from headrace.cli.saying import say, say_json, say_lines, say_marked
-from headrace.config import tree
+from headrace.config import replicas, tree
 from headrace.config.load import load_file
 from headrace.config.schema import schema
 from headrace.config.showing import missing_files, shown
@@ -55,8 +55,7 @@ def check(file: Path | None, as_json: bool) -> None:  # noqa: FBT001 - click's f
         return
     for name, model in _models(config).items():
         where = f"port {model.port}" if model.port else "a free port" if model.port == 0 else "the shared port"
-        replicas = "1 replica" if model.replicas == 1 else f"{model.replicas} replicas"
-        say_marked("✓", "green", f"{name}: {model.uri} on {where}, {replicas}")
+        say_marked("✓", "green", f"{name}: {model.uri} on {where}, {replicas.in_words(model)}")
     for path, named in missing:
         say_marked("·", "yellow", f"{path}: {named} is not on this machine")
     say(f"{file}: fits")

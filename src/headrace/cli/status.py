@@ -183,8 +183,12 @@ def _note(model: dict[str, Any]) -> str:
     """What operators have asked for, and what there is to know."""
     told = [word for word, is_so in (("paused", model.get("paused")), ("rolled back", model["held"])) if is_so]
     wanted, configured = model["replicas"]["wanted"], model["replicas"].get("configured")
-    if configured not in {None, wanted}:
-        told.append(f"scaled from {configured} to {wanted} until a restart")
+    ordered, why = model["replicas"].get("ordered"), model["replicas"].get("why")
+    was = f"{configured['min']} to {configured['max']}" if isinstance(configured, dict) else configured
+    if ordered is not None and ordered != configured:
+        told.append(f"scaled from {was} to {ordered} until a restart")
+    elif why and isinstance(configured, dict) and wanted != configured["min"]:
+        told.append(f"{wanted} of {was} replicas: {why}")
     news = _news(model)
     return "; ".join([*told, *([news] if news else [])])
 

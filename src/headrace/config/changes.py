@@ -225,6 +225,8 @@ _TABLE: dict[Path, How] = {
     (*_MODEL, "port"): How.GATEWAYS,
     (*_MODEL, "host"): How.GATEWAYS,
     (*_MODEL, "replicas"): How.LIVE,
+    (*_MODEL, "target_wait_ms"): How.LIVE,
+    (*_MODEL, "idle_s"): How.LIVE,
     (*_MODEL, "timeout_s"): How.LIVE,
     (*_MODEL, "concurrency"): How.LIVE,
     (*_MODEL, "threads"): How.PROCESSES,

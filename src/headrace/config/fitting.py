@@ -163,7 +163,9 @@ def _as_section(node: yaml.Node, kind: type[Section]) -> str:
             if not probe.problems:
                 fits.append(field.name)
     if not fits:
-        return f": write {{{msgspec.structs.fields(kind)[0].name}: ...}}" if scalar(node) is not True else ": write {}"
+        needed = [field.name for field in msgspec.structs.fields(kind) if field.required]
+        first = (needed or [msgspec.structs.fields(kind)[0].name])[0]
+        return f": write {{{first}: ...}}" if needed or scalar(node) is not True else ": write {}"
     return f": write {{{fits[0]}: {_brief(node)}}}"
 
 

@@ -17,6 +17,7 @@ from headrace.config import tree
 from headrace.config.expanding import expand
 from headrace.config.fitting import WRONG, Fitting
 from headrace.config.reading import Unreadable, compose, key_of, line, line_at, represent, value_of
+from headrace.config.replicas import check_replicas
 from headrace.config.security import Issuer, Tls
 from headrace.config.traffic import WILDCARD, check_traffic
 from headrace.core.errors import ConfigErrors, Problem, UsageError
@@ -146,7 +147,8 @@ def _model(node: yaml.Node, kind: type[M], path: str, fitting: Fitting) -> M | N
     if model is WRONG:
         return None
     wrong = {one.path for one in fitting.problems[before:]}
-    fitting.problems += [one for one in check_traffic(path, model) if one.path not in wrong]
+    found = (*check_traffic(path, model), *check_replicas(path, model))
+    fitting.problems += [one for one in found if one.path not in wrong]
     return model  # type: ignore[no-any-return]
 
 

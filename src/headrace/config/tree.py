@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from headrace.config.registry import Registry
+from headrace.config.replicas import Replicas
 from headrace.config.section import Count, NonEmpty, Port, Positive, Section
 from headrace.config.security import Auth, Quota, Tls
+from headrace.config.telemetry import Telemetry
 from headrace.core.protocol.messages import BatchOptions, CacheOptions, QueueOptions
 
 Percent = Annotated[int, Meta(ge=1, le=100)]
@@ -256,7 +258,9 @@ class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `uri`: models:/NAME@ALIAS, models:/NAME/3, models:/NAME/Production, runs:/RUN/PATH, models:/m-ID, or a path.
     `port` None: served on the shared port only. `host` None: the gateway's.
-    `replicas` is how many processes predict. A request is answered within `timeout_s`, or with 504. `threads` is how
+    `replicas` is how many processes predict; a section, {min: 1, max: 8}, has them follow the load: more when requests
+    wait longer than `target_wait_ms`, fewer when for `idle_s` fewer would have done.
+    A request is answered within `timeout_s`, or with 504. `threads` is how
     many threads the libraries in a replica start; None: as many as the machine has for it. `config` overrides the
     model's own configuration (model_config).
 
@@ -280,7 +284,9 @@ class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     uri: NonEmpty
     port: Port | None = None
     host: NonEmpty | None = None
-    replicas: Count = 1
+    replicas: Count | Replicas = 1
+    target_wait_ms: Positive = 100.0
+    idle_s: Positive = 60.0
     timeout_s: Positive = 60.0
     concurrency: Annotated[int, Meta(ge=1, le=1024)] | Literal["auto"] = "auto"
     threads: Count | None = None
@@ -350,23 +356,6 @@ class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if isinstance(self.access, bool):
             return "full" if self.access else "off"
         return self.access
-
-
-class Otlp(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`telemetry.otlp:` send traces to an OpenTelemetry collector, by OTLP over HTTP. Needs the extra `otel`.
-
-    `endpoint` (None: OTEL_EXPORTER_OTLP_ENDPOINT) is its base URL. `sample` (None: OTEL_TRACES_SAMPLER, else 0.01) is
-    the share of requests that are traced; where a request names its caller's span, the caller has decided.
-    """
-
-    endpoint: Annotated[str, Meta(pattern="^https?://")] | None = None
-    sample: Annotated[float, Meta(ge=0, le=1)] | None = None
-
-
-class Telemetry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`telemetry:` what is sent elsewhere by itself; None: nothing."""
-
-    otlp: Otlp | None = None
 
 
 class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

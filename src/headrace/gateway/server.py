@@ -15,6 +15,7 @@ from headrace.gateway.http.port import Port
 from headrace.gateway.http.targets import PREDICTIONS, Target, Want
 from headrace.gateway.local import LocalAnswers
 from headrace.gateway.pools.crossing import Crossing
+from headrace.gateway.pools.load import LoadReports
 from headrace.gateway.pools.pool import Pool
 from headrace.gateway.pools.probing import ProbeJob
 from headrace.gateway.quotas import MeteredEntrance, Quotas
@@ -60,6 +61,7 @@ class Gateway:
         self._pools: dict[str, Pool] = {}
         self._counted: dict[tuple[str, str], PoolCounters] = {}
         self._retired: dict[str, Pool] = {}
+        self._loads = LoadReports(report)
         self._ticker: asyncio.TimerHandle | None = None
         self._tick()
 
@@ -270,7 +272,9 @@ class Gateway:
             self._entrances.update(self._quotas.entrances(entrances, self._serving))
 
     def _tick(self) -> None:
-        """Twice a second: the date, and the connections whose time is up."""
+        """Twice a second: the date, the connections whose time is up, and what there is to do."""
         self._ticker = self.state.loop.call_later(_TICK_S, self._tick)
         self.state.writer.set_date(gmtime())
-        self.clients.expire(monotonic())
+        now_s = monotonic()
+        self.clients.expire(now_s)
+        self._loads.tell(self._pools.values(), now_s)

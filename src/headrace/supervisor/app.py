@@ -40,6 +40,7 @@ from headrace.supervisor.file_watch import FileWatch
 from headrace.supervisor.fleet import Fleet
 from headrace.supervisor.front import Front
 from headrace.supervisor.gateway_news import GatewayNews
+from headrace.supervisor.load_watch import LoadWatch
 from headrace.supervisor.making import ModelMaker
 from headrace.supervisor.processes.agent import RegistryAgent
 from headrace.supervisor.processes.gateways import Gateways
@@ -82,6 +83,7 @@ class Supervisor:
         self.zygotes: Zygotes | None = None
         self.agent: RegistryAgent
         self.audit: AuditFile | None = None
+        self._loads = LoadWatch(self.fleet.everything, log)
         self.sampler = Sampler(self.samples, log, self._counted)
         self.webhooks: Verifier | None = None
         self._front = Front(log)
@@ -151,6 +153,7 @@ class Supervisor:
                         start(self._notifier.keep_alive()),
                         start(self.sampler.run()),
                         start(self.fleet.run()),
+                        start(self._loads.run()),
                         *([start(self.wildcard.run())] if self.wildcard is not None else []),
                         *([start(self.recorder.run())] if self.recorder is not None else []),
                         *([start(Heartbeat(hung_after_s).run())] if hung_after_s is not None else []),
@@ -251,7 +254,9 @@ class Supervisor:
             environ,
             self._log.bind(role="gateway"),
             hung_after_s=hung_after_s,
-            on_news=GatewayNews(self.fleet.everything, self._log, tells_texts=config.log.exceptions == "full").heed,
+            on_news=GatewayNews(
+                self.fleet.everything, self._loads, self._log, tells_texts=config.log.exceptions == "full"
+            ).heed,
         )
         self._front.open(config, self.gateways)
         self.zygotes = Zygotes(room, Learned(home), self._log)

@@ -86,7 +86,7 @@ class Canaries:
             on_change=self._changed,
         )
         self._neighbours[canary] = neighbours
-        canary.executor.replicas = self._main.executor.replicas  # an operator may have scaled the model
+        canary.executor.ordered = self._main.executor.ordered  # an operator may have scaled the model
         return canary
 
     def _start(self, alias: str, canary: AliasRollout) -> None:

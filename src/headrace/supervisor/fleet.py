@@ -118,8 +118,10 @@ class Fleet:
                 self.models[name] = made
             else:
                 self.coming[name] = made
-                if model.replicas == served.config.replicas != served.replicas:
-                    made.scale(served.replicas)  # an operator's order, which the file has not countermanded
+                if model.replicas == served.config.replicas and served.main.executor.ordered is not None:
+                    made.scale(
+                        served.main.executor.ordered
+                    )  # an operator's order, which the file has not countermanded
             self._log.info("model comes", model=name, uri=model.uri, beside=served is not None)
             self._running[made] = self._tasks.create_task(self._serve(made))
 

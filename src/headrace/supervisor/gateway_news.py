@@ -5,17 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from headrace.core.protocol.messages import FAILS_BESIDE, Hazard, ModelFailed, News, WorkerBroke, WorkerHung
+from headrace.core.protocol.messages import (
+    FAILS_BESIDE,
+    Hazard,
+    ModelFailed,
+    News,
+    PoolLoad,
+    WorkerBroke,
+    WorkerHung,
+)
+from headrace.supervisor.load_watch import LoadWatch
 from headrace.supervisor.rollout.version import Version
 from headrace.supervisor.served_model import ServedModel
 from headrace.telemetry.logs import Log
 
 
 class GatewayNews:
-    """`models` gives those that have processes; `tells_texts` says whether the log may have texts of exceptions."""
+    """`models` gives those that have processes, `loads` hears what there is to do for them.
 
-    def __init__(self, models: Callable[[], Iterable[ServedModel]], log: Log, *, tells_texts: bool) -> None:
+    `tells_texts` says whether the log may have texts of exceptions.
+    """
+
+    def __init__(
+        self, models: Callable[[], Iterable[ServedModel]], loads: LoadWatch, log: Log, *, tells_texts: bool
+    ) -> None:
         self._models = models
+        self._loads = loads
         self._log = log
         self._tells_texts = tells_texts
 
@@ -23,6 +38,8 @@ class GatewayNews:
         """A gateway says something of a worker, or of a model."""
         if isinstance(news, Hazard):
             self._hazard(news)
+        elif isinstance(news, PoolLoad):
+            self._loads.heed(news)
         elif isinstance(news, ModelFailed):
             self._model_failed(news)
         else:

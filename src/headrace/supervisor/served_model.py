@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from headrace.config import replicas as sizes
 from headrace.config.traffic import shadow_of
 from headrace.config.tree import Model
 from headrace.core.errors import ConfigError, HeadraceError, ModelNotFound, UsageError
@@ -139,13 +140,17 @@ class ServedModel:
             alias.orders.resume(reason)
         return "follows the registry again"
 
-    def scale(self, replicas: int) -> str:
-        """Have so many replicas until a restart; returns what that means."""
-        before = self.replicas
+    def scale(self, replicas: int | None) -> str:
+        """Have so many replicas until a restart, None: as many as the settings say; returns what that means."""
+        before, configured = self.replicas, sizes.in_words(self.config)
         for alias in self.aliases:
             alias.executor.scale(replicas)
-        self._log.info("scaled", replicas=replicas, was=before, configured=self.config.replicas)
-        kept = "" if replicas == self.config.replicas else f"; a restart goes back to {self.config.replicas}"
+        self._log.info("scaled", replicas=replicas, was=before, configured=sizes.told(self.config))
+        if replicas is None:
+            return f"{configured}, as configured (there were {before})"
+        kept = "" if replicas == self.config.replicas else f"; a restart goes back to {configured.split(' replica')[0]}"
+        if self.main.executor.bounds != sizes.bounds(self.config) and sizes.bounds(self.config).follows:
+            kept += f", 'headrace scale {self.name} auto' follows the load again"
         return f"{replicas} {'replica' if replicas == 1 else 'replicas'} (there were {before}){kept}"
 
     async def promote(self, version: str) -> str:
@@ -165,7 +170,7 @@ class ServedModel:
 
     @property
     def replicas(self) -> int:
-        """How many processes of each version predict."""
+        """How many processes of the version that serves should predict."""
         return self.main.executor.replicas
 
     async def run(self) -> None:
@@ -290,7 +295,9 @@ class ServedModel:
             "replicas": {
                 "wanted": self.replicas,
                 "ready": self.current.ready if self.current else 0,
-                "configured": self.config.replicas,
+                "configured": sizes.told(self.config),
+                "ordered": self.main.executor.ordered,
+                "why": self.current.scaling.why if self.current and self.current.scaling.bounds.follows else None,
             },
             "probe": self.prober.describe() if self.prober is not None else None,
             "prediction_log": {"path": str(kept.path.absolute()), "format": kept.format} if kept else None,

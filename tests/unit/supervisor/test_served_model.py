@@ -15,7 +15,9 @@ import pytest
 from headrace.config.tree import Model
 from headrace.core.errors import ConfigError, ModelNotFound, RegistryError
 from headrace.core.identity import Resolved
-from headrace.core.protocol.messages import Shadow, Share
+from headrace.core.protocol.messages import PoolLoad, Shadow, Share
+from headrace.supervisor.load_watch import LoadWatch
+from headrace.supervisor.rollout import clock
 from headrace.supervisor.rollout.history import History
 from headrace.supervisor.served_model import ServedModel
 from tests.unit.supervisor.rollout.fakes import Processes, Registry, World, quiet, resolved, until
@@ -101,7 +103,7 @@ async def test_what_serves_is_the_route_s_pool(tmp_path: Path) -> None:
         assert (told["state"], told["ready"], told["replicas"]) == (
             "SERVING",
             True,
-            {"wanted": 1, "ready": 1, "configured": 1},
+            {"wanted": 1, "ready": 1, "configured": 1, "ordered": None, "why": None},
         )
         assert served.model.settled
         assert served.model.registered_name == "topic"
@@ -238,3 +240,33 @@ async def test_what_an_operator_has_scaled_stays_while_the_settings_say_the_same
             changed = msgspec.convert({"uri": URI, "timeout_s": timeout_s, "replicas": replicas}, Model)
             model.configure(changed, model._dependencies, "mlflow", failing="warn", canary_poll_s=3600.0)
             assert model.replicas == wanted
+
+
+async def test_replicas_follow_what_all_gateways_report_within_bounds_that_change_live(tmp_path: Path) -> None:
+    def settings(replicas: object, **more: object) -> Model:
+        return msgspec.convert({"uri": URI, "replicas": replicas, "target_wait_ms": 10.0, "idle_s": 5.0, **more}, Model)
+
+    def become(config: Model) -> None:
+        model.configure(config, model._dependencies, "mlflow", failing="warn", canary_poll_s=3600.0)
+
+    async with serving(tmp_path, Aliases(production="1")) as served:
+        model = served.model
+        await until(lambda: served.serves("1"))
+        become(settings({"min": 1, "max": 3}))
+        assert [pool.follows for pool in model.pools()] == [True]
+        loads, key, now_s = LoadWatch(lambda: [model], quiet()), model.pools()[0].key, clock.now_s()
+        for second in range(4):
+            for gateway in (1, 2):
+                loads.heed(PoolLoad(gateway=gateway, pool=key, asked=5, wait_s=0.2, busy=0.5))
+            loads.look(now_s + second / 2)
+        assert (model.replicas, model.current.ready if model.current else 0) == (2, 2)
+        model.scale(3)
+        loads.look(now_s + 100.0)
+        assert (model.replicas, model.pools()[0].follows) == (3, False)
+        model.scale(None)
+        # Its gateways have said nothing for longer than they may: what they said counts no more.
+        for later_s in (200.0, 206.0):
+            loads.look(now_s + later_s)
+        assert (model.replicas, model.describe()["replicas"]["configured"]) == (1, {"min": 1, "max": 3})
+        become(settings({"min": 2, "max": 2}))
+        assert (model.replicas, model.pools()[0].follows) == (2, False)

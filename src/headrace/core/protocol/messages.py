@@ -96,7 +96,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     `identity` names what computes the answers (model, environment, options), alike on every machine, so that machines
     can share a cache. Empty: not known. `alone`: where it is left to be found out how many calls may be beside each
     other in a worker, it is one. `about` is what can be told of the model without asking it, as JSON: its signature,
-    an example. Empty: nothing.
+    an example. Empty: nothing. `follows`: the supervisor wants to hear of its `Load`.
     """
 
     key: str
@@ -108,6 +108,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     workers: tuple[WorkerRef, ...] = ()
     mergeable: bool = True
     alone: bool = False
+    follows: bool = False
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -339,6 +340,19 @@ class KeysWanted(msgspec.Struct, frozen=True, tag=True):
     issuer: str
 
 
+class PoolLoad(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """What a pool with `follows` has to do in the gateway with this process id: said twice a second while it has.
+
+    For the numbers see `core.processes.scaling.Load`.
+    """
+
+    gateway: int
+    pool: str
+    asked: int
+    wait_s: float
+    busy: float
+
+
 class Crowded(msgspec.Struct, frozen=True, tag=True):
     """Connections are turned away for this reason (see `core.serving.crowd`): told at most once a minute."""
 
@@ -366,7 +380,7 @@ class Probed(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 ToGateway = Access | Certificate | Configure | Table | Drain | AskStats | Ping | Probe
-News = WorkerLost | WorkerHung | WorkerBroke | Hazard | ModelFailed
+News = WorkerLost | WorkerHung | WorkerBroke | Hazard | ModelFailed | PoolLoad
 """What a gateway says of workers and models without being asked."""
 
 FromGateway = Applied | Drained | News | KeysWanted | Crowded | Stats | Pong | Probed

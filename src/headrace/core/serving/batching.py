@@ -233,6 +233,11 @@ class Lanes(Generic[W]):
         self._soonest_s = NEVER_S
         return works
 
+    def oldest_wait_s(self, now_s: float) -> float:
+        """How long the one has waited that waits longest; 0 where nothing waits."""
+        firsts = (next((work for work in lane if work.state == QUEUED), None) for lane in (self._shared, self._solo))
+        return max((now_s - work.arrived_s for work in firsts if work is not None), default=0.0)
+
     def shared_rows_waiting_since(self) -> tuple[int, float] | None:
         """Return (rows, arrival of the oldest) of the shared lane if it is the only one that waits, else None."""
         if self._solo_live or not self._shared_live:

@@ -76,7 +76,7 @@ class AuditTrail:
         serving = model.current
         return {
             "serves": serving.label if serving is not None else None,
-            "replicas": model.config.replicas,
+            "replicas": model.replicas,
             "paused": model.main.paused,
         }
 

@@ -48,9 +48,13 @@ def order_routes(server: ServerState) -> list[Route]:
 
     async def scale(model: ServedModel, request: Request) -> str:
         asked = request.query_params.get("replicas", "")
+        if asked == "auto":
+            return model.scale(None)
         replicas = int(asked) if asked.isascii() and asked.isdigit() and len(asked) <= 4 else 0
         if not 1 <= replicas <= MOST_REPLICAS:
-            raise Refused("INVALID_PARAMETER_VALUE", f"replicas: a number from 1 to {MOST_REPLICAS}, not {asked!r}")
+            raise Refused(
+                "INVALID_PARAMETER_VALUE", f"replicas: a number from 1 to {MOST_REPLICAS}, or auto, not {asked!r}"
+            )
         return model.scale(replicas)
 
     async def promote(model: ServedModel, request: Request) -> str:

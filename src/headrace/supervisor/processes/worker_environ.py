@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from headrace.config.replicas import bounds
 from headrace.config.tree import Model
 from headrace.core.processes import inheriting
 from headrace.supervisor.processes.cores import available_cores
@@ -18,7 +19,7 @@ def worker_environ(environ: Mapping[str, str], model: Model, tracking_uri: str |
     OpenBLAS starts its threads when it is imported, and a process with threads cannot be forked safely: one, unless
     the user says otherwise.
     """
-    threads = str(model.threads or max(1, available_cores() // model.replicas))
+    threads = str(model.threads or max(1, available_cores() // bounds(model).most))
     made = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "NUMEXPR_NUM_THREADS": threads}
     made["OPENBLAS_NUM_THREADS"] = str(model.threads or 1)
     # A thread that waits for work sleeps: one that spins takes a core from another replica, or from the gateway.

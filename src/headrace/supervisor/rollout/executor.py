@@ -9,9 +9,11 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Literal, Protocol, get_args
 
+from headrace.config.replicas import bounds
 from headrace.config.tree import Model
 from headrace.core.errors import HeadraceError, ModelLoadError
 from headrace.core.identity import ModelUri, Resolved
+from headrace.core.processes.scaling import Bounds, Scaling
 from headrace.core.rollout.actions import Action, Flip, Share, Start, Stop
 from headrace.core.rollout.lifecycle import State
 from headrace.core.rollout.rollout import Rollout
@@ -54,7 +56,7 @@ class Owner(Protocol):
 class Executor:
     """The only one that creates and ends versions. `signature` is that of the version that took over last.
 
-    `replicas` is how many a version has.
+    `ordered` is how many replicas an operator wants each version to have; None: as many as the settings say.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class Executor:
         self.outcomes: dict[Outcome, int] = dict.fromkeys(get_args(Outcome), 0)
         self.ended: dict[str, dict[EndReason, int]] = {}
         self.signature: dict[str, Any] | None = None
-        self.replicas = config.replicas
+        self.ordered: int | None = None
         self._model = model
         self._uri = uri
         self._config = config
@@ -132,15 +134,23 @@ class Executor:
         for version in self.versions.values():
             if version.workers is not None:
                 version.workers.spec = replace(version.workers.spec, timeout_s=config.timeout_s)
-        if config.replicas != former.replicas:
-            self.scale(config.replicas)
+        self.scale(self.ordered if config.replicas == former.replicas else None)
 
-    def scale(self, replicas: int) -> None:
-        """Have each version run in so many replicas."""
-        self.replicas = replicas
+    @property
+    def bounds(self) -> Bounds:
+        """Between how many replicas each version has."""
+        return bounds(self._config) if self.ordered is None else Bounds.fixed(self.ordered)
+
+    @property
+    def replicas(self) -> int:
+        """How many the version that serves should have; where none does, how many the next one begins with."""
+        return self.serving.scaling.wanted if self.serving is not None else self.bounds.first
+
+    def scale(self, replicas: int | None) -> None:
+        """Have each version run in so many replicas; None: in as many as the settings say."""
+        self.ordered = replicas
         for version in self.versions.values():
-            if version.workers is not None:
-                version.workers.scale(replicas)
+            version.bound(self.bounds, clock.now_s())
         self.publish()
 
     def publish(self) -> None:
@@ -166,13 +176,16 @@ class Executor:
 
     def _start(self, action: Start[Resolved]) -> None:
         life = self._rollout.slots[action.key].life
-        version = Version(self._model, self._uri.selector, _serial(), action.identity, life)
+        scaling = Scaling(self.bounds, clock.now_s(), self.replicas)
+        version = Version(self._model, self._uri.selector, _serial(), action.identity, life, scaling)
         self.versions[action.key] = version
         self._lives[action.key] = asyncio.create_task(self._guarded(self._live(action.key, version)))
 
     def _flip(self, action: Flip) -> None:
         version, old = self.versions[action.key], self.versions.get(action.old or "")
         self.signature = version.signature
+        if old is not None:
+            version.succeed(old, clock.now_s())
         if version.serves():
             self.outcomes["succeeded"] += 1
         self._log.info(
@@ -266,7 +279,7 @@ class Executor:
             key=version.key,
             model=self._model,
             label=version.label,
-            replicas=self.replicas,
+            replicas=version.scaling.wanted,
             environ=dependencies.environ,
             kept_back=dependencies.kept_back,
             options=dependencies.options,

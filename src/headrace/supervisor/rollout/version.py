@@ -8,6 +8,7 @@ from typing import Any
 
 from headrace.core.contract import about
 from headrace.core.identity import Resolved, content_identity, safe_name
+from headrace.core.processes.scaling import Bounds, Load, Scaling
 from headrace.core.protocol.messages import FAILS_BESIDE, Pool
 from headrace.core.rollout.lifecycle import Life, State
 from headrace.core.telemetry.failure_book import FailureBook
@@ -32,11 +33,16 @@ def own_example(stored: Stored | None) -> bytes | None:
 class Version:
     """`key` names it in the gateways and is unique for ever; `label` is what clients see. `life` is the rollout's.
 
+    `scaling` decides how many replicas it has.
+
     All else is written by its own methods only: each says what has happened to it.
     """
 
-    def __init__(self, model: str, selector: str, serial: int, resolved: Resolved, life: Life) -> None:
+    def __init__(
+        self, model: str, selector: str, serial: int, resolved: Resolved, life: Life, scaling: Scaling | None = None
+    ) -> None:
         self.model = model
+        self.scaling = scaling or Scaling(Bounds.fixed(1), 0.0)
         self.resolved = resolved
         self.life = life
         version = resolved.version or safe_name(resolved.source.rstrip("/").rpartition("/")[2])
@@ -69,6 +75,23 @@ class Version:
     def run_by(self, workers: Processes) -> None:
         """These are its processes from now on."""
         self.workers = workers
+
+    def follow(self, load: Load, now_s: float) -> bool:
+        """Have as many replicas as this load needs; returns whether that is another number now."""
+        return self._scaled(changed=self.scaling.look(load, self.ready, now_s))
+
+    def bound(self, bounds: Bounds, now_s: float) -> None:
+        """Have so many replicas from now on."""
+        self._scaled(changed=self.scaling.configure(bounds, now_s))
+
+    def succeed(self, other: Version, now_s: float) -> None:
+        """Take the load of `other` over."""
+        self._scaled(changed=self.scaling.succeed(other.scaling.wanted, now_s))
+
+    def _scaled(self, *, changed: bool) -> bool:
+        if changed and self.workers is not None:
+            self.workers.scale(self.scaling.wanted)
+        return changed
 
     def measured(self, example_s: float | None) -> None:
         """The median time of its example, in seconds; None where it has none."""
@@ -132,6 +155,7 @@ class Version:
             workers=self.workers.ready,
             mergeable=bool(facts.get("mergeable", True)) and warm_up.get("mergeable", True) is not False,
             about=self._told_about(),
+            follows=self.scaling.bounds.follows,
             alone=not facts.get("threads", True) or FAILS_BESIDE in self.hazards,
         )
 
@@ -171,6 +195,7 @@ class Version:
             "warm_up": workers.warm_up if workers else {},
             "hazards": self.hazards,
             "ready": self.ready,
+            "wanted": self.scaling.wanted,
             "processes": workers.processes if workers else [],
             "zygote": workers.zygote if workers else None,
             "restarts": workers.restarts.total if workers else 0,

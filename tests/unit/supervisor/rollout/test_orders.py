@@ -143,10 +143,14 @@ async def test_a_scale_holds_for_what_comes_later_and_is_told(tmp_path: Path) ->
         for wrong in ("0", "-1", "1025", "many", "", "²"):
             assert "a number from 1 to 1024" in await one.ask("scale", 400, replicas=wrong)
         assert await one.ask("scale", replicas="3") == "3 replicas (there were 2); a restart goes back to 2"
-        assert one.model.describe()["replicas"] == {"wanted": 3, "ready": 3, "configured": 2}
+        told = {"wanted": 3, "ready": 3, "configured": 2, "ordered": 3, "why": None}
+        assert one.model.describe()["replicas"] == told
         world.registry.points_at = resolved("2")
         await one.ask("refresh", 202)
         await until(lambda: one.serves("2"))
-        assert one.model.describe()["replicas"] == {"wanted": 3, "ready": 3, "configured": 2}
+        told = {"wanted": 3, "ready": 3, "configured": 2, "ordered": 3, "why": None}
+        assert one.model.describe()["replicas"] == told
         assert await one.ask("scale", replicas="1") == "1 replica (there were 3); a restart goes back to 2"
         assert one.model.describe()["replicas"]["ready"] == 1
+        assert await one.ask("scale", replicas="auto") == "2 replicas, as configured (there were 1)"
+        assert one.model.describe()["replicas"] == {**told, "wanted": 2, "ready": 2, "ordered": None}

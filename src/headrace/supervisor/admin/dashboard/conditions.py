@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from headrace.config.replicas import in_words
 from headrace.config.traffic import shadow_of
 from headrace.core.rollout.lifecycle import State
 from headrace.supervisor.admin.dashboard import words
@@ -95,8 +96,9 @@ def notices(model: ServedModel) -> Iterator[Notice]:
     if main.paused:
         advice = f"headrace resume {model.name} follows the registry again."
         yield Notice("busy", "Paused", "no version changes until it is resumed", advice=advice)
-    if model.replicas != model.config.replicas:
-        yield Notice("busy", f"Scaled from {model.config.replicas} to {model.replicas} replicas", "until a restart")
+    if main.executor.ordered not in {None, model.config.replicas}:
+        was = in_words(model.config).split(" replica")[0]
+        yield Notice("busy", f"Scaled from {was} to {model.replicas} replicas", "until a restart")
     if main.held:
         yield Notice(
             "busy", "Rolled back", "held until the registry points at another version",

@@ -1,0 +1,69 @@
+"""Has the replicas of versions follow the load.
+
+Puts together what the gateways report; `core.processes.scaling` decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from headrace.core.processes.scaling import Load
+from headrace.core.protocol.messages import PoolLoad
+from headrace.supervisor.rollout import clock
+from headrace.supervisor.rollout.version import Version
+from headrace.supervisor.served_model import ServedModel
+from headrace.telemetry.logs import Log
+
+_LOOK_S = 0.5
+_HOLDS_S = 2.0
+"""A gateway that has anything to do says so twice a second: one that has not for so long has nothing, or is gone."""
+
+
+class LoadWatch:
+    """One for each supervisor. `models` gives all that have processes."""
+
+    def __init__(self, models: Callable[[], Iterable[ServedModel]], log: Log) -> None:
+        self._models = models
+        self._log = log
+        self._reports: dict[str, dict[int, tuple[float, PoolLoad]]] = {}
+
+    def heed(self, report: PoolLoad) -> None:
+        """A gateway has said what it has to do for one pool."""
+        self._reports.setdefault(report.pool, {})[report.gateway] = clock.now_s(), report
+
+    async def run(self) -> None:
+        """Look twice a second until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            self.look(clock.now_s())
+
+    def look(self, now_s: float) -> None:
+        """Have each version in as many replicas as it needs now."""
+        here: set[str] = set()
+        for model in self._models():
+            for version in model.versions:
+                if version.scaling.bounds.follows and version.can_answer:
+                    here.add(version.key)
+                    self._follow(version, now_s)
+        for key in self._reports.keys() - here:
+            del self._reports[key]
+
+    def _follow(self, version: Version, now_s: float) -> None:
+        scaling = version.scaling
+        was = scaling.wanted
+        if version.follow(self._load(version, now_s), now_s):
+            told = {"model": version.model, "version": version.label, "replicas": scaling.wanted, "was": was}
+            self._log.info("follows the load", **told, reason=scaling.why)
+
+    def _load(self, version: Version, now_s: float) -> Load:
+        """What all gateways have to do for a version."""
+        reports = self._reports.get(version.key, {})
+        for gateway in [gateway for gateway, (at_s, _) in reports.items() if at_s < now_s - _HOLDS_S]:
+            del reports[gateway]
+        told = [report for _, report in reports.values()]
+        return Load(
+            asked=sum(one.asked for one in told),
+            wait_s=max((one.wait_s for one in told), default=0.0),
+            busy=sum(one.busy for one in told),
+        )
