@@ -10,11 +10,12 @@ from typing import Any
 
 import grpc
 import pytest
+import yaml
 
 from headrace.gateway.grpc import schema
 from tests.authority import Authority
 from tests.grpc_rig.client import Caller, message, packed, raw, refusal, texts
-from tests.integration.serving import Serving, ask, serving
+from tests.integration.serving import Serving, ask, serving, until
 from tests.integration.test_access import run
 
 HAPPY = ["good great happy", "bad awful sad"]
@@ -43,9 +44,14 @@ def address() -> str:
 
 
 @pytest.fixture(scope="module")
-def one(client_registry: str, address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("grpc")
+
+
+@pytest.fixture(scope="module")
+def one(client_registry: str, address: str, directory: Path) -> Iterator[Serving]:
     made = document(client_registry, int(address.rpartition(":")[2]))
-    with serving(tmp_path_factory.mktemp("grpc"), made) as started:
+    with serving(directory, made) as started:
         for name in MODELS:
             started.url(name)
         yield started
@@ -219,31 +225,58 @@ def test_who_speaks_http_is_told_so(one: Serving, address: str) -> None:
         assert plain.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
+class Callers:
+    """Clients that call again and again until one call of each fails, or `enough` is set; `codes` are all outcomes."""
+
+    def __init__(self, address: str) -> None:
+        self.codes: list[str] = []
+        self.enough = threading.Event()
+        self._address = address
+        self._threads = [threading.Thread(target=self._work) for _ in range(4)]
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(100)
+
+    def _work(self) -> None:
+        with Caller(self._address) as own:
+            infer = own.unary("ModelInfer")
+            while not self.enough.is_set():
+                try:
+                    infer(texts("echo", "sleep:0.02"), timeout=100)
+                    self.codes.append("OK")
+                except grpc.RpcError as error:
+                    self.codes.append(f"{error.code().name} {error.details()}")
+                    return
+
+
+def test_no_call_is_lost_when_new_gateways_take_over(one: Serving, address: str, directory: Path) -> None:
+    callers = Callers(address)
+    until(lambda: len(callers.codes) > 20, "calls")
+    file = directory / "headrace.yaml"
+    config = yaml.safe_load(file.read_text())
+    config["gateway"]["keep_alive_s"] = 50.0
+    file.write_text(yaml.safe_dump(config))
+    before = one.processes("headrace.gateway")[0].pid
+    assert ask(f"{one.admin}/api/reload", method="POST").status == 200
+    until(lambda: [process.pid for process in one.processes("headrace.gateway")] not in ([before], []), "others")
+    seen = len(callers.codes)
+    until(lambda: len(callers.codes) > seen + 20, "calls of the new gateway")
+    callers.enough.set()
+    callers.join()
+    assert set(callers.codes) == {"OK"}
+
+
 def test_nothing_is_lost_when_headrace_stops(one: Serving, address: str) -> None:
     """The last test with this server."""
-    codes: list[str] = []
-    working = threading.Event()
-
-    def work() -> None:
-        with Caller(address) as own:
-            while not codes or codes[-1] == "OK":
-                try:
-                    own.unary("ModelInfer")(texts("echo", "sleep:0.02"), timeout=100)
-                    codes.append("OK")
-                    working.set()
-                except grpc.RpcError as error:
-                    codes.append(f"{error.code().name} {error.details()}")
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    working.wait(100)
+    callers = Callers(address)
+    until(lambda: len(callers.codes) > 20, "calls")
     assert one.stop() == 0
-    for thread in threads:
-        thread.join(100)
+    callers.join()
     # Calls that were made after the port was closed cannot connect; of the others each has its answer.
-    lost = [code for code in codes if code != "OK" and "refused" not in code.lower()]
-    assert not lost
+    assert not [code for code in callers.codes if code != "OK" and "refused" not in code.lower()]
 
 
 def test_tls_and_keys_hold_here_too(client_registry: str, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.gateway.grpc import schema
 from headrace.gateway.grpc import status as statuses
 from headrace.gateway.grpc.headers import literal
 from headrace.gateway.grpc.methods import UNKNOWN, Request, Result
@@ -104,7 +103,7 @@ class AnswerWriter:
         made = self._method.tell(result, self.request)
         if made is not None:
             self._status = statuses.OK
-            return framed(schema.encode(made))
+            return framed(made)
         self._status = statuses.UNIMPLEMENTED if self._method is UNKNOWN else statuses.code(result.status)
         return result.body
 

@@ -6,7 +6,6 @@ answered one after another; while one is, no more is taken than the client's win
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from headrace.gateway.grpc.methods import Result
 if TYPE_CHECKING:
     from headrace.gateway.exchange import RequestLog
     from headrace.gateway.grpc.connection import GrpcConnection
+    from headrace.gateway.grpc.headers import Fields
     from headrace.gateway.grpc.methods import Method
     from headrace.gateway.http.port import Port
 
@@ -65,7 +65,7 @@ class Call:
         self,
         connection: GrpcConnection,
         number: int,
-        fields: Mapping[bytes, bytes],
+        fields: Fields,
         method: Method,
         *,
         window: int,

@@ -19,7 +19,7 @@ from headrace.core.serving.memory import ConnectionMemory
 from headrace.gateway.grpc import frames
 from headrace.gateway.grpc.call import Call
 from headrace.gateway.grpc.frames import Broken
-from headrace.gateway.grpc.headers import BadHeaders, HeaderReader
+from headrace.gateway.grpc.headers import BadHeaders, Fields, HeaderReader
 from headrace.gateway.grpc.methods import METHODS, UNKNOWN
 from headrace.gateway.grpc.outbox import LARGEST_WINDOW, Outbox
 from headrace.gateway.http.flow import LINGER_S, Flow
@@ -315,7 +315,7 @@ class GrpcConnection(asyncio.Protocol):
             self.transport.write(frames.reset(number, frames.REFUSED_STREAM))
             return
         self._idle_frames = 0
-        known = fields or {}
+        known = fields or Fields()
         is_grpc = known.get(b"content-type", b"").startswith(b"application/grpc")
         if fields is not None and (known.get(b":method") != b"POST" or not is_grpc):
             self.transport.write(frames.frame(frames.HEADERS, frames.LAST_BLOCK, number, frames.NOT_GRPC))

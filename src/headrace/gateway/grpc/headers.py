@@ -6,8 +6,6 @@ the same bytes say the same until something is added to the table. What is writt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from hpack.exceptions import HPACKError
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
@@ -17,6 +15,14 @@ _MAX_BLOCKS = 64
 _MAX_BLOCK_BYTES = 2048
 _MAX_INTEGER = 1 << 24
 _ENTRY_BYTES = 32
+
+
+class Fields(dict[bytes, bytes]):
+    """The fields of a head by name; several of one name are joined. `said` is kept by who compares heads."""
+
+    __slots__ = ("said",)
+
+    said: bytes
 
 
 class BadHeaders(Exception):
@@ -32,10 +38,10 @@ class HeaderReader:
         self._most_bytes = most_bytes
         self._table = HeaderTable()
         self._table.maxsize = TABLE_BYTES
-        self._blocks: dict[bytes, Mapping[bytes, bytes]] = {}
+        self._blocks: dict[bytes, Fields] = {}
 
-    def read(self, block: bytes) -> Mapping[bytes, bytes] | None:
-        """The fields of a block by name, several of one name joined; None: there are too many. Raises BadHeaders."""
+    def read(self, block: bytes) -> Fields | None:
+        """The fields of a block; None: there are too many. Raises BadHeaders."""
         known = self._blocks.get(block)
         if known is None:
             try:
@@ -48,9 +54,9 @@ class HeaderReader:
                 self._blocks[block] = known
         return known
 
-    def _decode(self, block: bytes) -> tuple[Mapping[bytes, bytes] | None, bool]:
+    def _decode(self, block: bytes) -> tuple[Fields | None, bool]:
         table, end, at = self._table, len(block), 0
-        fields: dict[bytes, bytes] = {}
+        fields = Fields()
         changed, size = False, 0
         while at < end:
             first = block[at]

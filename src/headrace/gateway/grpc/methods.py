@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -32,7 +32,7 @@ class Result(NamedTuple):
 
 _FLAGS = (("ServerLive", "live"), ("ServerReady", "ready"), ("ModelReady", "ready"))
 
-Tell = Callable[[Result, Request], Any | None]
+Tell = Callable[[Result, Request], bytes | None]
 
 
 class Method(NamedTuple):
@@ -67,19 +67,23 @@ def _asks(want: Want, name: str, model: str = "", detail: str = "", action: byte
 def _says(name: str, field: str) -> Tell:
     """Tells yes, no (503), or that it was no question."""
     kind = schema.kind(name)
-    return lambda result, _: kind(**{field: result.status == 200}) if result.status in {200, 503} else None
+
+    def tell(result: Result, _: Request) -> bytes | None:
+        return schema.encode(kind(**{field: result.status == 200})) if result.status in {200, 503} else None
+
+    return tell
 
 
 def _nothing(_: Result, __: Request) -> None:
     """What clients may not do has no answer but an error."""
 
 
-def _server_metadata(result: Result, _: Request) -> Any | None:
+def _server_metadata(result: Result, _: Request) -> bytes | None:
     made = schema.kind("inference.ServerMetadataResponse")
-    return made(**msgspec.json.decode(result.body)) if result.status == 200 else None
+    return schema.encode(made(**msgspec.json.decode(result.body))) if result.status == 200 else None
 
 
-def _model_metadata(result: Result, _: Request) -> Any | None:
+def _model_metadata(result: Result, _: Request) -> bytes | None:
     if result.status != 200:
         return None
     told = msgspec.json.decode(result.body)
@@ -88,7 +92,7 @@ def _model_metadata(result: Result, _: Request) -> Any | None:
     for side in ("inputs", "outputs"):
         for one in told[side]:
             getattr(made, side).add(name=one["name"], datatype=one["datatype"], shape=one["shape"])
-    return made
+    return schema.encode(made)
 
 
 def _read_index(data: bytes) -> Request:
@@ -96,10 +100,9 @@ def _read_index(data: bytes) -> Request:
     return Request(Target(Want.INDEX, None, b"", V2), b'{"ready":true}' if message.ready else b"")
 
 
-def _index(result: Result, _: Request) -> Any | None:
-    if result.status != 200:
-        return None
-    return schema.kind("inference.RepositoryIndexResponse")(models=msgspec.json.decode(result.body))
+def _index(result: Result, _: Request) -> bytes | None:
+    made = schema.kind("inference.RepositoryIndexResponse")
+    return schema.encode(made(models=msgspec.json.decode(result.body))) if result.status == 200 else None
 
 
 def _read_infer(data: bytes) -> Request:
@@ -108,17 +111,18 @@ def _read_infer(data: bytes) -> Request:
     return Request(target, asked.body, asked.json_bytes, asked.raw)
 
 
-def _infer(result: Result, request: Request) -> Any | None:
-    return tensors.response(result.body, result.json_bytes, raw=request.raw) if result.status == 200 else None
+def _infer(result: Result, request: Request) -> bytes | None:
+    return tensors.encoded(result.body, result.json_bytes, raw=request.raw) if result.status == 200 else None
 
 
-def _part(result: Result, request: Request) -> Any:
+def _part(result: Result, request: Request) -> bytes:
     """A message of a stream: an error is one, too, and the stream goes on."""
     kind = schema.kind("inference.ModelStreamInferResponse")
-    made = _infer(result, request)
-    if made is not None:
-        return kind(infer_response=made)
-    return kind(error_message=told_error(result.body) or "The request failed.")
+    if result.status == 200:
+        made = kind(infer_response=tensors.response(result.body, result.json_bytes, raw=request.raw))
+    else:
+        made = kind(error_message=told_error(result.body) or "The request failed.")
+    return schema.encode(made)
 
 
 def _read_health(data: bytes) -> Request:
@@ -128,9 +132,11 @@ def _read_health(data: bytes) -> Request:
     return Request(Target(Want.READY, service, b"", V2))
 
 
-def _health(result: Result, _: Request) -> Any | None:
+def _health(result: Result, _: Request) -> bytes | None:
     kind = schema.kind("grpc.health.v1.HealthCheckResponse")
-    return kind(status="SERVING" if result.status == 200 else "NOT_SERVING") if result.status in {200, 503} else None
+    if result.status not in {200, 503}:
+        return None
+    return schema.encode(kind(status="SERVING" if result.status == 200 else "NOT_SERVING"))
 
 
 def _methods() -> Mapping[bytes, Method]:

@@ -12,6 +12,7 @@ from headrace.gateway.http.targets import Target, Want
 from headrace_worker import wire
 
 if TYPE_CHECKING:
+    from headrace.gateway.grpc.headers import Fields
     from headrace.gateway.grpc.methods import Request
     from headrace.gateway.http.port import Port
     from headrace.gateway.security.guard import Client
@@ -34,7 +35,7 @@ def timeout_s(fields: Mapping[bytes, bytes]) -> float | None:
 def head_of(
     port: Port,
     client: Client,
-    fields: Mapping[bytes, bytes],
+    fields: Fields,
     request: Request,
     *,
     streaming: bool = False,
@@ -62,13 +63,13 @@ def refused(fields: Mapping[bytes, bytes], want: Want, code: str, message: str) 
     return head
 
 
-def _shared(
-    port: Port, client: Client, fields: Mapping[bytes, bytes], request: Request, *, streaming: bool
-) -> RequestHead:
+def _shared(port: Port, client: Client, fields: Fields, request: Request, *, streaming: bool) -> RequestHead:
     target = request.target
-    said = [b"%b\n%b" % one for one in fields.items() if one[0] not in _OWN]
+    said = getattr(fields, "said", None)
+    if said is None:
+        said = fields.said = b"\n".join([b"%b\n%b" % one for one in fields.items() if one[0] not in _OWN])
     size = -1 if request.json_bytes is None else request.json_bytes
-    key = b"\n".join((*said, (target.model or "").encode(), target.detail, b"%d %d" % (target.want, size)))
+    key = b"%b\n%b\n%b\n%d %d" % (said, (target.model or "").encode(), target.detail, target.want, size)
     head = port.heads.get(key)
     if head is None:
         head = _plain(fields)

@@ -42,6 +42,16 @@ def parse(message_class: Any, data: bytes) -> Any:
         raise Malformed(f"The message is no {message_class.DESCRIPTOR.full_name}.") from None
 
 
+def varint(number: int) -> bytes:
+    """A number as protobuf writes it."""
+    written = bytearray()
+    while number > 127:
+        written.append(number & 0x7F | 0x80)
+        number >>= 7
+    written.append(number)
+    return bytes(written)
+
+
 def encode(message: Message) -> bytes:
     """The bytes of a message."""
     data: bytes = message.SerializeToString()

@@ -35,6 +35,11 @@ _TYPES: dict[str, tuple[str, str]] = {
     "FP64": ("d", "fp64_contents"),
 }
 _LENGTH = struct.Struct("<I")
+_RAW_OUTPUT = b"\x32"
+"""The tag of `raw_output_contents`: field 6, with a length."""
+
+_MAX_REMEMBERED = 256
+_MAX_REMEMBERED_BYTES = 4096
 
 InferRequest = schema.kind("inference.ModelInferRequest")
 InferResponse = schema.kind("inference.ModelInferResponse")
@@ -67,23 +72,44 @@ class _Answer(msgspec.Struct):
 
 
 _answers = msgspec.json.Decoder(_Answer)
+_heads: dict[tuple[bytes, tuple[int, ...]], bytes] = {}
+_prefixes: dict[bytes, tuple[bytes, list[int]]] = {}
 
 
-def read_request(data: bytes, *, binary: bool = True) -> Asked:
-    """Read a ModelInferRequest; `binary`: outputs are asked for in binary. Raises Malformed for one that is wrong."""
+def read_request(data: bytes) -> Asked:
+    """Read a ModelInferRequest, whose outputs are asked for in binary. Raises Malformed for one that is wrong."""
     request = schema.parse(InferRequest, data)
-    raw = request.raw_input_contents
-    if raw and len(raw) != len(request.inputs):
-        told = f"There are {len(request.inputs)} inputs and {len(raw)} raw_input_contents"
-        raise Malformed(f"{told}: each input needs its own.")
-    parts: list[bytes] = [b""]
+    raw = list(request.raw_input_contents)
+    if not raw:
+        packed = [_packed(one, f"inputs[{at}] ('{one.name[:100]}')") for at, one in enumerate(request.inputs)]
+        return _asked(request, _head(request, packed), packed, raw=False)
+    # All but the data is the same in most requests of a client: it is written once.
+    del request.raw_input_contents[:]
+    said = schema.encode(request)
+    key = (said, tuple(map(len, raw)))
+    head = _heads.get(key)
+    if head is None:
+        if len(raw) != len(request.inputs):
+            told = f"There are {len(request.inputs)} inputs and {len(raw)} raw_input_contents"
+            raise Malformed(f"{told}: each input needs its own.")
+        for at, one in enumerate(request.inputs):
+            if one.HasField("contents"):
+                raise Malformed(f"inputs[{at}] ('{one.name[:100]}'): It has both contents and raw_input_contents.")
+        head = _head(request, raw)
+        _remember(_heads, key, head, len(said))
+    return _asked(request, head, raw, raw=True)
+
+
+def _asked(request: Any, head: bytes, packed: list[bytes], *, raw: bool) -> Asked:
+    return Asked(request.model_name, request.model_version, b"".join((head, *packed)), len(head), raw)
+
+
+def _head(request: Any, packed: list[bytes]) -> bytes:
+    """The JSON of a request whose tensors have these data."""
     inputs = []
-    for place, tensor in enumerate(request.inputs):
-        if raw and tensor.HasField("contents"):
-            raise Malformed(f"inputs[{place}] ('{tensor.name[:100]}'): It has both contents and raw_input_contents.")
-        packed = raw[place] if raw else _packed(tensor, f"inputs[{place}] ('{tensor.name[:100]}')")
+    for tensor, data in zip(request.inputs, packed, strict=True):
         parameters = _parameters(tensor.parameters)
-        parameters["binary_data_size"] = len(packed)
+        parameters["binary_data_size"] = len(data)
         inputs.append(
             {
                 "name": tensor.name,
@@ -92,18 +118,43 @@ def read_request(data: bytes, *, binary: bool = True) -> Asked:
                 "parameters": parameters,
             }
         )
-        parts.append(packed)
     asked: dict[str, Any] = {"inputs": inputs, "parameters": _parameters(request.parameters)}
-    asked["parameters"]["binary_data_output"] = binary
+    asked["parameters"]["binary_data_output"] = True
     if request.id:
         asked["id"] = request.id
     if request.outputs:
         asked["outputs"] = [
-            {"name": one.name, "parameters": {**_parameters(one.parameters), "binary_data": binary}}
+            {"name": one.name, "parameters": {**_parameters(one.parameters), "binary_data": True}}
             for one in request.outputs
         ]
-    head = parts[0] = msgspec.json.encode(asked)
-    return Asked(request.model_name, request.model_version, b"".join(parts), len(head), bool(raw))
+    return msgspec.json.encode(asked)
+
+
+def encoded(body: bytes, json_bytes: int, *, raw: bool) -> bytes:
+    """The bytes of the same message as `response` makes. What is not data is the same in most answers: see there."""
+    key = body[:json_bytes]
+    found = _prefixes.get(key) if raw and json_bytes else None
+    if found is None:
+        made = response(body, json_bytes, raw=raw)
+        if not raw or not json_bytes or len(made.raw_output_contents) != key.count(b'"binary_data_size"'):
+            return schema.encode(made)
+        sizes = [len(one) for one in made.raw_output_contents]
+        del made.raw_output_contents[:]
+        found = schema.encode(made), sizes
+        _remember(_prefixes, key, found, len(key))
+    parts, at = [found[0]], json_bytes
+    for size in found[1]:
+        parts += (_RAW_OUTPUT, schema.varint(size), body[at : at + size])
+        at += size
+    return b"".join(parts)
+
+
+def _remember(memory: dict[Any, Any], key: Any, value: Any, size: int) -> None:
+    if size > _MAX_REMEMBERED_BYTES:
+        return
+    if len(memory) >= _MAX_REMEMBERED:
+        memory.clear()
+    memory[key] = value
 
 
 def response(body: bytes, json_bytes: int, *, raw: bool) -> Any:

@@ -51,6 +51,8 @@ def test_typed_contents_come_back_as_they_went(given_data: tuple[str, list[Any]]
     made = tensors.response(body, len(head), raw=asked.raw)
     assert list(getattr(made.outputs[0].contents, field)) == values
     in_binary = tensors.response(body, len(head), raw=True)
+    for _ in range(2):  # what is remembered is told as it was
+        assert tensors.InferResponse.FromString(tensors.encoded(body, len(head), raw=True)) == in_binary
     assert in_binary.raw_output_contents[0] == asked.body[asked.json_bytes :]
 
 
@@ -61,7 +63,9 @@ def test_parameters_ids_and_outputs_are_handed_on() -> None:
     request.parameters["nothing"].ClearField("int64_param")
     request.inputs[0].parameters["content_type"].string_param = "str"
     request.outputs.add(name="y")
+    first = tensors.read_request(request.SerializeToString())
     asked = tensors.read_request(request.SerializeToString())
+    assert first == asked
     told = json.loads(asked.body[: asked.json_bytes])
     assert (asked.model, asked.version, asked.raw, told["id"]) == ("m", "2", True, "7")
     assert told["parameters"] == {"times": 3, "deep": True, "binary_data_output": True}
