@@ -58,6 +58,7 @@ ELSEWHERE = {
         "tests/unit/config/test_load.py",
         "classes and messages, no branches but in ConfigErrors",
     ),
+    "headrace/core/processes/scaling.py": ("tests/properties/test_scaling.py", "any load, with a simulated clock"),
     "headrace/core/rollout/slots.py": ("tests/properties/test_rollout.py", "any order of what may happen"),
     "headrace/core/serving/calls.py": ("tests/integration/test_concurrency.py", "a worker with many calls under way"),
     "headrace/deployments/changing.py": ("tests/integration/test_deployments.py", "a real server and its file"),
