@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import msgspec
 import psutil
 import pytest
 
 from headrace.core.protocol import messages
 from tests.gateway_rig.client import get, post
 from tests.gateway_rig.load import Load, hold, open_gate, waiting
-from tests.gateway_rig.rig import GatewayRig, wait_until
+from tests.gateway_rig.rig import GatewayRig, Worker, wait_until
 
 
 @pytest.fixture
@@ -275,3 +276,31 @@ def test_a_worker_is_not_blamed_while_the_gateway_has_no_descriptors(rig: Gatewa
         gateway.rlimit(psutil.RLIMIT_NOFILE, before)
         assert client.reply().body == b'{"predictions": [2]}'
     assert not any(isinstance(message, messages.WorkerLost) for message in rig.received)
+
+
+def test_a_pool_that_sleeps_calls_once_and_one_that_cannot_be_woken_sends_away_who_waits(rig: GatewayRig) -> None:
+    route = messages.Route(model="topic", pool="1", reason="it could not be woken: no weights")
+
+    def become(*workers: Worker, asleep: bool = False, trouble: str = "") -> None:
+        pool = msgspec.structs.replace(rig.pool("1", *workers), follows=True, asleep=asleep, trouble=trouble)
+        rig.table([route], [pool])
+
+    become(asleep=True)
+    with contextlib.ExitStack() as stack:
+        first, second = (stack.enter_context(rig.client()) for _ in range(2))
+        assert first.ask(get("/ping")).status == 200
+        first.send(post(b"1"))
+        called = rig.wait_for(messages.PoolLoad)
+        assert (called.pool, called.asked) == ("1", 1)
+        second.send(post(b"2"))
+        become(trouble="no weights")
+        for client in (first, second):
+            reply = client.reply()
+            assert (reply.status, reply.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+            assert "no weights" in str(reply.json()["message"])
+        assert "no weights" in str(first.ask(post(b"3")).json()["message"])
+        assert first.ask(get("/ping")).status == 503
+        become(asleep=True)
+        first.send(post(b"4"))
+        become(rig.worker("w1"))
+        assert first.reply().status == 200

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 
 class Replicas(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`replicas:` between `min` and `max` processes predict, as many as the load needs."""
+    """`replicas:` between `min` and `max` processes predict, as many as the load needs.
 
-    min: Annotated[int, Meta(ge=1)] = 1
+    With `min: 0` none while nobody asks: the model stays loaded, and a request wakes it.
+    """
+
+    min: Annotated[int, Meta(ge=0)] = 1
     max: Count
 
 

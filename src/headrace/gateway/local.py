@@ -171,7 +171,9 @@ class LocalAnswers:
 
     def _is_ready(self, model: str) -> bool:
         pool = self._serving.get(model)
-        return pool is not None and len(pool.crew) > 0 and not self._routes[model].unwell
+        if pool is None or self._routes[model].unwell:
+            return False
+        return len(pool.crew) > 0 or pool.version.config.asleep
 
     def _failing(self, model: str) -> str:
         """Why a model that is ready is of no use; empty where nothing is known against it."""

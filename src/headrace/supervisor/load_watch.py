@@ -26,11 +26,16 @@ class LoadWatch:
     def __init__(self, models: Callable[[], Iterable[ServedModel]], log: Log) -> None:
         self._models = models
         self._log = log
+        self._followed: dict[str, Version] = {}
         self._reports: dict[str, dict[int, tuple[float, PoolLoad]]] = {}
 
     def heed(self, report: PoolLoad) -> None:
-        """A gateway has said what it has to do for one pool."""
-        self._reports.setdefault(report.pool, {})[report.gateway] = clock.now_s(), report
+        """A gateway has said what it has to do for one pool; who sleeps is woken at once."""
+        now_s = clock.now_s()
+        self._reports.setdefault(report.pool, {})[report.gateway] = now_s, report
+        version = self._followed.get(report.pool)
+        if report.asked and version is not None and version.scaling.wanted == 0 and version.can_answer:
+            self._follow(version, now_s)
 
     async def run(self) -> None:
         """Look twice a second until cancelled."""
@@ -40,13 +45,14 @@ class LoadWatch:
 
     def look(self, now_s: float) -> None:
         """Have each version in as many replicas as it needs now."""
-        here: set[str] = set()
+        here: dict[str, Version] = {}
         for model in self._models():
             for version in model.versions:
                 if version.scaling.bounds.follows and version.can_answer:
-                    here.add(version.key)
+                    here[version.key] = version
                     self._follow(version, now_s)
-        for key in self._reports.keys() - here:
+        self._followed = here
+        for key in self._reports.keys() - here.keys():
             del self._reports[key]
 
     def _follow(self, version: Version, now_s: float) -> None:

@@ -100,8 +100,8 @@ class ServedModel:
 
     @property
     def ready(self) -> bool:
-        """Whether a worker can take a request now, and probes (where there are any) show that it can predict."""
-        return self.current is not None and self.current.ready > 0 and not self.unwell
+        """Whether a worker can take a request now, or comes for one, and probes (if any) show that it can predict."""
+        return self.current is not None and (self.current.ready > 0 or self.current.asleep) and not self.unwell
 
     @property
     def started(self) -> bool:
@@ -116,7 +116,8 @@ class ServedModel:
 
     def why_not(self) -> str:
         """Why the model does not serve, in one line."""
-        return self.unwell or self.main.why_not()
+        trouble = self.current.trouble if self.current is not None else ""
+        return self.unwell or (trouble and f"it could not be woken: {trouble}") or self.main.why_not()
 
     def refresh(self, *, anew: bool = False) -> None:
         """Ask the registry now; see `AliasRollout.refresh`."""
@@ -271,6 +272,8 @@ class ServedModel:
         if self.current is not None:
             if self.answers.failing:
                 return "FAILING"
+            if self.ready and self.current.asleep:
+                return "ASLEEP"
             return self.current.life.state if self.ready else "UNREADY"
         return "FAILED" if self.main.status.problem else "STARTING"
 

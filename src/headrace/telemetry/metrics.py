@@ -260,6 +260,7 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "Workers by state: loading (the model), starting (warming up), ready, leaving (one too many).",
             (*_VERSION, "state"),
         ),
+        "headrace_model_asleep": Definition("gauge", "", "1 while it has no worker for want of requests.", ("model",)),
         "headrace_workers_wanted": Definition("gauge", "processes", "Ready workers that there should be.", ("model",)),
         "headrace_worker_restarts_total": Definition(
             "counter",

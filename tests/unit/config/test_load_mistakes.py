@@ -88,7 +88,7 @@ gatway: {port: 5000}
         (MODEL % ", replicas: 2.5", "models.m.replicas", "a whole number ≥ 1 or section, got the number 2.5"),
         (MODEL % ", replicas: true", "models.m.replicas", "≥ 1 or section, got true: write {max: ...}"),
         (MODEL % ", replicas: {min: 3, max: 2}", "models.m.replicas.min", "3 is more than max, which is 2"),
-        (MODEL % ", replicas: {min: 0, max: 2}", "models.m.replicas.min", "≥ 1, got the number 0"),
+        (MODEL % ", replicas: {min: -1, max: 2}", "models.m.replicas.min", "≥ 0, got the number -1"),
         (MODEL % ", pin_header: perhaps", "models.m.pin_header", "expected true or false, got the text 'perhaps'"),
         (MODEL % ", environment: exakt", "models.m.environment", "did you mean 'exact'?"),
         (MODEL % ", batch: {tolerance: autoo}", "models.m.batch.tolerance", "a number ≥ 0, < 1 or auto, got"),

@@ -270,3 +270,30 @@ async def test_replicas_follow_what_all_gateways_report_within_bounds_that_chang
         assert (model.replicas, model.describe()["replicas"]["configured"]) == (1, {"min": 1, "max": 3})
         become(settings({"min": 2, "max": 2}))
         assert (model.replicas, model.pools()[0].follows) == (2, False)
+
+
+async def test_what_sleeps_is_ready_and_what_cannot_be_woken_is_not(tmp_path: Path) -> None:
+    async with serving(tmp_path, Aliases(production="1")) as served:
+        model = served.model
+        await until(lambda: served.serves("1"))
+        config = msgspec.convert({"uri": URI, "replicas": {"min": 0, "max": 3}, "idle_s": 5.0}, Model)
+        model.configure(config, model._dependencies, "mlflow", failing="warn", canary_poll_s=3600.0)
+        loads, now_s = LoadWatch(lambda: [model], quiet()), clock.now_s()
+        for later_s in (0.0, 6.0):
+            loads.look(now_s + later_s)
+        told = model.describe()
+        assert (told["state"], told["ready"], told["replicas"]["wanted"]) == ("ASLEEP", True, 0)
+        assert [(pool.asleep, pool.workers) for pool in model.pools()] == [(True, ())]
+        world_processes = model.current.workers if model.current else None
+        assert isinstance(world_processes, Processes)
+        world_processes.trouble = "no weights"
+        told = model.describe()
+        assert (told["state"], told["ready"]) == ("UNREADY", False)
+        assert "could not be woken: no weights" in told["reason"]
+        assert [(pool.asleep, pool.trouble) for pool in model.pools()] == [(False, "no weights")]
+        world_processes.trouble = ""
+        key = model.pools()[0].key
+        for _ in range(1000):
+            loads.heed(PoolLoad(gateway=1, pool=key, asked=1, wait_s=0.0, busy=0.0))
+        told = model.describe()
+        assert (told["state"], told["replicas"]["wanted"], told["replicas"]["why"]) == ("SERVING", 1, "it is asked for")

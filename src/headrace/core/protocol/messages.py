@@ -96,7 +96,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     `identity` names what computes the answers (model, environment, options), alike on every machine, so that machines
     can share a cache. Empty: not known. `alone`: where it is left to be found out how many calls may be beside each
     other in a worker, it is one. `about` is what can be told of the model without asking it, as JSON: its signature,
-    an example. Empty: nothing. `follows`: the supervisor wants to hear of its `Load`.
+    an example. Empty: nothing. `follows`: the supervisor wants to hear of its `PoolLoad`. `asleep`: it has no workers
+    because nobody has asked for anything, and is ready all the same; `trouble`: why it could not be woken.
     """
 
     key: str
@@ -109,6 +110,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     mergeable: bool = True
     alone: bool = False
     follows: bool = False
+    asleep: bool = False
+    trouble: str = ""
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -343,7 +346,7 @@ class KeysWanted(msgspec.Struct, frozen=True, tag=True):
 class PoolLoad(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """What a pool with `follows` has to do in the gateway with this process id: said twice a second while it has.
 
-    For the numbers see `core.processes.scaling.Load`.
+    Also at once when a request comes and the pool sleeps. For the numbers see `core.processes.scaling.Load`.
     """
 
     gateway: int

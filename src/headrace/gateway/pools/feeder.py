@@ -38,6 +38,9 @@ class FeederEvents(Protocol):
     def hung(self) -> None:
         """A worker was silent for too long; its connection is being ended."""
 
+    def call(self) -> None:
+        """Something waits, and there is no worker."""
+
     def swept(self, now_s: float) -> None:
         """It is time to look for what else is late."""
 
@@ -71,6 +74,8 @@ class Feeder:
             self._state.loop.call_soon(self._gather)
         if self._sweep is None:
             self._sweep = self._state.loop.call_later(_SWEEP_S, self._on_sweep)
+            if not self.crew:
+                self._events.call()
         return True
 
     def flush(self) -> None:

@@ -6,6 +6,7 @@ on its way, and requests wait for it until their deadline. A pool that never had
 
 from __future__ import annotations
 
+from os import getpid
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
@@ -64,6 +65,7 @@ class Pool:
         self._home = home
         self._found_unmergeable = False
         self._retired = False
+        self._called = False
 
     def __repr__(self) -> str:
         return f"<Pool {self.version.config.key} {self.core!r}>"
@@ -168,7 +170,11 @@ class Pool:
                 self._desk = CacheDesk(route.cache, version, self._state.spawn, self._looking, self._looked_up)
         elif desk is not None:
             desk.clear()  # kept warm, but not asked: its memory is the serving version's now
-        self.queues = self.queues or bool(config.workers)
+        there = bool(config.workers) or config.asleep
+        self.queues = there or (self.queues and not config.trouble)
+        self._called = False
+        if config.trouble and not there:
+            self._not_woken(config.trouble)
         connecting, leaving = self.crew.want(config.workers)
         for worker in leaving:
             self._feeder.retire(worker)
@@ -270,8 +276,18 @@ class Pool:
         """A worker was silent for too long."""
         self.version.counters.hung += 1
 
+    def call(self) -> None:
+        """Something waits, and there is no worker: have the supervisor know, once, where it may be asleep."""
+        config = self.version.config
+        if config.asleep and not self._called:
+            self._called = True
+            asked = self.core.lanes.count
+            self._state.report(messages.PoolLoad(gateway=getpid(), pool=config.key, asked=asked, wait_s=0.0, busy=0.0))
+
     def swept(self, now_s: float) -> None:
         """Look for what is late beside the queue."""
+        if self.core.lanes.count and not self.crew:
+            self.call()
         if self._desk is not None:
             self.too_late(self._desk.late(now_s), now_s)
             self._ground(self._desk.empty_flights())
@@ -287,6 +303,13 @@ class Pool:
         """A worker is connected."""
         self.core.add_worker(worker)
         self._feeder.flush()
+
+    def _not_woken(self, trouble: str) -> None:
+        """Whoever waits need not wait for longer."""
+        now_s = monotonic()
+        message = f"Model '{self.version.config.model}' could not be woken: {trouble}; it is tried again."
+        for job in self.core.evict():
+            job.fail_for(self.version, "TEMPORARILY_UNAVAILABLE", message, now_s, retry_after_s=1)
 
     def _turn_away(self, job: Job, now_s: float) -> None:
         """There is no room in the queue."""

@@ -72,6 +72,7 @@ def _known(server: ServerState) -> Iterator[Sample]:
 def _of_model(model: ServedModel) -> Iterator[Sample]:
     labels: Labels = (("model", model.name),)
     yield "headrace_model_ready", labels, float(model.ready)
+    yield "headrace_model_asleep", labels, float(model.ready and model.current is not None and model.current.asleep)
     yield "headrace_model_failing", labels, float(bool(model.answers.failing))
     yield "headrace_workers_wanted", labels, model.replicas
     if model.prober is not None:

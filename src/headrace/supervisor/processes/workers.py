@@ -58,7 +58,7 @@ class Workers:
         self.facts: dict[str, Any] = {}
         self.warm_up: dict[str, Any] = {}
         self.failure: str | None = None
-        self.failure_detail = ""
+        self.failure_detail = self.trouble = ""  # of the version; of a load that is tried again
         self.proven = False
         self.load_s: float | None = None
         self.loads = Restarts(RestartPolicy(give_up_after=3))
@@ -203,7 +203,7 @@ class Workers:
 
     def _may_fork(self) -> bool:
         """Whether a host is worth having even when all replicas live: the next one to die is then replaced at once."""
-        return self.facts.get("forkable", False) is True
+        return self.spec.replicas == 0 or self.facts.get("forkable", False) is True
 
     async def _start_host(self, prepared: Prepared) -> None:
         started: asyncio.Future[Host] = asyncio.get_running_loop().create_future()
@@ -223,9 +223,11 @@ class Workers:
                 return
             # What serves goes on with the processes that it has.
             wait_s = self.loads.died(0.0, random.random()) or self.loads.policy.most_s  # noqa: S311 - as below
+            self.trouble = reason
             self._log.error("worker not started", reason=reason, retry_in_s=round(wait_s, 2))
             self._not_before_s = time.monotonic() + wait_s
             self._wake.set()
+            self._on_change()
             return
         self._hosts.append(host)
         started.set_result(host)
@@ -255,6 +257,8 @@ class Workers:
                 self._fail(reason, detail)
                 return
             wait_s = self.loads.policy.most_s if wait_s is None else wait_s
+            self.trouble = reason
+            self._on_change()
             self._log.error("model did not load", reason=reason, attempt=self.loads.deaths, retry_in_s=round(wait_s, 2))
             self._not_before_s = time.monotonic() + wait_s
         self._wake.set()
@@ -271,7 +275,7 @@ class Workers:
         if isinstance(event, Loaded):
             # Not before: a model may take its time to load, and its process says nothing meanwhile.
             self._watch_over(host, reporter, "worker host hung", self.spec.hung_after_s)
-            host.loaded, host.forkable = True, event.forkable
+            host.loaded, host.forkable, self.trouble = True, event.forkable, ""
             self.facts = {**msgspec.to_builtins(event.facts), "forkable": event.forkable}
             self.load_s = event.took_s
             self.loads.deaths = 0

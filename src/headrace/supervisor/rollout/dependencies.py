@@ -85,6 +85,7 @@ class Processes(Protocol):
     warm_up: dict[str, Any]
     failure: str | None
     failure_detail: str
+    trouble: str
     proven: bool
     load_s: float | None
     restarts: Restarts

@@ -141,6 +141,19 @@ class Version:
         """How many workers can take a request now."""
         return len(self.workers.ready) if self.workers else 0
 
+    @property
+    def asleep(self) -> bool:
+        """Whether it has no replica because nobody has asked for anything: a request wakes it, or is about to have."""
+        sleeps = self.can_answer and self.scaling.bounds.least == 0 and not self.ready
+        return sleeps and not self.trouble
+
+    @property
+    def trouble(self) -> str:
+        """Why it could not be woken, as far as is known; empty where it can, or need not."""
+        if self.workers is None or self.ready or self.scaling.bounds.least > 0:
+            return ""
+        return self.workers.trouble
+
     def pool(self) -> Pool | None:
         """This version as a gateway knows it; None before it is fit for traffic."""
         if self.workers is None or not self.can_answer:
@@ -156,6 +169,8 @@ class Version:
             mergeable=bool(facts.get("mergeable", True)) and warm_up.get("mergeable", True) is not False,
             about=self._told_about(),
             follows=self.scaling.bounds.follows,
+            asleep=self.asleep,
+            trouble=self.trouble,
             alone=not facts.get("threads", True) or FAILS_BESIDE in self.hazards,
         )
 

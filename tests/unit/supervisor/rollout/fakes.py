@@ -137,6 +137,7 @@ class Processes:
         self.warm_up: dict[str, Any] = {"ok": True}
         self.failure: str | None = None
         self.failure_detail = ""
+        self.trouble = ""
         self.proven = False
         self.load_s: float | None = None
         self.restarts = Restarts(RestartPolicy())

@@ -61,8 +61,9 @@ def condition(model: ServedModel) -> Condition:
     if model.ready and candidate is not None:
         return Condition("updating", "busy")
     if model.ready:
+        resting = "asleep" if current is not None and current.asleep else "serving"
         beside = next((alias for alias, canary in model.canaries.items() if canary.status.problem), None)
-        return Condition(f"{side(model, beside)} failed", "busy") if beside else Condition("serving", "good")
+        return Condition(f"{side(model, beside)} failed", "busy") if beside else Condition(resting, "good")
     if current is not None:
         return Condition("unready" if model.unwell else "no worker", "bad")
     return Condition("failed", "bad") if failed else Condition("starting", "busy")
