@@ -189,8 +189,11 @@ def test_prompts_are_completed(client: Any) -> None:
     assert chunk.choices[0].text == "A"
 
 
-def test_models_are_listed(client: Any) -> None:
+def test_models_are_listed_and_described(client: Any, shared: str) -> None:
     assert [model.id for model in client.models.list()] == sorted(MODELS)
+    for model, paths in (("agent", {"/v1/chat/completions", "/v1/responses"}), ("lengths", {"/v1/embeddings"})):
+        document = ask(f"{shared}/models/{model}/openapi.json").json
+        assert {path for path in document["paths"] if not path.startswith("/v1/models")} >= paths
 
 
 @pytest.mark.parametrize(

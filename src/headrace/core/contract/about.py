@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.core.contract import dialect
 from headrace.core.escaping import loads_encodable
 
 MOST_BYTES = 256 * 1024
@@ -18,7 +19,8 @@ MOST_EXAMPLE_BYTES = 16 * 1024
 class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`inputs`, `outputs` and `params` are the parts of the signature, each spec as MLflow writes it.
 
-    `example` is the body of a request to ``/invocations``. `whole`: False where the signature is too large to be told.
+    `example` is the body of a request to ``/invocations``. `speaks` are the kinds of request of OpenAI's dialect that
+    the model answers. `whole`: False where the signature is too large to be told.
     """
 
     inputs: list[dict[str, Any]] = []
@@ -27,13 +29,16 @@ class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     example: Any = None
     type_hint: bool = False
     streams: bool = False
+    speaks: list[str] = []
     whole: bool = True
 
 
 def encode(facts: Mapping[str, Any], example: bytes | None) -> str:
     """What the gateways are told of a version with these facts; `example` is the body of a request."""
     signature = facts.get("signature")
-    bare = About(type_hint=bool(facts.get("type_hint")), streams=bool(facts.get("streams")), whole=False)
+    speaks = [kind for kind in facts.get("speaks") or () if kind in dialect.PATHS]
+    is_hint, streams = bool(facts.get("type_hint")), bool(facts.get("streams"))
+    bare = About(type_hint=is_hint, streams=streams, speaks=speaks, whole=False)
     whole = msgspec.structs.replace(
         bare,
         inputs=_specs(signature, "inputs"),

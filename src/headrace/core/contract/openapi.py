@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from headrace.core.contract import schemas, tensors
+from headrace.core.contract import dialect, schemas, tensors
 from headrace.core.contract.about import About
 
 VERSION = "3.1.0"
@@ -87,6 +87,7 @@ def document(name: str, label: str, base: str, about: About) -> dict[str, Any]:
             {"name": "MLflow", "description": "The protocol of mlflow models serve."},
             {"name": "V2", "description": "The Open Inference Protocol, as MLServer, Triton and KServe speak it."},
             {"name": "V1", "description": "KServe's first protocol."},
+            {"name": "OpenAI", "description": "The dialect of OpenAI's clients, for models that speak it."},
         ],
         "paths": {
             "/invocations": {"post": _invoke("invoke", "MLflow", "Predict", about, "Error")},
@@ -101,9 +102,10 @@ def document(name: str, label: str, base: str, about: About) -> dict[str, Any]:
             f"/v1/models/{quote(name, '')}:predict": {
                 "post": _invoke("predict", "V1", "Predict", about, "ProtocolError")
             },
+            **dialect.paths(name, about.speaks, _errors(dialect.ERROR) if about.speaks else {}),
         },
         "components": {
-            "schemas": {**_COMPONENTS, "Request": schemas.request(about)},
+            "schemas": {**_COMPONENTS, **dialect.components(about.speaks), "Request": schemas.request(about)},
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "Where keys are asked for."}
             },

@@ -31,7 +31,10 @@ Role = Literal["host", "replica"]
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a loaded model. `signature` is as MLflow writes it; None: it has none."""
+    """What is known of a loaded model. `signature` is as MLflow writes it; None: it has none.
+
+    `speaks` are the kinds of request of OpenAI's dialect that it answers.
+    """
 
     mlflow_version: Name = ""
     python_version: Name = ""
@@ -39,6 +42,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     signature: dict[str, str | None] | None = None
     type_hint: bool = False
     streams: bool = False
+    speaks: Annotated[tuple[Name, ...], msgspec.Meta(max_length=16)] = ()
     mergeable: bool = True
     unmergeable_reason: Text | None = None
     has_example: bool = False

@@ -31,7 +31,7 @@ def references(value: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("inputs", SIGNATURES)
 def test_references_schemas_and_examples_hold(inputs: Any) -> None:
-    made = document(inputs, streams=True)
+    made = document(inputs, streams=True, speaks=["chat", "responses", "embeddings", "completions", "klingon"])
     for reference in set(references(made)):
         found: Any = made
         for part in reference.removeprefix("#/").split("/"):
@@ -55,6 +55,8 @@ def test_paths_name_the_model_and_stand_below_the_base() -> None:
         "title": "a b", "version": "reg/7", "description": "What the model takes is what its signature says.",
     }  # fmt: skip
     assert {"/invocations", "/v2/models/a%20b/infer", "/v1/models/a%20b:predict"} <= made["paths"].keys()
+    assert not any(path.startswith("/v1/chat") for path in made["paths"])
+    assert "/v1/chat/completions" in document(COLUMNS, speaks=["chat"])["paths"]
     infer = made["paths"]["/v2/models/a%20b/infer"]["post"]["requestBody"]["content"]["application/json"]
     assert [one["datatype"] for one in infer["example"]["inputs"]][:3] == ["BOOL", "INT32", "INT64"]
     assert "too large" in document([{"name": "x" * about.MOST_BYTES, "type": "double"}])["info"]["description"]
