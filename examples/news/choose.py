@@ -60,6 +60,7 @@ def sentiment_candidates() -> dict[str, sentiment_model.SentimentSettings]:
         "neutral weighs no more": replace(chosen, neutral_weight=1.0),
         "neutral weighs 1.6": replace(chosen, neutral_weight=1.6),
         "no neutral sentences": replace(chosen, neutral_sentences=0),
+        "no negated words": replace(chosen, negated_words=0),
         "letters and digits only": replace(chosen, features=replace(words, token_pattern=r"(?u)\b\w\w+\b")),
         "single words": replace(chosen, features=replace(words, longest_phrase=1)),
         "half the hash": replace(chosen, features=replace(words, hash_bits=words.hash_bits - 1)),

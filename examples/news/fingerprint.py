@@ -42,7 +42,7 @@ FILES: Final = {
         "topic_model.py",
         "windows.py",
     ),
-    "sentiment": (*SHARED_FILES, "cards/sentiment.md", "sentiment_data.py", "sentiment_model.py"),
+    "sentiment": (*SHARED_FILES, "cards/sentiment.md", "everyday.tsv", "sentiment_data.py", "sentiment_model.py"),
 }
 ARCHIVES: Final[dict[str, Archive]] = {"classification": ORANGE_TEXT, "sentiment": VADER}
 

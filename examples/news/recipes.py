@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from news import headlines
 from news.evaluation import Evaluation, accuracy, evaluate
-from news.sentiment_data import SENTIMENTS, load_sentiment_data
+from news.sentiment_data import SENTIMENTS, load_everyday, load_sentiment_data
 from news.sentiment_model import split, train_sentiment_model
 from news.topic_data import TOPICS, load_topic_data
 from news.topic_model import train_topic_model
@@ -69,14 +69,15 @@ def make_sentiment_model(cache_dir: Path, progress: Progress) -> Trained:
     with progress.step("sentiment: fetching rated texts"):
         data = load_sentiment_data(cache_dir)
         learn, held_out = split(data.snippets)
-    with progress.step(f"sentiment: training on {len(learn):,} rated texts and {len(data.words):,} rated words"):
+    with progress.step(f"sentiment: training on {len(learn):,} rated texts, {len(data.words):,} rated words known"):
         model = train_sentiment_model(learn, data.words)
     with progress.step(f"sentiment: evaluating on {len(held_out):,} texts"):
         test = evaluate(model, "a random tenth of the rated texts, held out", held_out, SENTIMENTS)
+        everyday = evaluate(model, "everyday sentences, most with a negation", load_everyday(), SENTIMENTS)
     return Trained(
         model=model,
-        evaluations=(test,),
-        metrics={"accuracy": test.accuracy, "macro_f1": test.macro_f1},
+        evaluations=(test, everyday),
+        metrics={"accuracy": test.accuracy, "macro_f1": test.macro_f1, "everyday_accuracy": everyday.accuracy},
         examples=(
             "This is wonderful news!",
             "The service was slow and the staff were rude.",

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
     from news.recipes import Trained
 
-# The only thing in the model that skops does not know by itself; part of Python.
-TRUSTED_TYPES: Final = ["operator.itemgetter"]
+# What skops does not know by itself of what is in the models; all of it is part of Python.
+TRUSTED_TYPES: Final = [
+    "functools.partial", "operator.attrgetter", "operator.itemgetter", "operator.methodcaller", "re.sub",
+]  # fmt: skip
 CREDENTIALS: Final = re.compile(r"//[^/@\s]+@")
 LONGEST_REASON: Final = 300  # characters; the HTTP library writes pages
 SIGNATURE: Final = ModelSignature(

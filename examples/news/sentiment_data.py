@@ -6,7 +6,9 @@ of movie and product reviews, sentences of newspaper editorials; and the lexicon
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from news.archives import VADER, fetch, read_tar_member
@@ -14,10 +16,12 @@ from news.errors import NewsError
 from news.labelled import Labelled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 SENTIMENTS: Final = ("negative", "neutral", "positive")
+
+EVERYDAY: Final = "everyday.tsv"
 
 FOLDER: Final = "vaderSentiment-3.3.2/"
 INNER: Final = FOLDER + "additional_resources/hutto_ICWSM_2014.tar.gz"
@@ -36,10 +40,10 @@ NEUTRAL_UP_TO: Final = 0.5
 
 @dataclass(frozen=True)
 class SentimentData:
-    """`snippets` are rated texts, `words` rated words and emoticons; both with our three labels."""
+    """`snippets` are rated texts with our three labels, `words` the ratings of words and emoticons, from -4 to 4."""
 
     snippets: tuple[Labelled, ...]
-    words: tuple[Labelled, ...]
+    words: Mapping[str, float]
 
 
 def load_sentiment_data(cache_dir: Path) -> SentimentData:
@@ -50,8 +54,15 @@ def load_sentiment_data(cache_dir: Path) -> SentimentData:
     for name, sha256 in SHA256.items():
         content = read_tar_member(inner, f"hutto_ICWSM_2014/{name}", sha256).decode("latin-1")
         snippets += rated(content, rating_column=1, text_column=2)
-    words = rated(read_tar_member(source, LEXICON, LEXICON_SHA256).decode(), rating_column=1, text_column=0)
-    return SentimentData(snippets=tuple(snippets), words=tuple(words))
+    words = ratings(read_tar_member(source, LEXICON, LEXICON_SHA256).decode(), rating_column=1, text_column=0)
+    return SentimentData(snippets=tuple(snippets), words={text: rating for rating, text in words})
+
+
+def load_everyday() -> list[Labelled]:
+    """Return the sentences of this package's file, written before any model was asked; most of them have a negation."""
+    lines = files("news").joinpath(EVERYDAY).read_text(encoding="utf-8").splitlines()
+    rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    return [Labelled(row["sentiment"], row["text"]) for row in rows]
 
 
 def sentiment_of_rating(rating: float) -> str:
@@ -62,12 +73,18 @@ def sentiment_of_rating(rating: float) -> str:
 
 
 def rated(content: str, *, rating_column: int, text_column: int) -> Iterator[Labelled]:
-    """Yield one example a line. Only line feeds end a line: latin-1 texts hold other 'line ends' inside."""
+    """Yield one example a line."""
+    for rating, text in ratings(content, rating_column=rating_column, text_column=text_column):
+        yield Labelled(sentiment_of_rating(rating), text)
+
+
+def ratings(content: str, *, rating_column: int, text_column: int) -> Iterator[tuple[float, str]]:
+    """Yield (rating, text) of each line. Only line feeds end a line: latin-1 texts hold other 'line ends' inside."""
     for number, line in enumerate(content.split("\n"), 1):
         if not line.strip():
             continue
         fields = line.rstrip("\r").split("\t")
         try:
-            yield Labelled(sentiment_of_rating(float(fields[rating_column])), fields[text_column])
+            yield float(fields[rating_column]), fields[text_column]
         except (IndexError, ValueError) as error:
             raise NewsError(f"line {number} of a rated file is not 'rating<tab>text': {line[:60]!r}") from error

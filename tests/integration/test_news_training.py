@@ -31,6 +31,10 @@ SENTIMENT_EXAMPLES = {
     "This is wonderful news!": "positive",
     "Great news!": "positive",
     "This is terrible news.": "negative",
+    "I am not happy with this": "negative",
+    "The staff weren't very friendly.": "negative",
+    "not bad at all": "positive",
+    "never disappoints": "positive",
 }
 EXAMPLES = {"classification": TOPIC_EXAMPLES, "sentiment": SENTIMENT_EXAMPLES}
 MODELS = tuple(EXAMPLES)
@@ -122,8 +126,9 @@ def test_the_topic_model_is_as_good_as_required(registry: Any) -> None:
 def test_the_sentiment_model_is_as_good_as_required(registry: Any) -> None:
     version = registry.get_model_version_by_alias("sentiment", "production")
     metrics = registry.get_run(version.run_id).data.metrics
-    assert metrics["accuracy"] >= 0.66
-    assert metrics["macro_f1"] >= 0.60
+    assert metrics["accuracy"] >= 0.69
+    assert metrics["macro_f1"] >= 0.64
+    assert metrics["everyday_accuracy"] >= 48 / 60
 
 
 def test_the_reported_accuracy_is_that_of_the_registered_model(

@@ -1,5 +1,7 @@
 """Pipelines, scores and cards, on texts small enough to read."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,8 @@ from news.evaluation import accuracy, evaluate  # noqa: E402
 from news.labelled import Labelled  # noqa: E402
 from news.model_card import CONFUSION_PNG, confusion_figure, description, model_card  # noqa: E402
 from news.pipelines import WordFeatures, full, lean, text_frame, train  # noqa: E402
-from news.sentiment_model import split  # noqa: E402
+from news.sentiment_data import SENTIMENTS, load_everyday  # noqa: E402
+from news.sentiment_model import REWRITING, split  # noqa: E402
 
 FEATURES = WordFeatures(token_pattern=r"(?u)\b\w\w+\b", longest_phrase=2, hash_bits=12)
 EXAMPLES = [
@@ -55,6 +58,27 @@ def test_there_is_one_answer_a_row_and_it_depends_on_that_row_only() -> None:
     assert [model.predict(text_frame([text]))[0] for text in texts] == ["sports", "business", "politics"]
     more = text_frame(texts).assign(author="the goal of a vote")
     assert list(model.predict(more)) == ["sports", "business", "politics"]
+
+
+def test_what_a_negation_is_about_is_another_word_and_what_is_known_of_it_counts() -> None:
+    features = replace(FEATURES, rewriting=REWRITING)
+    known = {"fine": (1.0, 0.0), "not_fine": (0.0, 1.0), "awful": (0.0, 1.0), "not_awful": (1.0, 0.0)}
+    learn = [
+        Labelled("good", "a fine day"),
+        Labelled("bad", "an awful day"),
+        Labelled("good", "fine"),
+        Labelled("bad", "awful"),
+    ]
+    model = train(features, LogisticRegression(C=10.0, fit_intercept=False), learn, known)
+    texts = ["Not fine", "It isn't a fine thing", "NEVER awful", "no really awful day", "fine, not that", "awful"]
+    assert list(model.predict(text_frame(texts))) == ["bad", "bad", "good", "good", "good", "bad"]
+    assert [model.predict(text_frame([text]))[0] for text in texts] == list(model.predict(text_frame(texts)))
+
+
+def test_the_everyday_sentences_are_sixty_and_most_have_a_negation() -> None:
+    sentences = load_everyday()
+    assert len({text for _, text in sentences}) == 60
+    assert {label for label, _ in sentences} == set(SENTIMENTS)
 
 
 def test_predicting_needs_no_copy_of_the_coefficients() -> None:
