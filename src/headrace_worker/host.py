@@ -19,7 +19,7 @@ import time
 import traceback
 from typing import Any, Dict, List, Optional  # noqa: UP035 - runs on Python 3.9
 
-from . import imports, lifeline, scoring, serving, threads
+from . import imports, lifeline, printing, scoring, serving, threads
 from .control import Control
 from .title import set_command, set_title
 from .zygote import Zygote
@@ -152,15 +152,16 @@ class Host:
 class _Supervisor:
     """What a replica hears of its supervisor, between requests: whether it still answers, and is still wanted.
 
-    `gone`: the replica is to end when it has answered what it was given.
+    `gone`: the replica is to end when it has answered what it was given. A supervisor that has died is no reason to:
+    gateways that outlive it go on asking, and the lifeline ends this process when it is of no use any more.
     """
 
     def __init__(self, control: Control) -> None:
         self.gone = False
         self._control = control
 
-    def hear(self) -> None:
-        """Answer what has come."""
+    def hear(self) -> bool:
+        """Answer what has come; False: nothing will come any more."""
         try:
             for command in self._control.receive():
                 if command["command"] == "ping":
@@ -168,7 +169,8 @@ class _Supervisor:
                 elif command["command"] == "retire":
                     self.gone = True
         except (EOFError, OSError):
-            self.gone = True
+            return False
+        return True
 
 
 def _exit_code(status: int) -> int:
@@ -201,6 +203,7 @@ def main(arguments: str) -> int:
     """Run a worker, or a zygote, as its JSON command-line argument says; returns the exit code."""
     settings = json.loads(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the supervisor, which ends us in order
+    printing.outlive_the_reader()
     if "channel_fd" in settings:
         host = Zygote(settings["channel_fd"], settings["lifeline_fd"]).run()
         if host is None:

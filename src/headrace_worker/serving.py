@@ -59,29 +59,30 @@ def serve(
     scorer: Scoring,
     *,
     stop: Callable[[], bool],
-    watch: Sequence[tuple[Any, Callable[[], object]]] = (),
+    watch: Sequence[tuple[Any, Callable[[], bool]]] = (),
     on_error: Callable[[BaseException], None] = lambda _: None,
 ) -> None:
     """Answer gateways on `listener` until `stop()` is true and what was received is answered.
 
     `stop` is asked after every event, never from another thread; `watch` are further file objects with what to
-    call, in this loop, when one is readable (the control channel, a signal's wake-up descriptor). `on_error` is
-    told of what should not happen; nothing is raised for anything a peer, a client or the model does.
+    call, in this loop, when one is readable (the control channel, a signal's wake-up descriptor), until that
+    returns False. `on_error` is told of what should not happen; nothing is raised for anything a peer, a client or
+    the model does.
     """
     listener.setblocking(False)
     with selectors.DefaultSelector() as selector:
         loop = _Loop(selector, scorer, on_error)
         selector.register(listener, selectors.EVENT_READ, loop.accept)
         for file, call in watch:
-            selector.register(file, selectors.EVENT_READ, _ignoring_arguments(call))
+            selector.register(file, selectors.EVENT_READ, _until_over(selector, file, call))
         try:
             loop.run(stop)
         finally:
             loop.close()
 
 
-def _ignoring_arguments(call: Callable[[], object]) -> Callable[[Any, int], object]:
-    return lambda _file, _events: call()
+def _until_over(selector: selectors.BaseSelector, file: Any, call: Callable[[], bool]) -> Callable[[Any, int], object]:
+    return lambda _file, _events: call() or selector.unregister(file)
 
 
 class _Connection:
@@ -261,7 +262,7 @@ class _Loop:
         calls = self._calls
         if calls is None:
             calls = self._calls = Calls()
-            self._selector.register(calls, selectors.EVENT_READ, _ignoring_arguments(self._take_posts))
+            self._selector.register(calls, selectors.EVENT_READ, lambda _file, _events: self._take_posts())
         try:
             calls.run((connection, batch_id), partial(self._run_call, calls, connection, batch_id, batch))
         except RuntimeError as error:

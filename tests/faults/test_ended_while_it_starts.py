@@ -170,7 +170,7 @@ def test_while_an_environment_is_built(number: signal.Signals, registry: str, tm
 def test_other_commands_end_while_they_import(number: signal.Signals, code: int) -> None:
     # Before any command is known, as while it is imported.
     script = "import os, signal; from headrace.cli import start; import sys; sys.argv = ['headrace', 'status']\n"
-    script += "import headrace.cli.main as m; m.main = lambda: os.kill(os.getpid(), int(sys.stdin.read())) or 1\n"
+    script += "import headrace.cli.main as m; m.main = lambda _: os.kill(os.getpid(), int(sys.stdin.read())) or 1\n"
     script += "start.main()"
     done = subprocess.run(
         [sys.executable, "-c", script], input=str(int(number)), capture_output=True, text=True, check=False

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,7 +61,8 @@ def test_a_stopped_process_is_replaced(one: Serving, role: str, event: str) -> N
 
 def test_nobody_is_blamed_for_a_pause_of_the_supervisor(one: Serving) -> None:
     family = pids(one, "headrace")
-    os.kill(one.process.pid, signal.SIGSTOP)
+    supervisor = one.supervisor
+    os.kill(supervisor, signal.SIGSTOP)
     try:
         with pytest.raises(TimeoutError):
             _ask_within(f"{one.admin}/livez", 0.5)
@@ -68,7 +70,7 @@ def test_nobody_is_blamed_for_a_pause_of_the_supervisor(one: Serving) -> None:
         until_s = time.monotonic() + 2 * LIMIT_S
         until(lambda: time.monotonic() > until_s, "a pause that is longer than the limit")
     finally:
-        os.kill(one.process.pid, signal.SIGCONT)
+        os.kill(supervisor, signal.SIGCONT)
     until(lambda: ask(f"{one.admin}/readyz").status == 200, "readiness")
     assert pids(one, "headrace") == family
 
@@ -81,8 +83,8 @@ def _ask_within(url: str, within_s: float) -> bytes:
     return body
 
 
-def test_a_supervisor_whose_loop_hangs_ends_with_everything(registry: str, tmp_path: Path) -> None:
-    """Its log goes to a pipe that nobody reads: the write that fills it never returns."""
+def test_a_supervisor_whose_loop_hangs_is_replaced(registry: str, tmp_path: Path) -> None:
+    """Its log goes to a pipe that nobody reads: the write that fills it never returns, and nor do those of the next."""
     document = config(registry, mood={"uri": "models:/mood@production"})
     document["health"] = {"hung_after_s": LIMIT_S}
     document["admin"] = {"port": 0}
@@ -91,30 +93,44 @@ def test_a_supervisor_whose_loop_hangs_ends_with_everything(registry: str, tmp_p
     reading, writing = os.pipe()
     environ = {**os.environ, "HEADRACE_HOME": str(tmp_path / "home")}
     process = subprocess.Popen(
-        [HEADRACE, "serve", "--config", str(file), "--log-level", "debug"],
+        [HEADRACE, "serve", "--config", str(file), "--log-level", "debug", "--log-format", "text"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=writing,
         env=environ,
         start_new_session=True,
     )
+
+    def those(role: str) -> set[int]:
+        return {p.pid for p in family(process.pid) if role in command(p)}
+
+    said: list[bytes] = []
+    reader = threading.Thread(target=lambda: said.extend(iter(lambda: os.read(reading, 65536), b"")))
     try:
-        until(lambda: len(family(process.pid)) >= 4, "the whole family")
-        running = family(process.pid)
+        until(lambda: those("headrace.supervisor") and those("role=replica"), "the whole family")
+        (supervisor,) = those("headrace.supervisor")
         os.set_blocking(writing, False)
         with contextlib.suppress(BlockingIOError):
             while os.write(writing, b"x" * 65536):
                 pass
         os.set_blocking(writing, True)
-        os.kill(next(p.pid for p in running if "headrace.gateway" in command(p)), signal.SIGKILL)
-        assert process.wait(60) == 70
+        os.kill(min(those("headrace.gateway")), signal.SIGKILL)
+        until(lambda: those("headrace.supervisor") - {supervisor}, "another supervisor")
+        reader.start()
+        until(lambda: b"taken over" in b"".join(said), "it to serve")
+        assert b"exit code 70" in b"".join(said)
+        running = family(process.pid)
+        process.terminate()
+        assert process.wait(60) == 0
         _, left = psutil.wait_procs(running, timeout=60)
         assert left == []
     finally:
         process.kill()
         process.wait()
-        os.close(reading)
         os.close(writing)
+        if reader.ident is not None:
+            reader.join()
+        os.close(reading)
 
 
 def test_a_supervisor_that_hangs_says_where() -> None:

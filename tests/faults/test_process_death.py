@@ -67,7 +67,7 @@ def test_what_a_model_leaves_behind_is_collected(registry: str, tmp_path: Path) 
     with serving(tmp_path, document) as one:
         answer = ask(f"{one.url('moody')}/invocations", {"inputs": ["leave behind"]}).json
         (pid,) = (int(text) for text in answer["predictions"])
-        assert psutil.Process(pid).ppid() == one.process.pid
+        assert psutil.Process(pid).ppid() == one.supervisor
         os.kill(pid, signal.SIGKILL)
         until(lambda: not psutil.pid_exists(pid), "the orphan to be collected")
 
@@ -150,12 +150,12 @@ def test_a_hung_worker_is_killed_and_the_service_goes_on(registry: str, tmp_path
         assert pids(one, "role=replica").isdisjoint(before)
 
 
-def test_nothing_survives_the_supervisor(registry: str, tmp_path: Path) -> None:
+def test_nothing_survives_the_keeper(registry: str, tmp_path: Path) -> None:
     with serving(tmp_path, config(registry, moody={"uri": place(registry, "moody/1"), "replicas": 2})) as one:
         url = f"{one.url('moody')}/invocations"
         until(lambda: one.status("moody")["replicas"]["ready"] == 2, "both replicas")
         running = family(one.process.pid)
-        assert len(running) == 6, "gateway, agent, zygote, host, two replicas"
+        assert len(running) == 7, "supervisor, gateway, agent, zygote, host, two replicas"
         busy = threading.Thread(target=_ask_in_vain, args=(url,))
         busy.start()
         until(lambda: any(p.is_running() for p in running), "the family")

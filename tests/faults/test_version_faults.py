@@ -29,7 +29,7 @@ def test_a_host_that_cannot_be_started_does_not_cost_the_replicas_that_serve(mov
         until(lambda: one.status("shifty")["replicas"]["ready"] == 2, "both replicas")
         with Load(url, TEXT) as load:
             load.more()
-            supervisor = psutil.Process(one.process.pid)
+            supervisor = psutil.Process(one.supervisor)
             before = supervisor.rlimit(resource.RLIMIT_NOFILE)
             supervisor.rlimit(resource.RLIMIT_NOFILE, (3, before[1]))  # no further file: no process can be started
             os.kill(one.processes("role=host")[0].pid, signal.SIGKILL)

@@ -17,9 +17,9 @@ class Moody(PythonModel):
     """Answers each text in order: what it orders or itself.
 
     ``sleep:S``, ``die``, ``die once:FILE``, ``exit``, ``raise:WHY``, ``leave behind`` (a process), ``note:FILE``,
-    ``pid``, ``flood:TEXT`` (prints it for ever). ``control:HEX`` and ``data:HEX`` write bytes to this process's own
-    sockets, to its supervisor and to the gateways, once they are answered; without bytes they close them. ``knock:HEX``
-    connects to the supervisor anew and says that.
+    ``pid``, ``print:TEXT``, ``flood:TEXT`` (prints it for ever). ``control:HEX`` and ``data:HEX`` write bytes to this
+    process's own sockets, to its supervisor and to the gateways, once they are answered; without bytes they close
+    them. ``knock:HEX`` connects to the supervisor anew and says that.
     """
 
     def load_context(self, context: PythonModelContext) -> None:  # noqa: ARG002
@@ -56,6 +56,8 @@ class Moody(PythonModel):
             return subprocess.run(shell, capture_output=True, text=True, check=True).stdout.strip()
         elif order == "pid":
             return str(os.getpid())
+        elif order == "print":
+            print(value)  # noqa: T201 - what is tried
         elif order == "flood":
             threading.Thread(target=_flood, args=(f"{value}\n".encode() * 1000,), daemon=True).start()
         elif order == "knock":

@@ -129,6 +129,12 @@ class Serving:
         """The living processes with `role` in their command line: `headrace.gateway`, `role=host`, `role=replica`..."""
         return [process for process in family(self.process.pid) if role in command(process)]
 
+    @property
+    def supervisor(self) -> int:
+        """The process id of the supervisor that runs; that of `process` is its keeper's."""
+        found: psutil.Process = until(lambda: next(iter(self.processes("headrace.supervisor")), None), "a supervisor")
+        return found.pid
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Signal it and wait; returns the exit code."""
         if self.process.poll() is None:

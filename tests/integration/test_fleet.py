@@ -54,7 +54,7 @@ def test_a_further_model_holds_little_of_its_own(one: Serving) -> None:
     (zygote,) = one.processes("role=zygote")
     imported_bytes = zygote.memory_info().rss
     found = hosts(one)
-    assert all(host.ppid() == one.process.pid for host in found.values())
+    assert all(host.ppid() == one.supervisor for host in found.values())
     assert own_bytes(found["c"]) < imported_bytes / 3, "it has imported for itself what the zygote has"
 
 

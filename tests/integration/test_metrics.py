@@ -382,6 +382,7 @@ def test_the_failed_versions_workers_are_counted(seen: Seen) -> None:
 
 def test_processes_show_what_they_take(seen: Seen) -> None:
     for role, labels, least in (
+        ("keeper", {}, 1),
         ("supervisor", {}, 1),
         ("registry", {}, 1),
         ("gateway", {"index": "0"}, 1),

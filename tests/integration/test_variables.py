@@ -29,7 +29,7 @@ import sys
 from mlflow.pyfunc import save_model
 save_model(sys.argv[2], python_model=sys.argv[1], pip_requirements=["mlflow"])
 """
-OWN = ("headrace serve", "headrace.gateway", "headrace.registry", "headrace.recorder")
+OWN = ("headrace serve", "headrace.supervisor", "headrace.gateway", "headrace.registry", "headrace.recorder")
 _PR_CAPBSET_DROP, _CAP_SETPCAP = 24, 8
 
 

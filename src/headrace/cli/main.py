@@ -14,6 +14,7 @@ from headrace.cli.commands import Suggesting, write_examples
 from headrace.cli.start import restore
 from headrace.core.errors import HeadraceError, UsageError
 from headrace.core.escaping import printable_lines
+from headrace.keeper.kept import Kept
 
 _COMMANDS = {
     "serve": "Serve models from an MLflow Model Registry.",
@@ -85,10 +86,13 @@ def cli() -> None:
     """Serve models from an MLflow Model Registry: fast, without downtime, each as it was trained."""
 
 
-def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 failed, 2 the command or its configuration is wrong."""
+def main(kept: Kept | None = None) -> None:
+    """Run the command line. Exit codes: 0 done, 1 failed, 2 the command or its configuration is wrong.
+
+    `kept`: what a supervisor has of its keeper; None: there is none.
+    """
     try:
-        cli(standalone_mode=False)
+        cli(standalone_mode=False, obj=kept)
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
     except click.ClickException as error:

@@ -21,6 +21,7 @@ from headrace.config.load import check, load_file, place
 from headrace.config.tree import Config, Gateway, Model
 from headrace.core.errors import ConfigError, UsageError
 from headrace.core.identity import parse_model_uri, served_name
+from headrace.keeper.kept import Kept
 from headrace.supervisor.admin.addresses import url
 from headrace.supervisor.anonymous import anonymous_ports
 from headrace.supervisor.app import Supervisor
@@ -157,13 +158,14 @@ def command(
     source = Source(file.absolute(), read) if file is not None else None
     level = Level(config.log.level)
     logger = make_log(config.log.format, level)
-    supervisor = Supervisor(config, logger, source=source, level=level, watch=watch)
+    kept: Kept | None = click.get_current_context().obj
+    supervisor = Supervisor(config, logger, source=source, level=level, watch=watch, kept=kept)
     try:
         supervisor.bind()
     except ConfigError as error:
         if file is not None or admin_port is not None or error.path != "admin.port":
             raise _told_where(error, file) from None
-        supervisor = Supervisor(with_admin(config, 0), logger)
+        supervisor = Supervisor(with_admin(config, 0), logger, kept=kept)
         supervisor.bind()
 
     def settled() -> None:

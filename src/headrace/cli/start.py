@@ -13,9 +13,23 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _end)
+    kept = None
+    if _serves() and sys.platform == "linux":
+        from headrace.keeper.keeping import Keeper  # noqa: PLC0415 - other commands need none
+
+        kept = Keeper(_end).run()  # what follows is in another process: the supervisor's
     from headrace.cli.main import main as run  # noqa: PLC0415 - signals first: it takes a while
 
-    run()
+    try:
+        run(kept)
+    except Exception:
+        if kept is None:
+            raise
+        kept.broken()
+
+
+def _serves() -> bool:
+    return sys.argv[1:2] == ["serve"]
 
 
 def restore() -> None:
@@ -28,4 +42,4 @@ def restore() -> None:
 
 def _end(number: int, _: FrameType | None) -> None:
     """End: there is nothing to clean up yet. A server that is asked to end does so with exit code 0, at any time."""
-    os._exit(0 if sys.argv[1:2] == ["serve"] else 128 + number)
+    os._exit(0 if _serves() else 128 + number)

@@ -111,14 +111,17 @@ class Systemd(NamedTuple):
 _SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 
 
-def systemd(environ: Mapping[str, str]) -> Systemd:
-    """What the variables of sd_notify(3) and sd_watchdog_enabled(3) say; a watchdog for another process is not ours."""
+def systemd(environ: Mapping[str, str], pid: int | None = None) -> Systemd:
+    """What the variables of sd_notify(3) and sd_watchdog_enabled(3) say; a watchdog for another process is not ours.
+
+    `pid` is the process that systemd has started, None: this one.
+    """
     address, watched = environ.get("NOTIFY_SOCKET"), environ.get("WATCHDOG_PID")
     try:
         watchdog_s = int(environ.get("WATCHDOG_USEC", "")) / 1e6 or None
     except ValueError:
         watchdog_s = None
-    ours = watched in {None, "", str(os.getpid())}
+    ours = watched in {None, "", str(pid or os.getpid())}
     return Systemd(address or None, watchdog_s if address and ours else None)
 
 

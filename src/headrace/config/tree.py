@@ -323,8 +323,8 @@ class Health(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`health:` when headrace as a whole is ready, and when one of its processes is taken for hung.
 
     `ready`: whether all models must be ready for /readyz (and /ping on the shared port) to say so, or any of them.
-    A process that is silent for `hung_after_s` is replaced (None: never); should the supervisor itself stand still
-    for so long, it ends with exit code 70, and all others with it.
+    A process that is silent for `hung_after_s` is replaced (None: never), and so is the supervisor itself when it
+    stands still for so long.
     `failing`: what it means that at least half of a model's last answers are errors that are not the callers' fault, or
     that its own example fails. `warn`: it is shown everywhere, and logged; `unready`: the model is not ready, too.
     """

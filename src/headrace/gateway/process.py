@@ -1,7 +1,7 @@
 """The life of a gateway process: configured, serving, draining, gone.
 
-Its supervisor is its only reason to live: when the control channel ends, it exits at once. SIGINT is ignored, for a
-terminal sends it to everyone and the supervisor decides; SIGTERM drains.
+When the control channel ends it exits at once; with `Ties` it serves on, with the workers that it has, until another
+has taken over. SIGINT is ignored, for a terminal sends it to everyone and the supervisor decides; SIGTERM drains.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from headrace.gateway.security.guard import Guard
 from headrace.gateway.security.pages import PageCheck
 from headrace.gateway.server import Gateway
 from headrace.security.contexts import GRPC, ServerContext
+from headrace_worker import lifeline
 
 _BACKLOG = 2048
 _DRAIN_GRACE_S = 0.3
@@ -92,6 +93,8 @@ class GatewayProcess:
                 asyncio.get_running_loop(), message.limits, self._control.send, descriptors=descriptors, quotas=quotas
             )
             self._configured = message, gateway
+            if message.ties is not None:
+                self._tie(message.ties)
             if message.recording is not None:
                 gateway.record(message.recording)
         elif isinstance(message, messages.Table):
@@ -137,8 +140,20 @@ class GatewayProcess:
                 handshakes[name, labels] = handshakes.get((name, labels), 0) + count
         return [*gateway.stats(), *failures, *((*key, count) for key, count in handshakes.items())]
 
+    def _tie(self, ties: messages.Ties) -> None:
+        lifeline.arm(ties.lifeline_fd)
+        loop = asyncio.get_running_loop()
+
+        def let_go() -> None:
+            loop.remove_reader(ties.leash_fd)
+            self._hear(messages.Drain(within_s=ties.within_s, patient=True))
+
+        loop.add_reader(ties.leash_fd, let_go)
+
     def _end(self) -> None:
-        self._ended.set()
+        """The supervisor is gone: so is this process, but where another supervisor may come."""
+        if self._configured is None or self._configured[0].ties is None:
+            self._ended.set()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work`; what it raises ends the process, and its supervisor starts another."""
@@ -160,7 +175,7 @@ class GatewayProcess:
                 raise RuntimeError("a Table came before Configure")
             config, gateway = self._configured
             await gateway.apply(table)
-            if not self._servers and self._draining is None:
+            if table.open and not self._servers and self._draining is None:
                 # Only now: before the first table there is nothing true to answer; the kernel holds who comes early.
                 await self._listen(config, gateway)
             self._control.send(messages.Applied(table.generation))

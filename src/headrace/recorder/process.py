@@ -1,7 +1,8 @@
 """The life of the recorder's process: opened, recording, finished.
 
-Its supervisor is its only reason to live: when the control channel ends without `Finish`, it writes what it has and
-ends. SIGINT is ignored, for a terminal sends it to everyone, and so is SIGTERM: the last requests are still to be told.
+When the control channel ends without `Finish`, it writes what it has and ends; where gateways outlive the supervisor,
+it does so when the last one has ended. SIGINT is ignored, for a terminal sends it to everyone, and so is SIGTERM: the
+last requests are still to be told.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from headrace.core.protocol.records import (
 from headrace.recorder.lines import LineWriter
 from headrace.recorder.predictions import PredictionWriter
 from headrace.recorder.sink import Sink, Writer
+from headrace_worker import lifeline
 
 _MAX_WAITING_BYTES = 64 * 1024 * 1024
 _LAST_WORDS_S = 1.0
@@ -53,6 +55,7 @@ class Recorder:
         self._tell_lost_at_s = 0.0
         self._gateways: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._outlives = False
         self._control: asyncio.StreamWriter | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -74,6 +77,9 @@ class Recorder:
                         self._control.write(framing.encode(Pong()))
                     else:
                         finished = isinstance(message, Finish)
+                        self._outlives = False
+        while self._outlives and self._gateways:
+            await asyncio.wait(self._gateways, return_when=asyncio.FIRST_COMPLETED)
         await self._finish()
         return 0 if finished else 1
 
@@ -87,6 +93,9 @@ class Recorder:
             self._control.write(message)
 
     async def _open(self, opened: Open) -> None:
+        if opened.lifeline_fd is not None:
+            lifeline.arm(opened.lifeline_fd)
+            self._outlives = True
         self._add(ACCESS | SLOW, "access", LineWriter(opened.log_fd, text=opened.text, tell=self.tell))
         if opened.predictions:
             self._add(PREDICTION, "prediction", PredictionWriter(opened.predictions, self.tell))

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import socket
 import ssl
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -25,10 +23,11 @@ from headrace.core.admin.webhooks import Verifier
 from headrace.core.errors import HeadraceError
 from headrace.core.identity import parse_model_uri
 from headrace.core.processes import inheriting
-from headrace.core.protocol.messages import Probed, Table
+from headrace.core.protocol.messages import Probed, Table, Ties
 from headrace.core.telemetry.recent import Figures
 from headrace.core.telemetry.totals import Sample
 from headrace.environments.preparing import Environments
+from headrace.keeper.kept import Kept
 from headrace.registry.store import Store
 from headrace.security.contexts import ServerContext
 from headrace.supervisor import wire_config
@@ -46,16 +45,15 @@ from headrace.supervisor.processes.agent import RegistryAgent
 from headrace.supervisor.processes.gateways import Gateways
 from headrace.supervisor.processes.learned import Learned
 from headrace.supervisor.processes.liveness import Heartbeat
+from headrace.supervisor.processes.orphans import become_subreaper
 from headrace.supervisor.processes.recorder import RecorderProcess
-from headrace.supervisor.processes.systemd import Notifier
 from headrace.supervisor.processes.worker_control import ControlRoom
 from headrace.supervisor.processes.zygotes import Zygotes
 from headrace.supervisor.reloading import NotReloaded, Reloads, Source
 from headrace.supervisor.rollout.history import History
+from headrace.supervisor.takeover import Takeover
 from headrace.supervisor.wildcard import Wildcard
 from headrace.telemetry.logs import Level, Log
-
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 class Supervisor:
@@ -70,6 +68,7 @@ class Supervisor:
         level: Level | None = None,
         *,
         watch: bool = False,
+        kept: Kept | None = None,
     ) -> None:
         self.config = config
         self.reloads = Reloads(source, self, log)
@@ -86,12 +85,14 @@ class Supervisor:
         self._loads = LoadWatch(self.fleet.everything, log)
         self.sampler = Sampler(self.samples, log, self._counted)
         self.webhooks: Verifier | None = None
-        self._front = Front(log)
+        self._takeover = Takeover(kept, log)
+        self.kept = kept
+        self._front = Front(log, kept)
         self._log = log
         self._level = level
         self._given = os.environ if environ is None else environ
         self._environ = environment.for_children(self._given)
-        self._notifier = Notifier(environment.systemd(self._given))
+        self._notifier = self._takeover.notifier(self._given)
         self._generation = 0
         self._begun = asyncio.Event()
         self._stop = asyncio.Event()
@@ -135,18 +136,20 @@ class Supervisor:
         leads nowhere, and UsageError for a registry or a cache directory that cannot be used.
         """
         make_undumpable()
-        _become_subreaper()
+        become_subreaper()
         self._watch_signals()
         room = ControlRoom()
+        hung_after_s = self.config.health.hung_after_s
+        beating = [asyncio.create_task(Heartbeat(hung_after_s).run())] if hung_after_s is not None else []
         try:
             await room.open(self._log)
-            self._prepare(room)
+            self._prepare(room, self._takeover.begin(room))
             if self.draining:
                 return 0
             self.publish()
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    start, hung_after_s = tasks.create_task, self.config.health.hung_after_s
+                    start = tasks.create_task
                     gateways = start(self.gateways.run())
                     serving = [
                         start(self.agent.run()),
@@ -156,7 +159,6 @@ class Supervisor:
                         start(self._loads.run()),
                         *([start(self.wildcard.run())] if self.wildcard is not None else []),
                         *([start(self.recorder.run())] if self.recorder is not None else []),
-                        *([start(Heartbeat(hung_after_s).run())] if hung_after_s is not None else []),
                         *([start(self._watch.run())] if self._watch is not None else []),
                         start(self._tell_when_settled(on_settled)),
                     ]
@@ -166,7 +168,7 @@ class Supervisor:
                     await self._drain(gateways)
                     if self.recorder is not None and self.gateways.opened:
                         await self.recorder.finish()
-                    for task in (*serving, *self._reloading):
+                    for task in [*serving, *self._reloading]:
                         task.cancel()
                     self._front.stop()
             except* HeadraceError as group:
@@ -176,7 +178,9 @@ class Supervisor:
             if self.zygotes is not None:
                 await self.zygotes.close()
             await room.close()
-            self._front.ports.close()
+            for task in beating:
+                task.cancel()
+            self._front.close()
             if self.audit is not None:
                 self.audit.close()
 
@@ -220,7 +224,7 @@ class Supervisor:
         """Have a pool answer as if a client asked; raises nothing."""
         return await self.gateways.probe(pool, body, within_s)
 
-    def _prepare(self, room: ControlRoom) -> None:
+    def _prepare(self, room: ControlRoom, ties: Ties | None) -> None:
         config, environ = self.config, environment.in_workspace(self._environ, self.config.registry)
         key = environment.registry_key(config.registry, environ)
         home = environment.home(config.home, environ)
@@ -248,9 +252,11 @@ class Supervisor:
         )
         told = wire_config.recording(config, room.directory, environ)
         if told is not None:
-            self.recorder = RecorderProcess(config, told, environ, self._log.bind(role="recorder"))
+            lifeline_fd = ties.lifeline_fd if ties is not None else None
+            log = self._log.bind(role="recorder")
+            self.recorder = RecorderProcess(config, told, environ, log, lifeline_fd=lifeline_fd)
         self.gateways = Gateways(
-            self._front.configures(config, told),
+            self._front.configures(config, told, ties),
             environ,
             self._log.bind(role="gateway"),
             hung_after_s=hung_after_s,
@@ -346,6 +352,7 @@ class Supervisor:
             generation=generation,
             routes=tuple(m.route() for m in models),
             pools=tuple(pool for m in models for pool in m.pools()),
+            open=self._takeover.open,
             ready=self.config.health.ready,
             quotas=wire_config.quotas(self.config),
         )
@@ -366,6 +373,7 @@ class Supervisor:
         await self.gateways.until(settled)
         if self.draining:
             return
+        await self._takeover.complete(self.publish, self.gateways)
         self._tell_ready()
         if on_settled:
             on_settled()
@@ -378,8 +386,7 @@ class Supervisor:
         self._notifier.stopping()
         self._log.info("draining", within_s=self.config.gateway.drain_s)
         self.gateways.drain()
-        # Ours as well: while any process holds a port, who comes waits in it unheard, and is cut off at the end.
-        self._front.ports.close_data()
+        self._front.close(but_admin=True)
         try:
             async with asyncio.timeout(self.config.gateway.drain_s + 2.0):
                 await asyncio.shield(gateways)
@@ -399,12 +406,6 @@ def _first(group: BaseExceptionGroup[HeadraceError]) -> HeadraceError:
     for error in group.exceptions:
         return _first(error) if isinstance(error, BaseExceptionGroup) else error
     raise AssertionError("an empty exception group")
-
-
-def _become_subreaper() -> None:
-    """Have orphans of our hosts (the replicas they forked) become our children. Linux only; elsewhere init's."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _on_terminal() -> bool:

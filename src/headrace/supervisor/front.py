@@ -10,10 +10,13 @@ import random
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 
+from msgspec import structs
+
 from headrace.config.changes import Plan
 from headrace.config.tree import Config
 from headrace.core.errors import HeadraceError
-from headrace.core.protocol.messages import Configure, Recording
+from headrace.core.protocol.messages import Configure, Recording, Ties
+from headrace.keeper.kept import Kept
 from headrace.security.contexts import ServerContext
 from headrace.supervisor import wire_config
 from headrace.supervisor.anonymous import anonymous_ports
@@ -31,10 +34,13 @@ class Front:
     `on_keys` is told which keys have come and gone. It is set before `open`.
     """
 
-    def __init__(self, log: Log) -> None:
-        self.ports = Ports()
+    def __init__(self, log: Log, kept: Kept | None = None) -> None:
+        """`kept`: who has the sockets beside us, and may have had them before us."""
+        self.ports = Ports.kept(kept.sockets if kept is not None else {})
         self.security: PortSecurity | None = None
         self._log = log
+        self._kept = kept
+        self._ties: Ties | None = None
         self.on_keys: Callable[[Mapping[str, list[str]]], None] = lambda _: None
         self._recording: Recording | None = None
         self._gateways: Gateways
@@ -47,16 +53,16 @@ class Front:
 
     def bind(self, config: Config) -> None:
         """Take every port, or none: raises ConfigError with the path of the one that cannot be had."""
-        self.ports = self.ports.of(config)
+        self._have(self.ports.of(config), config)
 
     @property
     def admin_address(self) -> tuple[str, int] | None:
         """Where the admin port is."""
         return self.ports.address(ADMIN)
 
-    def configures(self, config: Config, recording: Recording | None) -> list[Configure]:
-        """What each gateway is told first; the recording holds for all that come later, too."""
-        self._recording = recording
+    def configures(self, config: Config, recording: Recording | None, ties: Ties | None) -> list[Configure]:
+        """What each gateway is told first; the recording and the ties hold for all that come later, too."""
+        self._recording, self._ties = recording, ties
         return self._configures(config, self.ports)
 
     def open(self, config: Config, gateways: Gateways) -> None:
@@ -85,12 +91,11 @@ class Front:
                 security = self._secured(config, ports)
             if made.moves_gateways:
                 configures = self._configures(config, ports)
-                await self._gateways.replace(configures, security.certificate, security.access, _longest_s(before))
+                await self._gateways.replace(configures, security.certificate, security.access, longest_s(before))
         except BaseException:
             ports.close_but(self.ports)
             raise
-        self.ports.close_but(ports)
-        self.ports = ports
+        self._have(ports, config)
         if made.moves_gateways:
             if self._renewing is not None:
                 self._renewing.cancel()
@@ -106,6 +111,21 @@ class Front:
             if task is not None:
                 task.cancel()
 
+    def close(self, *, but_admin: bool = False) -> None:
+        """Close all ports: while any process holds one, who comes waits in it unheard, and is cut off at the end."""
+        if but_admin:
+            self.ports.close_data()
+        else:
+            self.ports.close()
+        if self._kept is not None:
+            self._kept.hold(self.ports.named())
+
+    def _have(self, ports: Ports, config: Config) -> None:
+        self.ports.close_but(ports)
+        self.ports = ports
+        if self._kept is not None:
+            self._kept.hold(ports.named(), longest_s(config))
+
     async def _administrate(self, listener: socket.socket, tls: ServerContext | None) -> None:
         # A socket of its own, which is closed in the end: whoever serves the port next goes on with the other.
         with listener.dup() as own:
@@ -120,7 +140,7 @@ class Front:
                 security, configures = self.security, self._configures(config, self.ports)
                 certificate, access = (security.certificate, security.access) if security is not None else (None, None)
                 try:
-                    await self._gateways.replace(configures, certificate, access, _longest_s(config))
+                    await self._gateways.replace(configures, certificate, access, longest_s(config))
                 except HeadraceError as error:
                     self._log.error("gateways not renewed", reason=str(error), kept="those that run")
                 else:
@@ -128,6 +148,7 @@ class Front:
 
     def _configures(self, config: Config, ports: Ports) -> list[Configure]:
         limits, pages, count = wire_config.limits(config), wire_config.pages(config), config.gateway.processes
+        ties = structs.replace(self._ties, within_s=longest_s(config)) if self._ties is not None else None
         return [
             Configure(
                 index=index,
@@ -136,6 +157,7 @@ class Front:
                 drain_s=config.gateway.drain_s,
                 recording=self._recording,
                 pages=pages,
+                ties=ties,
                 guarded=config.auth is not None,
             )
             for index in range(count)
@@ -167,7 +189,7 @@ class Front:
                 self._administrating = self._tasks.create_task(self._administrate(admin, security.admin_tls))
 
 
-def _longest_s(config: Config) -> float:
+def longest_s(config: Config) -> float:
     """How long what was asked may take to be answered: a gateway that is replaced has the time."""
     models = [*config.models.values(), *([config.wildcard] if config.wildcard is not None else [])]
     return max(config.gateway.drain_s, config.gateway.max_stream_s or 0.0, *(model.timeout_s for model in models))

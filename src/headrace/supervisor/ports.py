@@ -5,8 +5,9 @@ They are the supervisor's: gateways inherit them, and may die or be replaced wit
 
 from __future__ import annotations
 
+import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from headrace.config.tree import Config
@@ -38,6 +39,23 @@ class Ports:
 
     def __init__(self, bound: dict[str, _Bound] | None = None) -> None:
         self._bound = bound or {}
+
+    @classmethod
+    def kept(cls, sockets: Mapping[str, socket.socket]) -> Ports:
+        """Those that another supervisor had, by the names that `named` gave them."""
+        found: dict[str, _Bound] = {}
+        for name, one in sorted(sockets.items(), key=lambda item: json.loads(item[0])):
+            path, host, port, _ = json.loads(name)
+            found[path] = _Bound(host, port, (*(found[path].sockets if path in found else ()), one))
+        return cls(found)
+
+    def named(self) -> dict[str, socket.socket]:
+        """Every socket, with a name that says where it belongs."""
+        return {
+            json.dumps([path, bound.host, bound.port, index]): one
+            for path, bound in self._bound.items()
+            for index, one in enumerate(bound.sockets)
+        }
 
     def __repr__(self) -> str:
         return f"<Ports {[f'{path}={one.sockets[0].getsockname()[:2]}' for path, one in self._bound.items()]}>"

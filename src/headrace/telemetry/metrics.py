@@ -334,15 +334,16 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "gauge", "1", "headrace's version, and the Python that it runs on.", ("version", "python")
         ),
         "headrace_started_timestamp_seconds": Definition("gauge", "Unix seconds", "When headrace was started."),
+        "headrace_supervisor_restarts_total": Definition(
+            "counter", "processes", "Supervisors that died and were replaced."
+        ),
         "headrace_gateways_running": Definition("gauge", "processes", "Gateways that run."),
         "headrace_gateway_restarts_total": Definition("counter", "processes", "Gateways that ended and were replaced."),
-        "headrace_registry_agent_restarts_total": Definition(
-            "counter", "processes", "Times that the process with MLflow's client ended and was replaced."
-        ),
+        "headrace_registry_agent_restarts_total": Definition("counter", "processes", "Registry agents replaced."),
         "headrace_process_cpu_seconds_total": Definition(
             "counter",
             "seconds",
-            "CPU time by role (supervisor, registry, recorder, gateway, zygote, host, replica); index numbers "
+            "CPU time by role (keeper, supervisor, registry, recorder, gateway, zygote, host, replica); index numbers "
             "processes of the same kind, and a replacement takes over its predecessor's.",
             ("role", *_VERSION, "index"),
         ),

@@ -190,6 +190,18 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
 
+class Ties(msgspec.Struct, frozen=True):
+    """What a gateway lives by when its supervisor has died; descriptors that it inherits.
+
+    It ends at once when the other end of `lifeline_fd` is closed. When that of `leash_fd` is, another gateway has taken
+    over: it finishes what it has within `within_s`, and ends.
+    """
+
+    lifeline_fd: int
+    leash_fd: int
+    within_s: float
+
+
 class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """The first message to a gateway: what never changes while it lives."""
 
@@ -205,6 +217,8 @@ class Configure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """The part that this gateway writes; None: that of its index."""
     quota_fd: int | None = None
     """Memory that they share, to count in what clients use; None: nothing is shared."""
+    ties: Ties | None = None
+    """None: it lives as long as its control channel."""
     guarded: bool = False
     """Whether an `Access` came before it: without one nobody is let in then."""
 
@@ -236,6 +250,8 @@ class Table(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     generation: int
     routes: tuple[Route, ...]
     pools: tuple[Pool, ...]
+    open: bool = True
+    """Whether clients are taken: until it is, others answer on the same ports. A gateway that has begun goes on."""
     ready: Literal["all", "any"] = "all"
     """How many models must be ready for the shared port to be."""
     quotas: tuple[Quota, ...] = ()

@@ -101,6 +101,8 @@ class Open(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """The first message to the recorder. `predictions` "*" stands for the models that a wildcard brings.
 
     `log_fd` is where lines go, `text` whether for people. `otlp_endpoint` None: what OTEL_* says; `traces` False: none.
+    `lifeline_fd`: it ends at once when the other end is closed, and outlives the supervisor for as long as gateways are
+    connected. None: it does not.
     """
 
     socket: str
@@ -109,6 +111,7 @@ class Open(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     predictions: dict[str, PredictionLog] = {}
     traces: bool = False
     otlp_endpoint: str | None = None
+    lifeline_fd: int | None = None
 
 
 class AskSamples(msgspec.Struct, frozen=True, tag=True):

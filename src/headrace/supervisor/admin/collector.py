@@ -38,7 +38,7 @@ class Readings:
         if self._server.recorder is not None:
             counted = [*counted, *await self._server.recorder.samples()]
         self._totals.feed("supervisor", _known(self._server))
-        used = self._usage.samples(_processes(self._server))
+        used = self._usage.samples(processes_of(self._server))
         if self._weighing is None or self._weighing.done():
             self._weighing = asyncio.create_task(self._weigh())
         return [*counted, *self._totals.samples(), *used]
@@ -55,6 +55,7 @@ def _known(server: ServerState) -> Iterator[Sample]:
     yield "headrace_build_info", (("version", __version__), ("python", platform.python_version())), 1.0
     yield "headrace_started_timestamp_seconds", (), server.started_s
     yield "headrace_gateways_running", (), len(gateways.pids)
+    yield "headrace_supervisor_restarts_total", (), server.kept.deaths if server.kept is not None else 0
     yield "headrace_gateway_restarts_total", (), gateways.restarts
     yield "headrace_registry_agent_restarts_total", (), agent.restarts
     for reason, count in server.access.refused.items() if server.access is not None else ():
@@ -129,7 +130,10 @@ def _info(uri: str, version: Version) -> Labels:
     )
 
 
-def _processes(server: ServerState) -> Iterator[Process]:
+def processes_of(server: ServerState) -> Iterator[Process]:
+    """Every process that runs, the first one first."""
+    if server.kept is not None:
+        yield Process(server.kept.pid, "keeper")
     yield Process(os.getpid(), "supervisor")
     if server.agent.pid is not None:
         yield Process(server.agent.pid, "registry")

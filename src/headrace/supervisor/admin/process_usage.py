@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from headrace.core.telemetry.totals import Sample, Totals
 
@@ -71,9 +71,39 @@ class Usage:
             yield "headrace_process_proportional_memory_bytes", labels, pss_bytes
 
 
+def describe(processes: Iterable[Process]) -> list[dict[str, Any]]:
+    """Each process that runs as data: who it is, `since` when (Unix seconds), and what it takes. Reads /proc."""
+    booted_s, told = _booted_s(), []
+    for process in processes:
+        stat = _stat(process.pid)
+        if stat is not None:
+            since_s = booted_s + stat.started_ticks / os.sysconf("SC_CLK_TCK")
+            told.append(
+                {
+                    "role": "agent" if process.role == "registry" else process.role,
+                    "pid": process.pid,
+                    "since": round(since_s, 2),
+                    "model": process.model or None,
+                    "version": process.version or None,
+                    "memory_bytes": stat.rss_bytes,
+                    "cpu_s": stat.cpu_s,
+                }
+            )
+    return told
+
+
 def weigh(sources: Iterable[Source]) -> dict[Source, int | None]:
     """The proportional share of each process's memory. Blocks: the kernel walks all pages, about 10 ms for 500 MB."""
     return {source: proportional_bytes(source[0]) for source in sources}
+
+
+def _booted_s() -> float:
+    """When the machine was started, in Unix seconds by its clock of now; 0 where it is not told."""
+    try:
+        lines = (_PROC / "stat").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((float(line.split()[1]) for line in lines if line.startswith("btime ")), 0.0)
 
 
 class _Stat(NamedTuple):

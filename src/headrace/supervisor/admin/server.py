@@ -22,7 +22,7 @@ from headrace.core.admin.webhooks import MAX_BODY_BYTES, Rejected
 from headrace.core.errors import HeadraceError, UsageError
 from headrace.supervisor.admin.access_check import WHO, AccessCheck
 from headrace.supervisor.admin.audit_trail import AuditTrail, RefusalNotes
-from headrace.supervisor.admin.collector import Readings
+from headrace.supervisor.admin.collector import Readings, processes_of
 from headrace.supervisor.admin.dashboard.pages import Dashboard
 from headrace.supervisor.admin.error_answers import Refused, answer_refused, asked_model
 from headrace.supervisor.admin.health import health_routes
@@ -30,6 +30,7 @@ from headrace.supervisor.admin.orders import order_routes
 from headrace.supervisor.admin.origin_check import Guard
 from headrace.supervisor.admin.overview import describe_all, describe_model, describe_recent
 from headrace.supervisor.admin.printable_json import PrintableJSON
+from headrace.supervisor.admin.process_usage import describe
 from headrace.supervisor.admin.sign_in import SignIn
 from headrace.supervisor.admin.state import ServerState
 from headrace.telemetry.metrics import exposition
@@ -84,6 +85,9 @@ def make_app(server: ServerState) -> Starlette:
             server.wildcard.refresh()
         return PrintableJSON({"refreshing": told}, 202)
 
+    async def processes(_: Request) -> Response:
+        return PrintableJSON({"processes": await asyncio.to_thread(describe, list(processes_of(server)))})
+
     async def compared(_: Request) -> Response:
         return PrintableJSON({**await server.reloads.compare(), **server.coming()})
 
@@ -109,6 +113,7 @@ def make_app(server: ServerState) -> Starlette:
         routes=[
             *health_routes(server),
             Route("/metrics", metrics),
+            Route("/api/processes", processes),
             Route("/api/models", models),
             Route("/api/models/{name}", one_model),
             *order_routes(server),

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from headrace.config.tree import Config
 from headrace.core.admin.webhooks import Verifier
 from headrace.core.telemetry.totals import Sample
+from headrace.keeper.kept import Kept
 from headrace.supervisor.access import AccessRules
 from headrace.supervisor.admin.sampler import Sampler
 from headrace.supervisor.audit import AuditFile
@@ -32,6 +33,10 @@ class ServerState(Protocol):
     @property
     def started_s(self) -> float:
         """When it was started."""
+
+    @property
+    def kept(self) -> Kept | None:
+        """The process that has started this one, and would start another; None where nothing would."""
 
     @property
     def reloads(self) -> Reloads:

@@ -294,6 +294,8 @@ class Gateways:
 
     def _slot(self, configure: Configure) -> _Slot:
         shared = [configure.quota_fd] if configure.quota_fd is not None else []
+        if configure.ties is not None:
+            shared += [configure.ties.lifeline_fd, configure.ties.leash_fd]
         process: ControlledProcess[FromGateway] = ControlledProcess(
             "gateway",
             "headrace.gateway",

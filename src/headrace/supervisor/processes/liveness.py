@@ -58,8 +58,8 @@ async def _watch(watchdog: Watchdog, ask: Callable[[], None], on_hung: Callable[
 class Heartbeat:
     """Ends this process when its event loop stands still for `limit_s` seconds: then nothing else could.
 
-    A thread looks at what the loop does. Every other process of headrace ends with this one, and whoever started it
-    (an orchestrator, systemd, a shell) sees exit code 70, and on standard error where the loop stood.
+    A thread looks at what the loop does, and standard error has where it stood. The keeper starts another supervisor;
+    where there is none, every other process of headrace ends with this one, with exit code 70.
     """
 
     def __init__(self, limit_s: float) -> None:

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
+import sys
 from pathlib import Path
 
 _PAUSE_S = 1.0
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
 Ended = tuple[int, str]  # a process id, and when that process was started
+
+
+def become_subreaper() -> None:
+    """Have orphans of our hosts (the replicas they forked) become our children. Linux only; elsewhere init's."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 async def collect_orphans() -> None:

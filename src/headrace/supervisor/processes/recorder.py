@@ -27,10 +27,19 @@ _OURS = {"event", "role", "level", "timestamp"}
 
 
 class RecorderProcess:
-    """Keeps one recorder process running. `stream` is where access lines go: the log's own."""
+    """Keeps one recorder process running. `stream` is where access lines go: the log's own.
+
+    With a lifeline it outlives us for as long as gateways do.
+    """
 
     def __init__(
-        self, config: Config, told: Recording, environ: Mapping[str, str], log: Log, stream: TextIO | None = None
+        self,
+        config: Config,
+        told: Recording,
+        environ: Mapping[str, str],
+        log: Log,
+        stream: TextIO | None = None,
+        lifeline_fd: int | None = None,
     ) -> None:
         self._fd = (stream or sys.stderr).fileno()
         form = config.log.format
@@ -43,6 +52,7 @@ class RecorderProcess:
             predictions=prediction_logs(config),
             traces=told.trace_sample is not None,
             otlp_endpoint=config.telemetry.otlp.endpoint if config.telemetry.otlp is not None else None,
+            lifeline_fd=lifeline_fd,
         )
         self._log = log
         self._totals = Totals()
@@ -52,7 +62,7 @@ class RecorderProcess:
             "recorder",
             "headrace.recorder",
             FromRecorder,
-            pass_fds=[self._log_fd],
+            pass_fds=[self._log_fd, *([lifeline_fd] if lifeline_fd is not None else [])],
             environ=inheriting.for_recorder(environ),
             log=log,
             kept="all serving",

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
+from collections.abc import Callable
 
 from headrace.config.environment import Systemd
 
@@ -13,8 +14,10 @@ from headrace.config.environment import Systemd
 class Notifier:
     """Sends states to the service manager. A datagram that cannot be delivered is lost: serving goes on."""
 
-    def __init__(self, systemd: Systemd) -> None:
+    def __init__(self, systemd: Systemd, send: Callable[[str], None] | None = None) -> None:
+        """`send` hands a state on to the process that the service manager has started; None: that is this one."""
         self._systemd = systemd
+        self._handed_on = send
 
     def ready(self, status: str) -> None:
         """Start-up is finished."""
@@ -39,6 +42,9 @@ class Notifier:
     def _send(self, state: str) -> None:
         address = self._systemd.address
         if address is None:
+            return
+        if self._handed_on is not None:
+            self._handed_on(state)
             return
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
             one.setblocking(False)

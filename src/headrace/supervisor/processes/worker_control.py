@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from headrace.core.protocol.worker_events import Conversation, Event, Hello, ProtocolError, Role
+from headrace.keeper.kept import Kept
 from headrace.supervisor.processes.orphans import collect_orphans
 from headrace.supervisor.processes.peers import Peer
 from headrace.telemetry.logs import Log
@@ -148,6 +150,9 @@ class ControlRoom:
         self.workplace = self.directory / "work"
         self.workplace.mkdir()
         self.lifeline_fd, self._lifeline_held = os.pipe()
+        # Where a keeper has the other end gateways outlive us, and finish when it lets go of that.
+        self.leash: socket.socket | None = None
+        self._kept: Kept | None = None
         self._invited: dict[str, tuple[Role, Greet]] = {}
         self._strangers = 0
         self._refused = 0
@@ -163,6 +168,13 @@ class ControlRoom:
         self._reaper = asyncio.create_task(collect_orphans())
         # A worker waits where many connect at once: in one turn of the loop only so many are taken.
         self._server = await asyncio.start_unix_server(self._accept, self.path, limit=_BLOCK_BYTES, backlog=_BACKLOG)
+
+    def lend(self, kept: Kept) -> None:
+        """Have a keeper see to it that what was started here outlives us until others have taken its place."""
+        self._kept = kept
+        theirs, self.leash = socket.socketpair()
+        with theirs:
+            kept.lend(self._lifeline_held, theirs, str(self.directory))
 
     def invite(self, role: Role, greet: Greet) -> str:
         """Expect one process: `greet` has it until its connection ends. Returns the token that it is to be given."""
@@ -242,5 +254,9 @@ class ControlRoom:
             task.cancel()
         await asyncio.gather(*last, return_exceptions=True)
         os.close(self._lifeline_held)
+        if self._kept is not None:
+            self._kept.cut()
+        if self.leash is not None:
+            self.leash.close()
         os.close(self.lifeline_fd)
         shutil.rmtree(self.directory, ignore_errors=True)
