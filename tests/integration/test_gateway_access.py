@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,9 @@ from headrace.core.protocol import messages
 from headrace.core.security.access import Access
 from headrace.core.security.keys import make
 from headrace.core.security.roles import Grant
+from headrace.gateway.http import protocols, routing
 from headrace.gateway.http.routing import resolve
-from headrace.gateway.http.targets import Want
+from headrace.gateway.http.targets import PREDICTIONS, Target, Want
 from headrace.security.certificates import check, read
 from tests.authority import Authority, Pair
 from tests.gateway_rig.client import RawClient, Reply, get, post
@@ -35,7 +37,7 @@ KEYS = {
 }
 ACCESS = Access(keys=tuple(one for one, _ in KEYS.values()))  # type: ignore[misc]
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW")
-PATHS = (
+PATHS: tuple[str, ...] = (
     "/", "/ping", "/health", "/version", "/invocations", "/models", "/models/topic/ping", "/models/topic/version",
     "/models/topic/invocations", "/models/missing/invocations", "/models/missing/ping", "/models/missing/version",
     "/endpoints/topic/invocations", "/ping/", "/models/topic/ping/", "/nowhere", "/%6dodels/topic/version",
@@ -45,6 +47,15 @@ PATHS = (
     "/models/topic/v1/chat/completions", "/models/missing/v1/embeddings",
     "/openapi.json", "/models/topic/openapi.json", "/docs", "/models/topic/docs", "/models/missing/docs",
 )  # fmt: skip
+# Whatever the tables of routes have is asked, too: a route that is added is walked, and not left out by accident.
+TABLES = (
+    *(f"/{action.decode()}" for action in routing._ACTIONS),
+    *(f"/models/topic/{action.decode()}" for action in routing._ACTIONS),
+    *(f"/v2{path.decode()}" for path in protocols._V2_FIXED),
+    *(f"/v2/models/topic{action.decode()}" for action in protocols._V2_ACTIONS),
+    *(f"{below}{path.decode()}" for below in ("", "/models/topic") for path in (*protocols._ASKED, *protocols._ABOUT)),
+)
+PATHS = tuple(dict.fromkeys((*PATHS, *TABLES)))
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +99,36 @@ def test_nothing_but_probes_is_open_to_who_shows_nothing(rig: GatewayRig, port: 
     }
     assert {("GET", "/ping"), ("HEAD", "/ping"), ("GET", "/health")} <= probes
     assert {asked: status for asked, status in answers.items() if asked not in probes and status != 401} == {}
+
+
+def test_every_kind_of_route_is_walked() -> None:
+    """A kind that the walks below do not meet, or that is in no table, fails here."""
+    met = {resolve(m.encode(), p.encode(), port).want for m in METHODS for p in PATHS for port in ("topic", None)}
+    assert set(routing._METHODS) <= met
+    assert set(Want) - met == {Want.WRONG_MODEL, Want.PREFLIGHT} - met
+
+
+def may(name: str, target: Target) -> bool:
+    """Whether who has this key may ask this on the shared port: said once more, and not as the gateway does."""
+    if target.want is Want.DOCS or target.want is Want.LIVE:
+        return True
+    models = {"topic", "other"} if name not in {"topic", "other"} else {name}
+    if target.want in PREDICTIONS:
+        return name not in {"read", "operate"} and (name in {"predict", "admin"} or target.model in models)
+    return target.model is None or target.model in models or name not in {"topic", "other"}
+
+
+@pytest.mark.parametrize("name", list(KEYS))
+def test_every_route_with_every_role(rig: GatewayRig, name: str) -> None:
+    wrong = {}
+    for method, path in itertools.product(("GET", "POST"), PATHS):
+        target = resolve(method.encode(), path.encode(), None)
+        if target.want is Want.ASK and target.model is None:
+            continue  # the body names the model
+        status = ask(rig, method, path, bearer(name)).status
+        if (status == 403) == may(name, target) or status == 401:
+            wrong[method, path] = status, target
+    assert wrong == {}
 
 
 def test_each_role_may_do_what_it_says_and_no_more(rig: GatewayRig) -> None:
