@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from headrace.supervisor.admin.access_check import READING, SIGNED, WHO
 from headrace.supervisor.admin.error_answers import refusal
-from headrace.supervisor.admin.session_cookies import FORMS
+from headrace.supervisor.admin.session_cookies import is_open
 from headrace.supervisor.audit import NotAudited
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ _OTHERS = "others"
 class AuditTrail:
     """ASGI middleware, behind the check of who may ask.
 
-    Left out is what changes nothing: predictions that are tried, and webhooks, which only have the registry asked. Who
-    sends those needs no key, and must not be able to fill the disk.
+    Left out is what changes nothing: predictions that are tried, webhooks, which only have the registry asked, and what
+    is open to everybody. Who sends those needs no key, and must not be able to fill the disk.
     """
 
     def __init__(self, app: ASGIApp, server: ServerState, audit: AuditFile) -> None:
@@ -108,7 +108,8 @@ class RefusalNotes:
 
 
 def _changes_nothing(path: str) -> bool:
-    return path.endswith(_TRY) or path.startswith(SIGNED) or path in FORMS  # which note who is let in themselves
+    # Where people sign in, who is let in or refused is noted by itself.
+    return path.endswith(_TRY) or path.startswith(SIGNED) or is_open(path)
 
 
 def whence(scope: Scope) -> str:
