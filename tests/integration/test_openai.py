@@ -19,8 +19,10 @@ import openai
 import pytest
 
 from tests.integration.serving import Serving, ask, serving, until
+from tests.integration.test_inference_judges import environment
 
 RIG = Path(__file__).parents[1] / "openai_rig"
+LANGCHAIN = ["langchain-openai==1.7.4"]
 MODELS = ("parrot", "agent", "lengths", "shouts")
 PARAMETERS = {"type": "object", "properties": {"at": {"type": "string"}}}
 TOOL = {"type": "function", "function": {"name": "look", "description": "looks", "parameters": PARAMETERS}}
@@ -299,3 +301,14 @@ def test_requests_to_embed_share_calls(one: Serving) -> None:
             while received.count(b'"object": "embedding"') < 64:
                 received += raw.recv(1 << 16)
     assert metric(one, "headrace_predicts_total", 'model="lengths"') < before + 5 * 64
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("one")
+def test_langchain_is_content(shared: str, tmp_path: Path) -> None:
+    programs = environment(tmp_path / "langchain", LANGCHAIN)
+    done = subprocess.run(
+        [programs / "python", RIG / "chains.py", shared], check=False, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
