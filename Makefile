@@ -59,8 +59,12 @@ test-containers: install ## the images and the compose stack with a real Docker;
 	@$(BIN)/python deploy/test/run $(ARGS)
 
 .PHONY: manifests
-manifests: install ## the Kubernetes manifests by the schemas of Kubernetes' API (Kustomize's and the operator's are not there)
-	@$(BIN)/uv tool run --quiet --from kubernetes-validate==1.37.0 kubernetes-validate --strict $(wildcard deploy/kubernetes/*.yaml)
+manifests: install ## the Kubernetes manifests and what Helm renders, by the schemas of Kubernetes' API (Kustomize's and the operator's are not there)
+	@rm -rf .cache/chart
+	@$(BIN)/uv run --quiet --python $(BIN)/python --script tools/chart.py check .cache/chart
+	@$(BIN)/uv tool run --quiet --from kubernetes-validate==1.37.0 kubernetes-validate --strict $(wildcard deploy/kubernetes/*.yaml) \
+	    .cache/chart/*.yaml
+	@$(BIN)/python -m pytest -m chart tests/chart
 
 .PHONY: fuzz
 fuzz: install ## feed the port, gRPC, the wire, the control channels and a worker's parsers with what coverage finds, a minute each
@@ -156,8 +160,9 @@ protos: install ## compile the messages of gRPC to what the gateway reads when i
 	    python -m grpc_tools.protoc -I . --descriptor_set_out=protos.binpb *.proto
 
 .PHONY: settings
-settings: install ## write docs/settings.md from the configuration's tree
+settings: install ## write docs/settings.md, and what the Helm chart's schema says of config, from the configuration's tree
 	@$(BIN)/python tools/settings_page.py
+	@$(BIN)/python tools/chart_schema.py
 
 .PHONY: metrics
 metrics: install ## write docs/metrics.md from the metrics' definitions, and the Grafana dashboard
