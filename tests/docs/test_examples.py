@@ -69,7 +69,8 @@ def test_a_block_of_yaml_is_taken_as_it_stands(text: str, tmp_path: Path) -> Non
     else:
         file = tmp_path / "headrace.yaml"
         file.write_text(text, encoding="utf-8")
-    assert load_file(file, {}).models or load_file(file, {}).wildcard
+    environ = dict.fromkeys(re.findall(r"\$\{(\w+)\}", text), "as the reader has set it")
+    assert load_file(file, environ).models or load_file(file, environ).wildcard
 
 
 def test_there_are_such_blocks() -> None:
