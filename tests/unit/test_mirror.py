@@ -96,6 +96,7 @@ ELSEWHERE = {
     "headrace/supervisor/canaries.py": ("tests/unit/supervisor/test_served_model.py", "through what uses it"),
     "headrace/supervisor/certificates.py": ("tests/integration/test_tls.py", "files that change under a real server"),
     "headrace/supervisor/front.py": ("tests/integration/test_reload.py", "ports of a real server that move"),
+    "headrace/supervisor/gateway_news.py": ("tests/integration/test_failing.py", "what real gateways report"),
     "headrace/supervisor/health_probe.py": ("tests/integration/test_health.py", "probes of real models"),
     "headrace/supervisor/making.py": ("tests/integration/test_reload.py", "no branches: it puts parts together"),
     "headrace/supervisor/port_security.py": ("tests/integration/test_tls.py", "certificates and keys of a real server"),

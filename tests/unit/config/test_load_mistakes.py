@@ -87,7 +87,6 @@ gatway: {port: 5000}
         (MODEL % ", env: [A]", "models.m.env", "expected a mapping of names to text, got a list"),
         (MODEL % ", replicas: 2.5", "models.m.replicas", "a whole number ≥ 1 or section, got the number 2.5"),
         (MODEL % ", replicas: true", "models.m.replicas", "≥ 1 or section, got true: write {max: ...}"),
-        (MODEL % ", replicas: {min: 3, max: 2}", "models.m.replicas.min", "3 is more than max, which is 2"),
         (MODEL % ", replicas: {min: -1, max: 2}", "models.m.replicas.min", "≥ 0, got the number -1"),
         (MODEL % ", pin_header: perhaps", "models.m.pin_header", "expected true or false, got the text 'perhaps'"),
         (MODEL % ", environment: exakt", "models.m.environment", "did you mean 'exact'?"),
@@ -245,3 +244,8 @@ def test_an_issuer_that_nobody_could_use_or_anybody_could_be(tmp_path: Path, wri
     assert len(told) == 1, told
     assert told[0][1] in {f"auth.issuers.id.{key}".rstrip("."), "auth.issuers.id"}
     assert says in told[0][2]
+
+
+def test_fewest_replicas_are_no_more_than_most(tmp_path: Path) -> None:
+    (found,) = mistakes(tmp_path, MODEL % ", replicas: {min: 3, max: 2}")
+    assert found[1:] == ("models.m.replicas.min", "3 is more than max, which is 2")
