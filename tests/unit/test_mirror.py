@@ -121,6 +121,34 @@ ELSEWHERE = {
     "headrace_worker/calling.py": ("tests/integration/test_concurrency.py", "a worker with many calls under way"),
     "headrace_worker/host.py": ("tests/faults/test_process_death.py", "through what uses it"),
     "headrace_worker/scoring/building.py": ("tests/unit/worker/scoring/test_engine.py", "through what uses it"),
+    "headrace_worker/scoring/dialect/events.py": (
+        "tests/unit/worker/scoring/dialect/test_scoring.py",
+        "streams of models of each kind",
+    ),
+    "headrace_worker/scoring/dialect/fitting.py": (
+        "tests/unit/worker/scoring/dialect/test_scoring.py",
+        "models of each kind",
+    ),
+    "headrace_worker/scoring/dialect/forms.py": (
+        "tests/unit/worker/scoring/dialect/test_scoring.py",
+        "what MLflow says of each kind of model",
+    ),
+    "headrace_worker/scoring/dialect/pieces.py": (
+        "tests/unit/worker/scoring/dialect/test_scoring.py",
+        "answers of each form",
+    ),
+    "headrace_worker/scoring/dialect/replies.py": (
+        "tests/unit/worker/scoring/dialect/test_scoring.py",
+        "answers of each form",
+    ),
+    "headrace_worker/scoring/dialect/requests.py": (
+        "tests/unit/worker/scoring/dialect/test_scoring.py",
+        "conversations of each form",
+    ),
+    "headrace_worker/scoring/dialect/response_events.py": (
+        "tests/unit/worker/scoring/dialect/test_scoring.py",
+        "streams of models of each kind",
+    ),
     "headrace_worker/scoring/errors/type_hints.py": (
         "tests/unit/worker/scoring/repairing/test_second_try.py",
         "through what uses it",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Replicas(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`replicas:` between `min` and `max` processes predict, as many as the load needs.
 
-    With `min: 0` none while nobody asks: the model stays loaded, and a request wakes it.
+    Where `min` is 0, none while nobody asks: the model stays loaded, and a request wakes it.
     """
 
     min: Annotated[int, Meta(ge=0)] = 1
