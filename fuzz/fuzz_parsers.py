@@ -42,7 +42,7 @@ class Echo:
         return [0] * len(data)
 
 
-def load(inputs: Schema | None, params: ParamSchema | None = None) -> scoring.Scorer:
+def load(inputs: Schema | None, params: Any = None) -> scoring.Scorer:
     """A scorer of a model with these inputs."""
     meta = Model()
     meta.add_flavor("python_function", loader_module="nowhere")
@@ -53,7 +53,11 @@ def load(inputs: Schema | None, params: ParamSchema | None = None) -> scoring.Sc
 
 
 PARAMS = ParamSchema([ParamSpec("k", DataType.long, 1)])
-MIXED = [ColSpec(DataType.datetime, "when"), ColSpec(DataType.long, "n", required=False), ColSpec(DataType.double, "x")]
+MIXED: list[Any] = [
+    ColSpec(DataType.datetime, "when"),
+    ColSpec(DataType.long, "n", required=False),
+    ColSpec(DataType.double, "x"),
+]
 SCORERS = [
     load(None),
     load(Schema([ColSpec("string", "text")]), PARAMS),

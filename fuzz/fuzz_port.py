@@ -10,11 +10,11 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["headrace.gateway.parsing", "headrace.gateway.routing"]):
+with atheris.instrument_imports(include=["headrace.gateway.http.parsing", "headrace.gateway.http.routing"]):
     from headrace.core.protocol.messages import Limits
-    from headrace.gateway.heads import RequestHead
-    from headrace.gateway.parsing import RequestReader
-    from headrace.gateway.routing import Want
+    from headrace.gateway.http.heads import RequestHead
+    from headrace.gateway.http.parsing import RequestReader
+    from headrace.gateway.http.targets import Want
 
 LIMITS = Limits(max_header_bytes=512, max_body_bytes=256)
 
