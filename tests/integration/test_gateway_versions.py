@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Iterator
 
@@ -102,6 +103,36 @@ def test_draining_under_load_fails_no_request(rig: GatewayRig) -> None:
         assert rig.wait_exit() == 0
     # A connection that the kernel had accepted for the closed sockets is a new one, and new ones are refused.
     assert [bad for bad in load.bad if "Connection reset" not in str(bad)] == []
+
+
+def test_who_connects_at_the_moment_of_draining_is_answered(rig: GatewayRig) -> None:
+    worker = rig.worker("w1")
+    rig.serve(worker)
+    rig.signal(signal.SIGSTOP)
+    rig.send(messages.Drain())
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(rig.client()) for _ in range(8)]
+        for client in clients:
+            client.send(post(b"1"))
+        rig.signal(signal.SIGCONT)
+        assert rig.wait_exit() == 0
+        rig.control.close()
+        rig.start()  # whom the first has not accepted waits for the next one
+        rig.serve(worker)
+        assert [client.reply().status for client in clients] == [200] * 8
+
+
+def test_a_second_order_to_drain_finishes_what_is_in_flight_too(rig: GatewayRig) -> None:
+    worker = rig.worker("w1")
+    rig.serve(worker)
+    with rig.client() as busy:
+        gate = hold(rig, worker, busy)
+        for drain in (messages.Drain(patient=True), messages.Drain()):
+            rig.send(drain)
+            rig.stats()  # it has been heard
+        open_gate(gate)
+        assert busy.reply().status == 200
+    assert rig.wait_exit() == 0
 
 
 def test_draining_has_an_end() -> None:

@@ -10,10 +10,12 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from headrace.config.registry import Registry
 from headrace.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from headrace.config.registry import Registry
 
 ADMIN_URL = "http://127.0.0.1:5100"
 WORKSPACE = "MLFLOW_WORKSPACE"

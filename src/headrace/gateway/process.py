@@ -7,7 +7,6 @@ has taken over. SIGINT is ignored, for a terminal sends it to everyone and the s
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import resource
 import signal
@@ -54,6 +53,7 @@ class GatewayProcess:
         self._servers: list[asyncio.Server] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._draining: asyncio.Task[None] | None = None
+        self._all_closed: asyncio.Future[Any] | None = None
         self._drained = False
 
     async def run(self, control_fd: int) -> int:
@@ -211,15 +211,20 @@ class GatewayProcess:
             config, gateway = self._configured
             within_s = config.drain_s if asked.within_s is None else asked.within_s
             until_s = monotonic() + within_s
+            # A connection that has just been accepted is known to its server only. A server of uvloop tells of its end
+            # those who have waited since before it was closed: a second order to drain waits for the same.
+            if self._all_closed is None:
+                self._all_closed = asyncio.gather(*(server.wait_closed() for server in self._servers))
+            await asyncio.sleep(0)
             for server in self._servers:
                 server.close()
             # A client between two requests is given the time to send the next and be told that it is the last: a
             # connection that is closed under its hands would be an error to it.
             gateway.clients.begin_drain()
             if not asked.patient:
-                await _wait(gateway.clients.idle, min(_DRAIN_GRACE_S, within_s))
+                await asyncio.wait([self._all_closed], timeout=min(_DRAIN_GRACE_S, within_s))
                 gateway.clients.close_idle()
-            await _wait(gateway.clients.idle, until_s - monotonic())
+            await asyncio.wait([self._all_closed], timeout=max(0.0, until_s - monotonic()))
             # What was counted since it was last asked for would end with this process.
             self._control.send(messages.Stats(0, self._stats(gateway)))
         self._drained = True
@@ -233,13 +238,6 @@ def _kind(listener: messages.Listener) -> Callable[[Port], asyncio.Protocol]:
     from headrace.gateway.grpc.connection import GrpcConnection  # noqa: PLC0415 - needs the extra `grpc`
 
     return GrpcConnection
-
-
-async def _wait(event: asyncio.Event, timeout_s: float) -> None:
-    """Wait for `event`, but not longer than that."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(max(0.0, timeout_s)):
-            await event.wait()
 
 
 def serve(control_fd: int) -> int:

@@ -40,7 +40,7 @@ class Peer(Protocol):
 
 
 class Clients:
-    """The owner of the set of connections. `idle` is set when the gateway drains and none is left.
+    """The owner of the set of connections.
 
     `descriptors`: how many files the process may have open. `long_lived` are connections that no answer ends: they are
     told at once when the gateway drains.
@@ -48,7 +48,6 @@ class Clients:
 
     def __init__(self, state: ServerState, *, descriptors: int) -> None:
         limits = state.limits
-        self.idle = asyncio.Event()
         self.long_lived: set[Peer] = set()
         self._state = state
         self._open: set[Peer] = set()
@@ -83,8 +82,6 @@ class Clients:
         self.long_lived.discard(connection)
         self._crowd.leave(connection.peer() if self._crowd.tells_clients_apart else b"")
         self._state.counters.open_connections = len(self._open)
-        if self._state.writer.draining and not self._open:
-            self.idle.set()
 
     def relieve(self) -> None:
         """Where clients leave so much unread that there is no memory for it, cut off the one that leaves most."""
@@ -107,8 +104,6 @@ class Clients:
         self._state.writer.begin_drain()
         for connection in list(self.long_lived):
             connection.close_when_done()
-        if not self._open:
-            self.idle.set()
 
     def close_idle(self) -> None:
         """Close the connections on which nothing is asked."""
