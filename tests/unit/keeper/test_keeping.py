@@ -212,7 +212,7 @@ def test_signals_are_handed_on_and_a_stop_ends_what_serves_without_a_supervisor(
         one.supervisor()
         one.process.terminate()
         assert one.said("gateway", str(gateway.pid))[2] == "ends"
-        assert one.process.wait(PATIENCE_S) == 0
+        assert one.process.wait(PATIENCE_S) in (0, 2)  # 2: the second supervisor ended by itself before it heard
         assert gone(gateway)
 
 

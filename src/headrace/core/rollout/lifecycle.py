@@ -32,10 +32,10 @@ _NEXT: dict[State, frozenset[State]] = {
     State.FETCHED: frozenset({State.ENVIRONMENT_READY, State.STOPPED}),
     State.ENVIRONMENT_READY: frozenset({State.LOADING, State.STOPPED}),
     State.LOADING: frozenset({State.WARMING, State.STOPPED}),
-    State.WARMING: frozenset({State.READY, State.STOPPED}),
+    State.WARMING: frozenset({State.READY, State.LOADING, State.STOPPED}),
     State.READY: frozenset({State.SERVING, State.DRAINING, State.STOPPED}),
     State.SERVING: frozenset({State.READY, State.DRAINING}),
-    State.DRAINING: frozenset({State.STOPPED}),
+    State.DRAINING: frozenset({State.STOPPED, State.SERVING}),
     State.FAILED: frozenset({State.STOPPED}),
     State.STOPPED: frozenset(),
 }
