@@ -130,8 +130,9 @@ class Host:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(command["socket"])
         listener.listen(64)
-        warm_up = scorer.warm_up() if command.get("warm_up", True) else {"ok": None}
-        control.say("ready", warm_up=warm_up, facts=scorer.facts(), rss_bytes=_rss_bytes(), imported=self._imported())
+        warm_up, raised = scorer.warm_up() if command.get("warm_up", True) else ({"ok": None}, [])
+        facts, imported = scorer.facts(), self._imported()
+        control.say("ready", warm_up=warm_up, raised=raised, facts=facts, rss_bytes=_rss_bytes(), imported=imported)
         supervisor = _Supervisor(control)  # it ends this process in the end
         serving.serve(listener, scorer, stop=lambda: supervisor.gone, watch=[(control, supervisor.hear)])
         return 0

@@ -138,7 +138,7 @@ def main() -> None:
     report: dict[str, Any] = {"python": sys.version.split()[0], "mlflow": mlflow.__version__, "predicts": {}}
     for name, requests in REQUESTS.items():
         scorer = scoring.load(directory + "/" + name, scoring.ScoringOptions())
-        warm_up = scorer.warm_up()
+        warm_up, _ = scorer.warm_up()
         assert warm_up["ok"] is (True if name == "text" else None), warm_up
         json.dumps(scorer.facts())
         bodies = [encode(request) for request in requests] + [b"no JSON", b""]

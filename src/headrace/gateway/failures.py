@@ -6,25 +6,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import msgspec
-
 from headrace.core.protocol.messages import Failure, ModelFailed
+from headrace.core.protocol.raised import Raised
 from headrace.gateway.http import answers
 from headrace_worker.wire import Answer
 
 TELL_S = 1.0
 _MOST_IDS = 5
 _MOST_KINDS = 50
-
-
-class Raised(msgspec.Struct):
-    """What a worker's notes say of one kind: see `headrace_worker.scoring.errors.failures`."""
-
-    type: str = ""
-    where: str = ""
-    text: str = ""
-    traceback: str = ""
-    places: list[int] = []
 
 
 @dataclass

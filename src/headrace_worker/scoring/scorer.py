@@ -339,8 +339,11 @@ class Scorer:
             raise _Misfit(error) from error
         return self.oracle.parse_json(payload)
 
-    def warm_up(self) -> dict[str, Any]:
-        """Score the model's own example once and see whether its rows can be merged (warmup.py)."""
+    def warm_up(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Score the model's own example once and see whether its rows can be merged (warmup.py).
+
+        Returns a report, and what the model raised on its example (`errors.failures`).
+        """
         from headrace_worker.scoring.warmup import warm_up
 
         return warm_up(self)

@@ -22,15 +22,18 @@ if TYPE_CHECKING:
 
 _HEAD = wire.head(b"application/json")
 PROBE_ROWS = 3
+_MOST_TOLD = 500
 
 
-def warm_up(scorer: Scorer) -> dict[str, Any]:
+def warm_up(scorer: Scorer) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """See `Scorer.warm_up`. ``ok`` is None where the model was logged without an example that can be used."""
     started = time.perf_counter()
     example = read_example(scorer.path, scorer.model.metadata)
     if example is None:
-        return {"ok": None, "reason": "the model was logged without an input example"}
-    answer = _score(scorer, [example])[0]
+        return {"ok": None, "reason": "the model was logged without an input example"}, []
+    answers, notes = _score(scorer, [example])
+    answer = answers[0]
+    raised: list[dict[str, Any]] = []
     report: dict[str, Any] = {
         "ok": answer.status == 200,
         "status": answer.status,
@@ -42,9 +45,11 @@ def warm_up(scorer: Scorer) -> dict[str, Any]:
         if scorer.evidence.unmergeable is not None:
             report["reason"] = scorer.evidence.unmergeable
     else:
-        report["reason"] = answer.body[:500].decode("utf-8", "replace")
+        raised = json.loads(notes).get("failures", []) if notes else []
+        said = f"{raised[0]['type']}: {raised[0]['text']}" if raised else answer.body.decode("utf-8", "replace")
+        report["reason"] = said[:_MOST_TOLD]
     report["took_s"] = round(time.perf_counter() - started, 6)
-    return report
+    return report, raised
 
 
 def _probe(scorer: Scorer, example: bytes) -> None:
@@ -53,8 +58,8 @@ def _probe(scorer: Scorer, example: bytes) -> None:
     if share is None or scorer.evidence.unmergeable is not None:
         return
     singles = [_one_row(request, share, i % share.rows) for i in range(PROBE_ROWS)]
-    alone = [_score(scorer, [single])[0] for single in singles]
-    together = _score(scorer, singles)
+    alone = [_score(scorer, [single])[0][0] for single in singles]
+    together, _ = _score(scorer, singles)
     if not scorer.evidence.is_exact(share.kind.shape):
         scorer.evidence.refuse(scorer.evidence.news or "the example was not answered row by row")
     elif not all(map(Judge(scorer.options.tolerance, together).near, alone, together)):
@@ -75,8 +80,10 @@ def _one_row(request: dict[str, Any], share: shapes.Share, row: int) -> bytes:
     return json.dumps({**request, share.kind.format: data}).encode()
 
 
-def _score(scorer: Scorer, bodies: list[bytes]) -> list[wire.Answer]:
-    return scorer.score([_HEAD], bytes(len(bodies)), [memoryview(body) for body in bodies])[0]
+def _score(scorer: Scorer, bodies: list[bytes]) -> tuple[list[wire.Answer], bytes]:
+    """The answers, and what the frame's notes would say."""
+    answers, _, notes = scorer.score([_HEAD], bytes(len(bodies)), [memoryview(body) for body in bodies])
+    return answers, notes
 
 
 def _rows_out(answer: wire.Answer) -> int | None:

@@ -3,8 +3,9 @@
 import asyncio
 
 from headrace.core.protocol.messages import ModelFailed
+from headrace.core.protocol.raised import Raised
 from headrace.gateway import failures as module
-from headrace.gateway.failures import FailureReports, Raised
+from headrace.gateway.failures import FailureReports
 from headrace_worker.wire import Answer
 
 GOOD = Answer(200, b"application/json", b"{}")

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from headrace.core.escaping import loads_encodable
+from headrace.core.protocol.raised import Raised
 
 _MOST_STATE_BYTES = 16 * 1024 * 1024
 """Of a line that tells what was loaded: a signature may have 100,000 columns."""
@@ -99,12 +100,16 @@ class Exited(_Event, frozen=True, kw_only=True):
 
 
 class Ready(_Event, frozen=True, kw_only=True):
-    """The process listens on its socket and is warm; `imported` as in Loaded, since then."""
+    """The process listens on its socket and is warm; `imported` as in Loaded, since then.
+
+    `raised`: what the model raised on its own example.
+    """
 
     facts: Facts
     warm_up: WarmUp
     rss_bytes: Count
     imported: Modules = ()
+    raised: Annotated[tuple[Raised, ...], msgspec.Meta(max_length=100)] = ()
 
 
 class Pong(_Event, frozen=True, kw_only=True):

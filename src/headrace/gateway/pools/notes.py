@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from headrace.gateway.failures import Raised
+from headrace.core.protocol.raised import Raised
 
 
 class Notes(msgspec.Struct):

@@ -22,6 +22,7 @@ from headrace.core.errors import HeadraceError
 from headrace.core.processes import inheriting
 from headrace.core.processes.restart import RestartPolicy, Restarts
 from headrace.core.protocol.messages import WorkerRef
+from headrace.core.protocol.raised import Raised
 from headrace.core.protocol.worker_events import Event, Exited, Failed, Loaded, ProtocolError, Ready
 from headrace.environments.preparing import Prepared
 from headrace.supervisor.processes.worker_control import ControlRoom, Reporter
@@ -57,6 +58,7 @@ class Workers:
         self.spec = spec
         self.facts: dict[str, Any] = {}
         self.warm_up: dict[str, Any] = {}
+        self.raised: tuple[Raised, ...] = ()
         self.failure: str | None = None
         self.failure_detail = self.trouble = ""  # of the version; of a load that is tried again
         self.proven = False
@@ -66,10 +68,8 @@ class Workers:
         self._ended = ended
         self._bring = bring
         self._verified = False
-        self._room = room
-        self._zygotes = zygotes
-        self._log = log
-        self._on_change = on_change
+        self._room, self._zygotes = room, zygotes
+        self._log, self._on_change = log, on_change
         self._hosts: list[Host] = []
         self._replicas: dict[str, Replica] = {}
         self._path = ""
@@ -348,7 +348,7 @@ class Workers:
 
     def _ready(self, replica: Replica, event: Ready) -> None:
         replica.ready, replica.rss_bytes = True, event.rss_bytes
-        self.warm_up = msgspec.to_builtins(event.warm_up)
+        self.warm_up, self.raised = msgspec.to_builtins(event.warm_up), event.raised
         self.facts = {**msgspec.to_builtins(event.facts), "forkable": self.facts.get("forkable", False)}
         self.proven = True
         self._learn(event.imported)

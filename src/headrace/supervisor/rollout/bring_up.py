@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.config.tree import Model
 from headrace.core.errors import ModelLoadError
+from headrace.core.protocol.messages import Failure
 from headrace.core.rollout.lifecycle import State
 from headrace.environments.preparing import MismatchRefused
 from headrace.supervisor.rollout.checks import Checker, Former
@@ -82,14 +83,24 @@ async def bring_up(
         around.progressed(State.WARMING)
         await around.until(lambda: bool(workers.ready))
         is_successor = around.serves()
+        failures = [one.failure(int(workers.warm_up.get("status") or 500)) for one in workers.raised]
+        version.failed_on(failures)
         version.measured(
             await checker.check(workers, stored.path, around.former(), strictly=around.has_fallback()),
         )
         if workers.warm_up.get("ok") is False:
-            log.warning("example fails", **{k: v for k, v in workers.warm_up.items() if k != "ok"})
+            log.warning(
+                "example fails", **{k: v for k, v in workers.warm_up.items() if k != "ok"}, **_exception(failures)
+            )
         version.tried_made_up(await checker.try_made_up(workers))
         if version.made_up is not None and version.made_up.failed:
-            log.warning("made-up example fails", reason=version.made_up.reason)
+            failures = [version.made_up.failure] if version.made_up.failure is not None else []
+            log.warning("made-up example fails", reason=version.made_up.reason, **_exception(failures))
         if is_successor:  # it takes over at full strength; the first serves as soon as it can
             await around.until(lambda: len(workers.ready) >= workers.spec.replicas)
         around.progressed(State.READY)
+
+
+def _exception(failures: Sequence[Failure]) -> dict[str, str]:
+    """The traceback, as a field of a log event. No client has sent what is in it."""
+    return {"exception": failures[0].traceback} if failures and failures[0].traceback else {}

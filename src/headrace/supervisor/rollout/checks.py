@@ -13,6 +13,7 @@ from typing import Any
 from headrace.config.tree import Checks
 from headrace.core.errors import ModelLoadError, UsageError
 from headrace.core.examples import made_up_example
+from headrace.core.protocol.messages import Failure
 from headrace.core.rollout.signatures import incompatibilities
 from headrace.supervisor.processes import worker_client as probe
 from headrace.supervisor.rollout.dependencies import Processes
@@ -44,9 +45,13 @@ class Former:
 
 @dataclass(frozen=True)
 class MadeUp:
-    """How a version without an example of its own answered one made up after its signature; `reason`: why not well."""
+    """How a version without an example of its own answered one made up after its signature; `reason`: why not well.
+
+    `failure`: the exception that the model has raised.
+    """
 
     reason: str = ""
+    failure: Failure | None = None
 
     @property
     def failed(self) -> bool:
@@ -111,7 +116,10 @@ class Checker:
         except probe.ProbeFailed as error:
             workers.kill(worker.id, "it did not answer a made-up example", "hung")
             return MadeUp(str(error))
-        return MadeUp() if answer.status == 200 else MadeUp(f"answered with {answer.status}: {_told(answer.body)}")
+        if answer.status == 200:
+            return MadeUp()
+        failure = answer.raised.failure(answer.status) if answer.raised is not None else None
+        return MadeUp(f"answered with {answer.status}: {_told(answer)}", failure)
 
     async def _check_golden(self, socket: str) -> None:
         if not self._golden:
@@ -121,7 +129,8 @@ class Checker:
         for number, (golden, answer) in enumerate(zip(self._golden, answers, strict=True), 1):
             where = f"golden request {number} of {self._config.file}"
             if answer.status != golden.get("status", 200):
-                raise Wrong(f"{where} was answered with {answer.status}, expected {golden.get('status', 200)}")
+                wanted = golden.get("status", 200)
+                raise Wrong(f"{where} was answered with {answer.status}, expected {wanted}: {_told(answer)}")
             if "expected" not in golden:
                 continue
             try:
@@ -182,12 +191,12 @@ def _equal(expected: Any, got: Any, tolerance: float) -> bool:
     return bool(expected == got)
 
 
-def _told(body: bytes) -> str:
-    """What an error's answer says."""
+def _told(answer: probe.ProbeAnswer) -> str:
+    """What the model raised; where that is not known, what the answer says."""
     try:
-        text = str(json.loads(body)["message"])
+        text = str(answer.raised) if answer.raised is not None else str(json.loads(answer.body)["message"])
     except (ValueError, KeyError, TypeError):
-        text = body.decode("utf-8", "replace")
+        text = answer.body.decode("utf-8", "replace")
     return " ".join(text.split())[:_MOST_TOLD]
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from headrace.core.identity import Resolved
 from headrace.core.processes.restart import Restarts
 from headrace.core.protocol.messages import Probed, WorkerRef
+from headrace.core.protocol.raised import Raised
 from headrace.core.telemetry.recent import Figures
 from headrace.core.telemetry.totals import Sample
 from headrace.environments.preparing import Prepared
@@ -83,6 +84,7 @@ class Processes(Protocol):
     spec: WorkerSpec
     facts: dict[str, Any]
     warm_up: dict[str, Any]
+    raised: tuple[Raised, ...]
     failure: str | None
     failure_detail: str
     trouble: str

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from headrace.core.contract import about
 from headrace.core.identity import Resolved, content_identity, safe_name
 from headrace.core.processes.scaling import Bounds, Load, Scaling
-from headrace.core.protocol.messages import FAILS_BESIDE, Pool
+from headrace.core.protocol.messages import FAILS_BESIDE, Failure, Pool
 from headrace.core.rollout.lifecycle import Life, State
 from headrace.core.telemetry.failure_book import FailureBook
 from headrace.environments.preparing import Prepared
@@ -100,6 +101,13 @@ class Version:
     def tried_made_up(self, made_up: MadeUp | None) -> None:
         """It was checked with an example made after its signature; None: it was not."""
         self.made_up = made_up
+        if made_up is not None and made_up.failure is not None:
+            self.failed_on([made_up.failure])
+
+    def failed_on(self, failures: Iterable[Failure]) -> None:
+        """It has failed in these ways before any client has asked it."""
+        for failure in failures:
+            self.failures.add(failure, time.time())
 
     def shares(self, percent: int) -> None:
         """It has so many percent of the traffic, beside the one that serves."""

@@ -12,6 +12,7 @@ from headrace.core.environments.mismatch import Report
 from headrace.core.identity import Resolved
 from headrace.core.processes.restart import RestartPolicy, Restarts
 from headrace.core.protocol.messages import Probed, WorkerRef
+from headrace.core.protocol.raised import Raised
 from headrace.core.telemetry.recent import Figures
 from headrace.core.telemetry.totals import Sample
 from headrace.environments.preparing import Prepared
@@ -135,6 +136,7 @@ class Processes:
         self.facts: dict[str, Any] = facts or {}
         self.pids: list[int] = []
         self.warm_up: dict[str, Any] = {"ok": True}
+        self.raised: tuple[Raised, ...] = ()
         self.failure: str | None = None
         self.failure_detail = ""
         self.trouble = ""

@@ -13,6 +13,7 @@ import pytest
 from headrace.config.tree import Checks, Model
 from headrace.core.errors import ModelLoadError
 from headrace.core.protocol.messages import WorkerRef
+from headrace.core.protocol.raised import Raised
 from headrace.core.rollout.lifecycle import Life, State
 from headrace.environments.preparing import MismatchRefused, Prepared
 from headrace.registry.messages import Stored
@@ -148,10 +149,13 @@ async def test_a_check_that_says_no_ends_it_before_it_is_ready() -> None:
     rise = Rise(World(resolved("1")))
     rise.processes.load_s = 0.1
     rise.processes.has(2)
-    rise.processes.warm_up = {"ok": False, "reason": "no GPU"}
+    rise.processes.warm_up = {"ok": False, "reason": "no GPU", "status": 400}
+    rise.processes.raised = (Raised(type="RuntimeError", where="m.py:3", text="no GPU", traceback="Traceback ..."),)
     with pytest.raises(Refused, match="no GPU"):
         await rise.coroutine
     assert State.READY not in rise.states
+    (entry,) = rise.version.failures.describe(texts=True)
+    assert (entry["exception"], entry["status"], entry["traceback"]) == ("RuntimeError", 400, "Traceback ...")
     alone = Rise(World(resolved("1")))
     alone.has_fallback = False
     alone.processes.load_s = 0.1
