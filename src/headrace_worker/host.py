@@ -21,6 +21,8 @@ from typing import Any, Dict, List, Optional  # noqa: UP035 - runs on Python 3.9
 
 from . import imports, lifeline, printing, scoring, serving, threads
 from .control import Control
+from .scoring.compiled import Predictor
+from .scoring.options import COMPILE_REQUIRE
 from .title import set_command, set_title
 from .zygote import Zygote
 
@@ -130,10 +132,17 @@ class Host:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(command["socket"])
         listener.listen(64)
+        form, options = scorer.compiled, scorer.options
+        if form is not None:
+            form.look()  # a difference may have been found since this was loaded
         warm_up, raised = scorer.warm_up() if command.get("warm_up", True) else ({"ok": None}, [])
+        if form is not None and options.compile == COMPILE_REQUIRE:
+            form.prove(options.compile_s)
         facts, imported = scorer.facts(), self._imported()
         control.say("ready", warm_up=warm_up, raised=raised, facts=facts, rss_bytes=_rss_bytes(), imported=imported)
-        supervisor = _Supervisor(control)  # it ends this process in the end
+        if form is not None:
+            form.prove_aside(options.compile_s)
+        supervisor = _Supervisor(control, form)  # it ends this process in the end
         serving.serve(listener, scorer, stop=lambda: supervisor.gone, watch=[(control, supervisor.hear)])
         return 0
 
@@ -157,21 +166,30 @@ class _Supervisor:
     gateways that outlive it go on asking, and the lifeline ends this process when it is of no use any more.
     """
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, form: Optional[Predictor]) -> None:  # noqa: UP045 - runs on Python 3.9
         self.gone = False
         self._control = control
+        self._form = form
 
     def hear(self) -> bool:
         """Answer what has come; False: nothing will come any more."""
         try:
             for command in self._control.receive():
                 if command["command"] == "ping":
-                    self._control.say("pong")
+                    self._pong()
                 elif command["command"] == "retire":
                     self.gone = True
         except (EOFError, OSError):
             return False
         return True
+
+    def _pong(self) -> None:
+        """Say that it is there, and how far the faster form of its model is."""
+        if self._form is None:
+            self._control.say("pong")
+        else:
+            self._form.look()  # other replicas find differences, too
+            self._control.say("pong", compiled=self._form.told())
 
 
 def _exit_code(status: int) -> int:

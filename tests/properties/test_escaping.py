@@ -20,8 +20,8 @@ from headrace.core.escaping import header_bytes, header_value, loads_encodable, 
 from headrace.core.protocol.records import ACCESS
 from headrace.recorder.lines import LineWriter, access_line
 from headrace.supervisor.admin.printable_json import PrintableJSON
+from headrace.telemetry.exposition import exposition
 from headrace.telemetry.logs import make_log
-from headrace.telemetry.metrics import exposition
 from tests.unit.recorder.records import record
 
 # RFC 9110 5.5: field-content, as bytes; obs-text may stand in it.

@@ -230,6 +230,8 @@ _TABLE: dict[Path, How] = {
     (*_MODEL, "timeout_s"): How.LIVE,
     (*_MODEL, "concurrency"): How.LIVE,
     (*_MODEL, "threads"): How.PROCESSES,
+    (*_MODEL, "compile"): How.PROCESSES,
+    (*_MODEL, "compile_s"): How.PROCESSES,
     (*_MODEL, "batch"): How.LIVE,
     (*_MODEL, "batch", "max_rows"): How.PROCESSES,
     (*_MODEL, "batch", "tolerance"): How.PROCESSES,

@@ -277,6 +277,10 @@ class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mostly waits, which is found out by what its calls take of the processors. 1 is for a model that must not be called
     by two threads. With a larger number, requests are not put together.
 
+    `compile`: whether a faster form of what the model computes is used, where there is one and it is proved to answer
+    the same bytes (docs/compiled.md). `auto`: the original serves until then; `require`: a version without one does not
+    serve; `off`. Its proof may take `compile_s` seconds.
+
     `env` are variables for the model. Of those that headrace was started with it gets what concerns the machine
     (docs/environments.md) and those that `pass_env` names, by name or by pattern: `[OPENAI_API_KEY, AWS_*]`.
     """
@@ -290,6 +294,8 @@ class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timeout_s: Positive = 60.0
     concurrency: Annotated[int, Meta(ge=1, le=1024)] | Literal["auto"] = "auto"
     threads: Count | None = None
+    compile: Literal["auto", "off", "require"] = "auto"
+    compile_s: Positive = 10.0
     batch: Batch = Batch()
     queue: Queue = Queue()
     cache: Cache | None = None

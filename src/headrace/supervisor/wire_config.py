@@ -146,6 +146,8 @@ def worker_options(config: Config, model: Model) -> dict[str, Any]:
         "max_rows": model.batch.max_rows,
         "tolerance": model.batch.tolerance,
         "max_inflated_bytes": config.gateway.max_body_bytes,
+        "compile": model.compile,
+        "compile_s": model.compile_s,
     }
     if model.config is not None:
         options["model_config"] = json.dumps(model.config)

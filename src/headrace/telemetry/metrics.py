@@ -1,4 +1,4 @@
-"""Every metric of headrace: its name, its type and its meaning, and how they become Prometheus' text.
+"""Every metric of headrace: its name, its type and its meaning.
 
 Names and units follow Prometheus' conventions: counters end in `_total`, durations are seconds, sizes bytes. No label's
 value is a client's to choose: models, versions and packages are the registry's, everything else is one of a few words.
@@ -7,17 +7,8 @@ docs/metrics.md is written from this file.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
-
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import generate_latest
-from prometheus_client.registry import Collector, CollectorRegistry
-
-from headrace.core.escaping import printable
-from headrace.core.telemetry.totals import Sample
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -291,6 +282,20 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "Every version that there is (serving, coming up, kept warm, draining) and its state.",
             (*_VERSION, "state"),
         ),
+        "headrace_compiled_info": Definition(
+            "gauge",
+            "1",
+            "How far a version is with a faster form of its model: none (there is none), proving, shadow (the original "
+            "and it answer both), compiled (it answers), refused (an answer differed; the original answers, for good).",
+            (*_VERSION, "state"),
+        ),
+        "headrace_compiled_compared_total": Definition(
+            "counter",
+            "rows",
+            "Live rows that were answered by the original and by the faster form, by what came of it (equal, "
+            "different). A difference that the proof has found counts as one row.",
+            (*_VERSION, "result"),
+        ),
         "headrace_rollouts_total": Definition(
             "counter",
             "rollouts",
@@ -373,48 +378,3 @@ GROUPS: dict[str, dict[str, Definition]] = {
 }
 
 DEFINITIONS: dict[str, Definition] = {name: one for group in GROUPS.values() for name, one in group.items()}
-
-
-def exposition(samples: Iterable[Sample]) -> bytes:
-    """Prometheus' text format of these samples; what has no definition is left out. Takes about 7 us a sample."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(list(samples)))
-    return generate_latest(registry)
-
-
-class _Collected(Collector):
-    def __init__(self, samples: list[Sample]) -> None:
-        self._samples = samples
-
-    def collect(self) -> Iterator[Metric]:
-        by_name: dict[str, list[tuple[dict[str, str], float]]] = defaultdict(list)
-        for name, labels, value in self._samples:
-            by_name[name].append(({key: printable(text) for key, text in labels}, value))
-        for name, definition in DEFINITIONS.items():
-            if definition.kind == "histogram":
-                if by_name.get(f"{name}_count"):
-                    yield _histogram(name, definition, by_name)
-            elif by_name.get(name):
-                yield _plain(name, definition, by_name[name])
-
-
-def _plain(name: str, definition: Definition, found: list[tuple[dict[str, str], float]]) -> Metric:
-    made = CounterMetricFamily if definition.kind == "counter" else GaugeMetricFamily
-    family = made(name, definition.help, labels=definition.labels)
-    for labels, value in found:
-        family.add_metric([labels.get(key, "") for key in definition.labels], value)
-    return family
-
-
-def _histogram(
-    name: str, definition: Definition, by_name: dict[str, list[tuple[dict[str, str], float]]]
-) -> HistogramMetricFamily:
-    keys = definition.labels
-    buckets: dict[tuple[str, ...], list[tuple[str, float]]] = defaultdict(list)
-    for labels, value in by_name[f"{name}_bucket"]:
-        buckets[tuple(labels.get(key, "") for key in keys)].append((labels["le"], value))
-    family = HistogramMetricFamily(name, definition.help, labels=keys)
-    for labels, value in by_name[f"{name}_sum"]:
-        one = tuple(labels.get(key, "") for key in keys)
-        family.add_metric(list(one), buckets=sorted(buckets[one], key=lambda b: float(b[0])), sum_value=value)
-    return family

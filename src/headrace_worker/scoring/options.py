@@ -9,6 +9,8 @@ from headrace_worker.scoring.compare import AUTO
 MLFLOW_ERRORS = "mlflow"
 STRICT_ERRORS = "strict"
 
+COMPILE_OFF, COMPILE_AUTO, COMPILE_REQUIRE = "off", "auto", "require"
+
 
 @dataclass(frozen=True)
 class ScoringOptions:
@@ -23,6 +25,8 @@ class ScoringOptions:
     objects, `max_integer_digits` the digits of one integer. `model_config` is a JSON object that overrides
     the model's own configuration (MLflow's SERVING_MODEL_CONFIG); None leaves it as it is.
     `version` is what the model's version is called, where an answer says so.
+    `compile` is whether a faster form of the model is looked for: ``off``, ``auto`` (proved while the original serves)
+    or ``require`` (proved before it serves). Its proof may take `compile_s` seconds.
     """
 
     errors: str = MLFLOW_ERRORS
@@ -33,10 +37,14 @@ class ScoringOptions:
     max_integer_digits: int = 4300
     model_config: str | None = None
     version: str = ""
+    compile: str = COMPILE_OFF
+    compile_s: float = 10.0
 
     def __post_init__(self) -> None:
         if self.errors not in (MLFLOW_ERRORS, STRICT_ERRORS):
             raise ValueError(f"errors: expected mlflow or strict, got {self.errors!r}")
+        if self.compile not in (COMPILE_OFF, COMPILE_AUTO, COMPILE_REQUIRE):
+            raise ValueError(f"compile: expected off, auto or require, got {self.compile!r}")
         if self.max_rows < 1:
             raise ValueError(f"max_rows: expected at least 1, got {self.max_rows}")
         if self.tolerance != AUTO and not (isinstance(self.tolerance, (int, float)) and 0 <= self.tolerance < 1):

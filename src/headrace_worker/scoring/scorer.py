@@ -9,6 +9,7 @@ import platform
 from typing import TYPE_CHECKING, Any
 
 from headrace_worker import wire
+from headrace_worker.scoring import compiled
 from headrace_worker.scoring import plan as plans
 from headrace_worker.scoring.bodies import extent, extent_files, jsonbody, media
 from headrace_worker.scoring.bodies.inflate import inflate
@@ -23,6 +24,7 @@ from headrace_worker.scoring.errors.refusal import Refusal
 from headrace_worker.scoring.evidence import Evidence
 from headrace_worker.scoring.example import read_example
 from headrace_worker.scoring.inference.scoring import TENSORS, Inference, in_form
+from headrace_worker.scoring.options import COMPILE_OFF
 from headrace_worker.scoring.oracle import Call, CallFailed, Oracle
 from headrace_worker.scoring.output import Encoder
 from headrace_worker.scoring.predicting import stream_chunks
@@ -61,6 +63,8 @@ class Scorer:
         self.model = model
         self.path = path
         self.options = options
+        # Before anything else has a hold of the model's predict function.
+        self.compiled = None if options.compile == COMPILE_OFF else compiled.install(model, path)
         self.oracle = Oracle(model)
         self.encoder = Encoder()
         self.evidence = Evidence("merging is turned off (max_rows is 1)" if options.max_rows == 1 else None)
@@ -367,4 +371,5 @@ class Scorer:
             # The servers before that, of the Flask generation, have one call at a time in a process.
             "threads": not self.oracle.decodes_first,
             "has_example": read_example(self.path, metadata) is not None,
+            "compiled": self.compiled.told() if self.compiled is not None else None,
         }

@@ -8,7 +8,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from headrace.core.telemetry.totals import Sample, is_counter
-from headrace.telemetry.metrics import DEFINITIONS, GROUPS, exposition
+from headrace.telemetry.exposition import exposition
+from headrace.telemetry.metrics import DEFINITIONS, GROUPS
 
 HISTOGRAM = next(name for name, one in DEFINITIONS.items() if one.kind == "histogram")
 

@@ -31,6 +31,20 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Role = Literal["host", "replica"]
 
 
+class Compiled(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a replica is with the faster form of its model (docs/compiled.md), and what it has compared of live rows.
+
+    `reason`: why there is none, or why it is not used any more.
+    """
+
+    state: Literal["none", "proving", "shadow", "compiled", "refused"]
+    form: Text = ""
+    reason: Text = ""
+    proved_rows: Count = 0
+    equal_rows: Count = 0
+    different_rows: Count = 0
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a loaded model. `signature` is as MLflow writes it; None: it has none.
 
@@ -47,6 +61,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     mergeable: bool = True
     unmergeable_reason: Text | None = None
     has_example: bool = False
+    compiled: Compiled | None = None
     threads: bool = True
     """Whether MLflow's own server, of the version there, calls a model from several threads: it must stand that."""
 
@@ -113,7 +128,9 @@ class Ready(_Event, frozen=True, kw_only=True):
 
 
 class Pong(_Event, frozen=True, kw_only=True):
-    """The answer to a ping."""
+    """The answer to a ping. `compiled`: as in Facts, by now; None where it has not been asked to look for a form."""
+
+    compiled: Compiled | None = None
 
 
 Event = Hello | Loaded | Failed | Exited | Ready | Pong

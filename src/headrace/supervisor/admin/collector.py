@@ -33,7 +33,7 @@ class Readings:
         self._weighing: asyncio.Task[None] | None = None
 
     async def samples(self) -> list[Sample]:
-        """Every metric, as samples for `telemetry.metrics.exposition`."""
+        """Every metric, as samples for `telemetry.exposition`."""
         counted = await self._server.samples()
         if self._server.recorder is not None:
             counted = [*counted, *await self._server.recorder.samples()]
@@ -103,6 +103,11 @@ def _of_version(version: Version) -> Iterator[Sample]:
         states = Counter(process["state"] for process in version.workers.processes)
         for state in _WORKER_STATES:
             yield "headrace_workers", (*labels, ("state", state)), states[state]
+        compiled = version.workers.compiled
+        if compiled.state is not None:
+            yield "headrace_compiled_info", (*labels, ("state", compiled.state)), 1.0
+            for result, rows in compiled.rows.items():
+                yield "headrace_compiled_compared_total", (*labels, ("result", result)), rows
     if version.prepared is not None:
         report = version.prepared.report
         yield "headrace_environment_mismatches", labels, len(report.mismatches) + bool(report.problem)

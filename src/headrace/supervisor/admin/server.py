@@ -33,7 +33,7 @@ from headrace.supervisor.admin.printable_json import PrintableJSON
 from headrace.supervisor.admin.process_usage import describe
 from headrace.supervisor.admin.sign_in import SignIn
 from headrace.supervisor.admin.state import ServerState
-from headrace.telemetry.metrics import exposition
+from headrace.telemetry.exposition import exposition
 
 
 def make_app(server: ServerState) -> Starlette:

@@ -8,10 +8,13 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
+from headrace.core.protocol.worker_events import Event, Pong, Ready
 from headrace.environments.preparing import Prepared
 from headrace.supervisor.processes.children import Child
+from headrace.supervisor.processes.compiled_states import CompiledStates
 from headrace.supervisor.processes.endings import Ending
 from headrace.supervisor.processes.liveness import Pulse
 from headrace.supervisor.processes.worker_control import ControlRoom, Greet, Reporter
@@ -53,11 +56,15 @@ class WorkerSpec:
 
 @dataclass
 class Replica:
-    """One process that serves. `leaving`: it is one too many. `index` is the lowest number that no other one has."""
+    """One process that serves. `leaving`: it is one too many. `index` is the lowest number that no other one has.
+
+    `compiled` is where it is kept how far it is with the faster form of its model.
+    """
 
     id: str
     socket: str
     index: int
+    compiled: CompiledStates
     token: str = ""
     reporter: Reporter | None = None
     ready: bool = False
@@ -72,6 +79,17 @@ class Replica:
     def state(self) -> str:
         """`starting`, `ready` or `leaving`."""
         return "leaving" if self.leaving else "ready" if self.ready else "starting"
+
+    def heard(self, event: Event) -> None:
+        """Its process has said something."""
+        self.pulse.heard()
+        told = event.facts.compiled if isinstance(event, Ready) else event.compiled if isinstance(event, Pong) else None
+        if told is not None:
+            self.compiled.hear(self.id, told)
+
+    def unlink(self) -> None:
+        """Remove its socket."""
+        Path(self.socket).unlink(missing_ok=True)
 
     def kill(self, why: str, end: EndReason = "died") -> None:
         """Kill its process for that reason; it counts as `end`."""
@@ -95,6 +113,13 @@ class Host:
     pulse: Pulse = field(default_factory=Pulse)
     reason: str = ""
     detail: str = ""
+
+    def heard(self, event: Event) -> None:
+        """It has said something, for itself or as the replica that it is."""
+        if self.serving is not None:
+            self.serving.heard(event)
+        else:
+            self.pulse.heard()
 
     def kill(self, why: str, end: EndReason) -> None:  # noqa: ARG002 - a host's end is a host's, or its load's
         """Kill it for that reason."""

@@ -13,7 +13,6 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,6 +24,7 @@ from headrace.core.protocol.messages import WorkerRef
 from headrace.core.protocol.raised import Raised
 from headrace.core.protocol.worker_events import Event, Exited, Failed, Loaded, ProtocolError, Ready
 from headrace.environments.preparing import Prepared
+from headrace.supervisor.processes.compiled_states import CompiledStates
 from headrace.supervisor.processes.worker_control import ControlRoom, Reporter
 from headrace.supervisor.processes.worker_process import EndReason, Host, Replica, WorkerSpec, start_host
 from headrace.supervisor.processes.zygotes import Zygotes
@@ -61,7 +61,7 @@ class Workers:
         self.raised: tuple[Raised, ...] = ()
         self.failure: str | None = None
         self.failure_detail = self.trouble = ""  # of the version; of a load that is tried again
-        self.proven = False
+        self.proven, self.compiled = False, CompiledStates(log)
         self.load_s: float | None = None
         self.loads = Restarts(RestartPolicy(give_up_after=3))
         self.restarts = Restarts(RestartPolicy(first_s=0.1, most_s=10.0, healthy_s=10.0))
@@ -315,7 +315,7 @@ class Workers:
         """Hear a process out; returns why it is lost. Whatever goes wrong meanwhile, it is lost and nothing else."""
         try:
             async for event in reporter.events():
-                one.pulse.heard()
+                one.heard(event)
                 hear(event)
             if self._stopping or await reporter.ended(_END_S):
                 return "its process ended", "died"
@@ -359,7 +359,8 @@ class Workers:
     def _lost(self, replica: Replica, why: str, end: EndReason) -> None:
         if self._replicas.pop(replica.id, None) is None or self._stopping:
             return
-        _unlink(replica)
+        replica.unlink()
+        self.compiled.forget(replica.id)
         if replica.leaving:
             self._log.info("worker left", worker=replica.id, reason="fewer replicas are wanted")
             self._wake.set()
@@ -392,6 +393,7 @@ class Workers:
             id=name,
             socket=str(self._room.directory / f"{name.rpartition('#')[2]}.sock"),
             index=next(index for index in range(len(taken) + 1) if index not in taken),
+            compiled=self.compiled,
         )
         self._replicas[name] = replica
         return replica
@@ -405,7 +407,7 @@ class Workers:
         self._stopping = True
         for replica in self._replicas.values():
             replica.kill(_STOPS)
-            _unlink(replica)
+            replica.unlink()
         self._replicas.clear()
         await asyncio.gather(*(h.child.stop(_STOP_GRACE_S, _STOPS) for h in list(self._hosts)), return_exceptions=True)
         if self._prepared is not None:
@@ -414,7 +416,3 @@ class Workers:
 
 def _not_started(prepared: Prepared, error: OSError) -> str:
     return f"{prepared.python} cannot be started: {error.strerror}"
-
-
-def _unlink(replica: Replica) -> None:
-    Path(replica.socket).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from headrace.core.errors import ModelLoadError
 from headrace.core.protocol.messages import Failure
 from headrace.core.rollout.lifecycle import State
 from headrace.environments.preparing import MismatchRefused
-from headrace.supervisor.rollout.checks import Checker, Former
+from headrace.supervisor.rollout.checks import Checker, Former, check_compiled
 from headrace.supervisor.rollout.dependencies import Dependencies, Processes
 from headrace.supervisor.rollout.version import Version
 from headrace.telemetry.logs import Log
@@ -82,6 +82,8 @@ async def bring_up(
         await around.until(lambda: workers.load_s is not None)
         around.progressed(State.WARMING)
         await around.until(lambda: bool(workers.ready))
+        if config.compile == "require":
+            check_compiled(workers)
         is_successor = around.serves()
         failures = [one.failure(int(workers.warm_up.get("status") or 500)) for one in workers.raised]
         version.failed_on(failures)

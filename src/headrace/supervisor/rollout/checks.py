@@ -178,6 +178,14 @@ def _read_golden(path: Path) -> list[dict[str, Any]]:
     return golden
 
 
+def check_compiled(workers: Processes) -> None:
+    """Raise Refused for a version that must have a faster form, and has none that is proved."""
+    told = workers.facts.get("compiled") or {}
+    if told.get("state") not in {"shadow", "compiled"}:
+        why = told.get("reason") or "its worker does not say why"
+        raise Refused(f"it has no faster form: {why} ('compile: auto' serves it as it is)")
+
+
 def _equal(expected: Any, got: Any, tolerance: float) -> bool:
     if isinstance(expected, bool) or isinstance(got, bool):
         return expected is got

@@ -18,6 +18,7 @@ from headrace.core.telemetry.recent import Figures
 from headrace.core.telemetry.totals import Sample
 from headrace.environments.preparing import Prepared
 from headrace.registry.messages import Stored
+from headrace.supervisor.processes.compiled_states import CompiledStates
 from headrace.supervisor.processes.worker_process import EndReason, WorkerSpec
 from headrace.supervisor.rollout.turns import Turns
 from headrace.telemetry.logs import Log
@@ -89,6 +90,7 @@ class Processes(Protocol):
     failure_detail: str
     trouble: str
     proven: bool
+    compiled: CompiledStates
     load_s: float | None
     restarts: Restarts
 

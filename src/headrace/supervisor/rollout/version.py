@@ -216,6 +216,7 @@ class Version:
             "environment": self.prepared.describe() if self.prepared else None,
             "facts": workers.facts if workers else {},
             "warm_up": workers.warm_up if workers else {},
+            "compiled": workers.compiled.describe() if workers else None,
             "hazards": self.hazards,
             "ready": self.ready,
             "wanted": self.scaling.wanted,

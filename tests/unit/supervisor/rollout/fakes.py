@@ -17,6 +17,7 @@ from headrace.core.telemetry.recent import Figures
 from headrace.core.telemetry.totals import Sample
 from headrace.environments.preparing import Prepared
 from headrace.registry.messages import Stored
+from headrace.supervisor.processes.compiled_states import CompiledStates
 from headrace.supervisor.processes.worker_process import EndReason, WorkerSpec
 from headrace.supervisor.rollout.dependencies import Dependencies
 from headrace.supervisor.rollout.turns import Turns
@@ -141,6 +142,7 @@ class Processes:
         self.failure_detail = ""
         self.trouble = ""
         self.proven = False
+        self.compiled = CompiledStates(structlog.get_logger())
         self.load_s: float | None = None
         self.restarts = Restarts(RestartPolicy())
         self.running = False
