@@ -21,6 +21,7 @@ from typing import Any, Dict, List, Optional  # noqa: UP035 - runs on Python 3.9
 
 from . import imports, lifeline, printing, scoring, serving, threads
 from .control import Control
+from .proving import prove
 from .scoring.compiled import Predictor
 from .scoring.options import COMPILE_REQUIRE
 from .title import set_command, set_title
@@ -219,10 +220,12 @@ def _one_line(error: BaseException) -> str:
 
 
 def main(arguments: str) -> int:
-    """Run a worker, or a zygote, as its JSON command-line argument says; returns the exit code."""
+    """Run a worker, a zygote, or a proof, as its JSON command-line argument says; returns the exit code."""
     settings = json.loads(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the supervisor, which ends us in order
     printing.outlive_the_reader()
+    if "prove" in settings:
+        return prove(settings)
     if "channel_fd" in settings:
         host = Zygote(settings["channel_fd"], settings["lifeline_fd"]).run()
         if host is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.serving import Serving, ask, serving, until
+from tests.integration.serving import HEADRACE, Serving, ask, serving, until
 
 BUILD = Path(__file__).with_name("build_forests.py")
 COLUMNS = ["a", "b", "c", "d"]
@@ -128,3 +130,42 @@ def test_a_difference_goes_back_for_good(served: tuple[Serving, Path], forests: 
     with serving(directory, configuration({"rare": {"uri": str(forests / "rare")}})) as again:
         assert "before: see" in state(again, "rare", "refused")["reason"]
     assert list(file.parent.iterdir()) == [file]
+
+
+def compile_command(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "HEADRACE_HOME": str(directory), "COLUMNS": "200"}
+    command = [HEADRACE, "compile", "--local", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=280, env=environ)
+
+
+def test_the_command_says_what_would_be_done(forests: Path, tmp_path: Path) -> None:
+    forest, bagging = str(forests / "forest"), str(forests / "bagging")
+    done = compile_command(tmp_path, "-m", forest, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)[forest]
+    assert (told["state"], told["different_rows"]) == ("shadow", 0)
+    assert told["proved_rows"] > 1000
+    assert set(told["us"]) == {"one", "one_was", "64", "64_was"}
+    both = compile_command(tmp_path, "-m", forest, "-m", bagging)
+    assert both.returncode == 1
+    assert "RandomForestClassifier.predict_proba, 20 trees in one thread" in both.stdout
+    assert "none: there is no faster form of BaggingRegressor" in both.stdout
+    assert compile_command(tmp_path).returncode == 2
+
+
+def test_the_command_tells_of_a_process_that_dies_and_of_a_difference(forests: Path, tmp_path: Path) -> None:
+    dies = tmp_path / "dies"
+    shutil.copytree(forests / "rare", dies)
+    (dies / "code" / "rarely.py").write_text("import os\nos._exit(7)\n")
+    done = compile_command(tmp_path, "-m", str(dies), "--json")
+    assert done.returncode == 1
+    assert (
+        json.loads(done.stdout)[str(dies)]["reason"] == "its process ended (exit code 7) before it could say anything"
+    )
+    always = tmp_path / "always"
+    shutil.copytree(forests / "rare", always)
+    code = (forests / "rare" / "code" / "rarely.py").read_text().replace("== 777", "> -1")
+    (always / "code" / "rarely.py").write_text(code)
+    done = compile_command(tmp_path, "-m", str(always))
+    assert done.returncode == 1
+    assert "refused: its answer is not the same to the byte" in done.stdout

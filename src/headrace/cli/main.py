@@ -36,6 +36,7 @@ _COMMANDS = {
     "key": "Make API keys for clients, list and revoke them.",
     "audit": "Check that nobody has changed the file of who changed what.",
     "env": "List, build, check and remove the environments that models were trained in.",
+    "compile": "Say which models have a faster form, and prove it.",
     "package": "Write models and their environments into a directory that needs no registry.",
 }
 _FOLDERS = {

@@ -295,7 +295,7 @@ class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     concurrency: Annotated[int, Meta(ge=1, le=1024)] | Literal["auto"] = "auto"
     threads: Count | None = None
     compile: Literal["auto", "off", "require"] = "auto"
-    compile_s: Positive = 10.0
+    compile_s: Positive = 60.0
     batch: Batch = Batch()
     queue: Queue = Queue()
     cache: Cache | None = None

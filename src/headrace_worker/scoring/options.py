@@ -38,7 +38,7 @@ class ScoringOptions:
     model_config: str | None = None
     version: str = ""
     compile: str = COMPILE_OFF
-    compile_s: float = 10.0
+    compile_s: float = 60.0
 
     def __post_init__(self) -> None:
         if self.errors not in (MLFLOW_ERRORS, STRICT_ERRORS):

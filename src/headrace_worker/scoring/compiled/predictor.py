@@ -109,6 +109,23 @@ class Predictor:
             "different_rows": self.different_rows,
         }
 
+    def pair(self, rows: int) -> tuple[Callable[[Any], Any], Callable[[Any], Any], Any] | None:
+        """(the original, the faster form, so many rows that both answer), to measure them; None without a proved form.
+
+        The rows are like those that were seen; where none were, both are those of the last step.
+        """
+        if self.state not in IN_USE:
+            return None
+        form = self._form
+        for seen in self._seen:
+            with contextlib.suppress(Exception):
+                places = [place % len(seen) for place in range(rows)]
+                data = seen.iloc[places] if hasattr(seen, "iloc") else seen[places]
+                form.fast(data)
+                return self._original, form.fast, data
+        made = (data for data in alike.edge_rows(form.core, TURNS) if len(data) == rows)
+        return form.last, form.fast_last, next(made)
+
     def prove_aside(self, within_s: float) -> None:
         """Have a thread do `prove` while the original answers, and leave every second moment to others."""
         if self.state == PROVING:
@@ -140,14 +157,17 @@ class Predictor:
             self.state, self.reason = NONE, f"its proof has failed: {type(error).__name__}: {error}"
             return
         self.state = SHADOW
-        self._seen.clear()
         _logger.info("a faster form is proved on %d rows, live rows come next: %s", self.proved_rows, self._form.name)
 
     def _inputs(self) -> Iterator[tuple[Any, bool]]:
         """(input, whether it is for the whole model, and not for its last step)."""
+        patterns = set()
         for seen in list(self._seen):
-            for data in alike.mutations(seen, TURNS * 4):
+            # A model's example comes first, and then rows of it alone: what they have in common is gone through once.
+            pattern = str(getattr(seen, "dtypes", None) if hasattr(seen, "dtypes") else seen.dtype)
+            for data in alike.mutations(seen, TURNS * 2) if pattern not in patterns else [seen]:
                 yield data, True
+            patterns.add(pattern)
         for data in alike.edge_rows(self._form.core, TURNS):
             yield data, False
 
