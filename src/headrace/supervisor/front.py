@@ -6,7 +6,6 @@ One configuration after another is made so (`change`), or leaves everything as i
 from __future__ import annotations
 
 import asyncio
-import random
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -23,6 +22,7 @@ from headrace.supervisor.anonymous import anonymous_ports
 from headrace.supervisor.port_security import PortSecurity
 from headrace.supervisor.ports import ADMIN, Ports
 from headrace.supervisor.processes.gateways import Gateways
+from headrace.supervisor.spreading import spread_s
 from headrace.telemetry.logs import Log
 
 ServeAdmin = Callable[[socket.socket, ServerContext | None], Awaitable[None]]
@@ -135,7 +135,7 @@ class Front:
         """Have others of their kind take over from gateways that are old: each life of a process has an end."""
         age_s = config.gateway.max_age_s
         while age_s is not None:
-            await asyncio.sleep(age_s * (0.9 + random.random() / 5))  # noqa: S311 - not all machines at a time
+            await asyncio.sleep(spread_s(age_s))
             async with self._turn:
                 security, configures = self.security, self._configures(config, self.ports)
                 certificate, access = (security.certificate, security.access) if security is not None else (None, None)

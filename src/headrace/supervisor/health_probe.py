@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -16,6 +15,7 @@ from headrace.core.protocol.messages import Probed
 from headrace.core.telemetry.tallies import Tallies
 from headrace.supervisor.rollout.checks import example_of
 from headrace.supervisor.rollout.version import Version
+from headrace.supervisor.spreading import spread_s
 from headrace.telemetry.logs import Log
 
 
@@ -59,8 +59,7 @@ class Prober:
     async def run(self, serving: Callable[[], Version | None]) -> None:
         """Ask every `every_s` seconds until cancelled."""
         while True:
-            # Spread, so that many models are not asked in the same moment.
-            await asyncio.sleep(self._config.every_s * (0.9 + random.random() / 5))  # noqa: S311 - jitter
+            await asyncio.sleep(spread_s(self._config.every_s))
             version = serving()
             if version is None or not version.ready:
                 continue

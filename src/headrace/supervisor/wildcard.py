@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
@@ -21,6 +20,7 @@ from headrace.core.identity import parse_model_uri, safe_name
 from headrace.registry.messages import Listed
 from headrace.registry.store import Store
 from headrace.supervisor.served_model import ServedModel
+from headrace.supervisor.spreading import spread_s
 from headrace.telemetry.logs import Log
 
 _NAME_IT = "give it an entry of its own under models:, with a name"
@@ -95,9 +95,8 @@ class Wildcard:
                 while True:
                     self._refresh.clear()
                     await self._look(tasks)
-                    delay_s = self._poll_s * (0.9 + random.random() / 5)  # noqa: S311 - jitter
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(delay_s):
+                        async with asyncio.timeout(spread_s(self._poll_s)):
                             await self._refresh.wait()
         finally:
             for name in self._served.values():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 from typing import Protocol
 
@@ -13,6 +12,7 @@ from headrace.core.identity import ModelUri, Resolved
 from headrace.supervisor.rollout.dependencies import Registry
 from headrace.supervisor.rollout.status import RegistryContact
 from headrace.supervisor.rollout.version import Version
+from headrace.supervisor.spreading import spread_s
 from headrace.telemetry.logs import Log
 
 
@@ -83,7 +83,7 @@ class RegistryFollower:
             self.contact.asked = True
             watching = self._uri.moves or first
             poll_s = self._poll_s if watching else None
-            delay_s = None if poll_s is None else poll_s * (0.9 + random.random() / 5)  # noqa: S311 - jitter
+            delay_s = None if poll_s is None else spread_s(poll_s)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay_s):
                     await self._now.wait()
