@@ -99,6 +99,10 @@ class Flight(Job):
         for exchange in self.waiting:
             exchange.fail(code, message, now_s, retry_after_s=retry_after_s)
 
+    def discard(self) -> None:
+        """Nobody waits for it any more: there is no one to answer."""
+        self._desk.crashed(self)
+
     def move(self, owner: Owner) -> None:
         """Another version computes it: its answer is good for those who wait, and for nobody else."""
         self._desk.crashed(self)

@@ -349,7 +349,7 @@ class Pool:
         """Nobody waits for these flights any more."""
         for flight in flights:
             self.core.give_up(flight)
-            flight.fail("", "", 0.0)
+            flight.discard()
         self.settle()
 
     def _deliver(self, frame: Frame[Job], decoded: Answers, source: Source, now_s: float) -> None:
