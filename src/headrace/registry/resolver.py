@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -18,6 +19,8 @@ from headrace.registry import directory
 from headrace.registry.messages import Listed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
@@ -60,9 +63,7 @@ class Resolver:
     def resolve(self, text: str) -> Resolved:
         """What `text` points at now. Raises ModelNotFound, UsageError, or RegistryError when it cannot be asked."""
         uri = parse_model_uri(text)
-        from mlflow.exceptions import MlflowException
-
-        try:
+        with self._asking(uri):
             if uri.kind in {"path", "run"}:
                 return self._place(uri)
             if uri.kind == "logged_model":
@@ -74,13 +75,7 @@ class Resolver:
             source = self._ask().get_model_version_download_uri(found.name, found.version)
             self._check(uri, found.name, str(found.version), source, found.run_id or "")
             if not source:
-                raise RegistryError(f"{uri.text}: the registry does not say where version {found.version} is")  # noqa: TRY301
-        except MlflowException as error:
-            raise self._explain(uri, error) from error
-        except (UsageError, RegistryError):
-            raise
-        except Exception as error:
-            raise RegistryError(f"the registry {_public(self.uri)} could not be asked: {_named(error)}") from error
+                raise RegistryError(f"{uri.text}: the registry does not say where version {found.version} is")
         resolved = Resolved(
             uri=text, name=found.name, version=str(found.version), source=source, run_id=found.run_id or None
         )
@@ -93,12 +88,8 @@ class Resolver:
 
         Raises UsageError, or RegistryError when it cannot be asked.
         """
-        try:
+        with self._asking():
             versions = self._with_alias(alias, at_most + _MOST_BEYOND)
-        except (UsageError, RegistryError):
-            raise
-        except Exception as error:
-            raise RegistryError(f"the registry {_public(self.uri)} could not be asked: {_named(error)}") from error
         names = sorted(versions)
         return Listed(
             versions={name: versions[name] for name in names[:at_most]},
@@ -111,22 +102,28 @@ class Resolver:
 
         Raises ModelNotFound where there is no such version, UsageError, or RegistryError when it cannot be done.
         """
-        from mlflow.exceptions import MlflowException
-
         uri = parse_model_uri(f"models:/{quote(name, safe='')}/{version}")
         if uri.kind != "version":
             raise UsageError(f"{version!r} is no version of {name!r}: write its number")
-        try:
+        with self._asking(uri):
             former = self._ask().get_registered_model(name).aliases.get(alias)
             self._version(uri)
             self._ask().set_registered_model_alias(name, alias, version)
-        except MlflowException as error:
-            raise self._explain(uri, error) from error
+        return str(former) if former is not None else None
+
+    @contextlib.contextmanager
+    def _asking(self, uri: ModelUri | None = None) -> Iterator[None]:
+        """Have what goes wrong meanwhile raised as UsageError or RegistryError; `uri` is what was asked for."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
         except (UsageError, RegistryError):
             raise
         except Exception as error:
+            if uri is not None and isinstance(error, MlflowException):
+                raise self._explain(uri, error) from error
             raise RegistryError(f"the registry {_public(self.uri)} could not be asked: {_named(error)}") from error
-        return str(former) if former is not None else None
 
     def _with_alias(self, alias: str, most: int) -> dict[str, str]:
         """{name: what the alias points at} of at least the first `most` + 1 models with it, if there are so many."""

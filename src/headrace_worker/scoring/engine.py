@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from headrace_worker.scoring.oracle import Oracle
     from headrace_worker.scoring.output import Encoder
     from headrace_worker.scoring.shapes import Kind, Share
+
+_logger = logging.getLogger(__name__)
 
 MAX_KNOWN_ANSWERS = 4096
 """Answers of one short value (labels, mostly) that are kept instead of made again."""
@@ -112,6 +115,18 @@ class Engine:
                 for share in shares[at:end]:
                     self._alone(share, answers, clock)
             at = end
+
+    def score_or_else(
+        self, shares: list[Share], answers: list[Any], clock: Clock, alone: Callable[[Share], wire.Answer]
+    ) -> None:
+        """As `score`; should that fail on what a model made, `alone` answers each that has no answer yet."""
+        try:
+            self.score(shares, answers, clock)
+        except Exception:
+            _logger.exception("scoring together failed; each of the %d requests is scored by itself", len(shares))
+            for share in shares:
+                if answers[share.place] is None:
+                    answers[share.place] = alone(share)
 
     def _alone(self, share: Share, answers: list[Any], clock: Clock) -> Any:
         """Score one request by itself; returns the model's raw answer, None if there is none."""

@@ -155,7 +155,8 @@ class Scorer:
             if members[0].kind.form == TENSORS:
                 self._inference.score(members, answers, clock)
             else:
-                self._score_group(members, answers, clock)
+                # Should the engine fail on what a model made, each request goes MLflow's way.
+                self._engine.score_or_else(members, answers, clock, self._reference.anew)
         for place, head, whole, request in apart:
             clock.predicts += 1
             if isinstance(request, Asked):
@@ -180,16 +181,6 @@ class Scorer:
                 answers[place] = self._dialect.tell(asked.get(place), answers[place])
             elif answers[place].status >= 400:
                 answers[place] = in_form(answers[place])
-
-    def _score_group(self, shares: list[Share], answers: list[Any], clock: Clock) -> None:
-        """Answer requests of one kind; should the engine fail on what a model made, each goes MLflow's way."""
-        try:
-            self._engine.score(shares, answers, clock)
-        except Exception:
-            _logger.exception("scoring together failed; each of the %d requests is scored by itself", len(shares))
-            for share in shares:
-                if answers[share.place] is None:
-                    answers[share.place] = self._reference.anew(share)
 
     def _sort(
         self,

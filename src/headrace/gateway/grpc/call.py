@@ -131,14 +131,9 @@ class Call:
 
     def leave(self) -> None:
         """The client does not want the rest, or is gone."""
-        exchange, recording = self.exchange, self.recording
-        self.exchange = None
-        if exchange is not None:
-            if recording is not None:
-                recording.left(exchange, monotonic())
-            exchange.connection = None
-            if exchange.pool is not None and exchange.is_awaited:
-                exchange.pool.give_up(exchange)
+        exchange = self._part()
+        if exchange is not None and exchange.pool is not None and exchange.is_awaited:
+            exchange.pool.give_up(exchange)
         self.close()
 
     def close(self) -> None:
@@ -234,15 +229,20 @@ class Call:
 
     def abort(self) -> None:
         """The streamed answer cannot be finished; nobody else is to tell of it."""
+        self._part()
+        self._outbox.write(self, b"", status.trailer(status.INTERNAL, "The answer broke off."))
+
+    # Inside.
+
+    def _part(self) -> Exchange | None:
+        """Give the exchange no more of the client, and record that; returns it, None where there is none."""
         exchange, recording = self.exchange, self.recording
         self.exchange = None
         if exchange is not None:
             if recording is not None:
                 recording.left(exchange, monotonic())
             exchange.connection = None
-        self._outbox.write(self, b"", status.trailer(status.INTERNAL, "The answer broke off."))
-
-    # Inside.
+        return exchange
 
     def _next(self) -> bool:
         """Take a message where there is a whole one; False: there is none."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from headrace_worker.scoring.output import Encoder
     from headrace_worker.scoring.shapes import Share
 
-_logger = logging.getLogger(__name__)
 
 TENSORS = "tensors"
 """The form of a `Kind` of inference requests."""
@@ -145,20 +143,17 @@ class Inference:
 
     def score(self, shares: list[Share], answers: list[Any], clock: Clock) -> None:
         """Answer shares of one key; should the engine fail on what a model made, each is tried by itself."""
-        try:
-            self._engine.score(shares, answers, clock)
-        except Exception:
-            _logger.exception("scoring together failed; each of the %d requests is scored by itself", len(shares))
-            for share in shares:
-                if answers[share.place] is None:
-                    self._score_alone(share, answers, clock)
+        self._engine.score_or_else(shares, answers, clock, lambda share: self._score_alone(share, answers, clock))
 
-    def _score_alone(self, share: Share, answers: list[Any], clock: Clock) -> None:
+    def _score_alone(self, share: Share, answers: list[Any], clock: Clock) -> wire.Answer:
         try:
             self._engine.score([share], answers, clock)
         except Exception as error:  # noqa: BLE001 - whatever a model's objects raise while they are looked at
-            answers[share.place] = _own(500, f"The request cannot be scored: {error}", share.rows, failed=True)
-            self._failures.told(answers[share.place], error)
+            answer = _own(500, f"The request cannot be scored: {error}", share.rows, failed=True)
+            self._failures.told(answer, error)
+            return answer
+        alone: wire.Answer = answers[share.place]
+        return alone
 
     def build(self, _kind: shapes.Kind, value: list[Asked]) -> tuple[Any, bool]:
         """What the engine asks of a `Builder`."""
