@@ -69,7 +69,7 @@ class CanaryPolicy(AliasPolicy):
         why = self._neighbours.why_sent_back(resolved)
         if not why:
             return None
-        sent_back = Status(Kind.SENT_BACK, f"{resolved}: sent back where it had all the traffic: {why}", str(resolved))
+        sent_back = Status(Kind.SENT_BACK, f"sent back where it had all the traffic: {why}", str(resolved))
         return Objection(sent_back, "no share", "it was sent back")
 
     def absent(self, why: str) -> Objection | None:
@@ -109,5 +109,5 @@ class CanaryPolicy(AliasPolicy):
 
     def send_back(self, rollout: Rollout[Resolved], version: Version, reason: str, now_s: float) -> SentBack:
         """Give the share back."""
-        status = Status(Kind.SENT_BACK, f"{version.label}: withdrawn: {reason}", version.label)
+        status = Status(Kind.WITHDRAWN, reason, version.label)
         return SentBack(rollout.withdraw(reason, now_s), "withdrawn", reason, status)

@@ -30,7 +30,7 @@ class AliasRecord:
 
     def failed(self, version: Version, reason: str, *, refused: bool) -> None:
         """A version did not come up, or a check said no."""
-        self.status = Status(Kind.REFUSED if refused else Kind.FAILED, f"{version.label}: {reason}", version.label)
+        self.status = Status(Kind.REFUSED if refused else Kind.FAILED, reason, version.label)
         environment = version.prepared.describe() if version.prepared else None
         self.failure = Failure(version.label, reason, time.time(), environment)
         self._history.add("refused" if refused else "failed", version.label, reason)
@@ -57,12 +57,12 @@ class AliasRecord:
 
     def not_replaced(self, version: Version, reason: str, why: str) -> None:
         """A version does badly, and serves on: nothing can take its place."""
-        self.status = Status(Kind.DOES_BADLY, f"{version.label}: {reason}; {why}", version.label)
+        self.status = Status(Kind.DOES_BADLY, f"{reason}; {why}", version.label)
         self._log.error("does badly", version=version.label, reason=reason, kept=version.label, why=why)
 
     def known_bad(self, resolved: Resolved, why: str) -> None:
         """The registry points at what was sent back before a restart."""
-        self.status = Status(Kind.SENT_BACK, f"{resolved}: withdrawn: {why}", str(resolved))
+        self.status = Status(Kind.WITHDRAWN, why, str(resolved))
 
     def objected(self, objection: Objection, serving: Version | None) -> bool:
         """Nothing is to serve here; returns False where that is known already."""

@@ -12,8 +12,9 @@ from headrace.core.identity import Resolved
 class Kind(enum.StrEnum):
     """What a status is about.
 
-    Of a version: FAILED (it did not come up, and is tried again), REFUSED (a check said no), SENT_BACK (it served, did
-    badly, and is not used again until the registry changes), DOES_BADLY (it still serves, for nothing can replace it).
+    Of a version: FAILED (it did not come up, and is tried again), REFUSED (a check said no), WITHDRAWN (it had traffic,
+    did badly, and is not used again until the registry changes), SENT_BACK (the same, with all the traffic and under
+    another alias), DOES_BADLY (it still serves, for nothing can replace it).
     Of the alias: MISSING (it is not in the registry), SHARED (another alias serves the same version), BROKEN (an error
     of headrace's own).
     """
@@ -21,6 +22,7 @@ class Kind(enum.StrEnum):
     FINE = "fine"
     FAILED = "failed"
     REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
     SENT_BACK = "sent back"
     DOES_BADLY = "does badly"
     MISSING = "missing"
@@ -33,12 +35,19 @@ _NO_PROBLEM = frozenset({Kind.FINE, Kind.MISSING, Kind.SHARED})
 
 @dataclass(frozen=True)
 class Status:
-    """`text` is one line for people; `version` the label of the version that it is about, `shared` that version."""
+    """`version` is the label of the version that it is about (empty: of the alias), `shared` that version itself."""
 
     kind: Kind = Kind.FINE
-    text: str = ""
+    reason: str = ""
     version: str = ""
     shared: Resolved | None = None
+
+    @property
+    def text(self) -> str:
+        """It in one line for people, with the version that it is about."""
+        if not self.version or self.kind is Kind.SHARED:
+            return self.reason
+        return f"{self.version}: {'withdrawn: ' if self.kind is Kind.WITHDRAWN else ''}{self.reason}"
 
     @property
     def problem(self) -> str:

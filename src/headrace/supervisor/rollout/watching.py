@@ -71,7 +71,7 @@ class Watcher:
             executor.do(rollout.stepped(key, clock.now_s()))
             return
         reason = f"with {percent} % of the traffic, {reason}"
-        status = Status(Kind.SENT_BACK, f"{version.label}: withdrawn: {reason}", version.label)
+        status = Status(Kind.WITHDRAWN, reason, version.label)
         actions = rollout.did_badly(key, reason, clock.now_s())
         self._record.sent_back(version, SentBack(actions, "withdrawn", reason, status))
         executor.do(actions)

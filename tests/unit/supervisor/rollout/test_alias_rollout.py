@@ -211,7 +211,7 @@ async def test_a_canary_shares_stands_aside_and_gives_its_share_back(tmp_path: P
             canary.orders.refresh()
             await until(lambda: serves(canary, "3"))
             beside.traffic.failing = "topic/3"
-            await until(lambda: canary.status.kind is Kind.SENT_BACK)
+            await until(lambda: canary.status.kind is Kind.WITHDRAWN)
             assert canary.status.problem.startswith("topic/3: withdrawn: 100.0% of ")
             assert canary.serving is None
             assert serves(main, "1"), "whatever happens to a canary, the main alias does not notice"
@@ -270,7 +270,7 @@ async def test_a_version_that_does_badly_in_a_step_gives_its_share_back(tmp_path
         world.registry.points_at = resolved("2")
         world.traffic.failing = "topic/2"
         one.orders.refresh()
-        await until(lambda: one.status.kind is Kind.SENT_BACK)
+        await until(lambda: one.status.kind is Kind.WITHDRAWN)
         assert one.status.problem.startswith("topic/2: withdrawn: with 50 % of the traffic, 100.0% of ")
         await until(lambda: world.running == ["topic/1"])
         assert serves(one, "1")

@@ -87,7 +87,7 @@ def test_a_canary_that_does_badly_gives_its_share_back() -> None:
     assert [(one.key, one.drain) for one in sent_back.actions if isinstance(one, Stop)] == [(key, True)]
     assert (sent_back.event, sent_back.reason) == ("withdrawn", "half are errors")
     assert sent_back.status is not None
-    assert (sent_back.status.kind, sent_back.status.version) == (Kind.SENT_BACK, "topic/2")
+    assert (sent_back.status.kind, sent_back.status.version) == (Kind.WITHDRAWN, "topic/2")
     assert sent_back.status.problem == "topic/2: withdrawn: half are errors"
     assert rollout.serving is None
     assert rollout.marks.was_sent_back(resolved("2"))

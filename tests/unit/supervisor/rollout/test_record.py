@@ -46,7 +46,8 @@ def told(tmp_path: Path) -> Told:
 
 def test_a_failure_is_told_until_a_version_serves(told: Told) -> None:
     told.record.failed(TWO, "no room", refused=False)
-    assert told.record.status == Status(Kind.FAILED, "topic/2: no room", "topic/2")
+    assert told.record.status == Status(Kind.FAILED, "no room", "topic/2")
+    assert told.record.status.problem == "topic/2: no room"
     failure = told.record.failure
     assert failure is not None
     assert (failure.label, failure.reason, failure.environment) == ("topic/2", "no room", None)
@@ -65,7 +66,8 @@ def test_what_is_sent_back_is_counted_and_keeps_the_status_unless_it_has_one(tol
     told.record.failed(ONE, "no room", refused=False)
     told.record.sent_back(TWO, SentBack([], "rolled back", "by hand"))
     assert told.record.status.kind is Kind.FAILED
-    gone = Status(Kind.SENT_BACK, "topic/2: withdrawn: errors", "topic/2")
+    gone = Status(Kind.WITHDRAWN, "errors", "topic/2")
+    assert gone.problem == "topic/2: withdrawn: errors"
     told.record.sent_back(None, SentBack([], "withdrawn", "errors", gone))
     assert (told.record.status, told.record.rollbacks) == (gone, 2)
     assert told.history[1:] == [("rolled back", "topic/2", "by hand"), ("withdrawn", "", "errors")]
@@ -90,7 +92,7 @@ def test_an_objection_is_told_once(told: Told) -> None:
     assert (told.record.status, told.record.failure) == (gone.status, None)
     assert told.history[1:] == [("ended", "topic/1", "its alias is gone")]
     assert [(one["event"], one["level"]) for one in told.logged] == [("no share", "info")]
-    back = Objection(Status(Kind.SENT_BACK, "topic/2: sent back"), "no share", "it was sent back")
+    back = Objection(Status(Kind.SENT_BACK, "sent back elsewhere", "topic/2"), "no share", "it was sent back")
     assert told.record.objected(back, ONE)
     assert told.logged[-1]["level"] == "warning"
     assert len(told.history) == 2, "it has not ended for that"
@@ -105,7 +107,7 @@ def test_what_the_registry_points_at_ends_only_what_is_about_the_registry(told: 
 
 def test_what_was_sent_back_before_a_restart_is_still_told(told: Told) -> None:
     told.record.known_bad(resolved("2"), "errors")
-    assert (told.record.status.kind, told.record.status.version) == (Kind.SENT_BACK, "topic/2")
+    assert (told.record.status.kind, told.record.status.version) == (Kind.WITHDRAWN, "topic/2")
     assert told.record.status.problem == "topic/2: withdrawn: errors"
 
 

@@ -26,6 +26,7 @@ STEPS = (
 _WHAT = {
     Kind.FAILED: "did not come up",
     Kind.REFUSED: "was refused by a check",
+    Kind.WITHDRAWN: "was sent back",
     Kind.SENT_BACK: "was sent back",
     Kind.DOES_BADLY: "does badly, and serves on",
 }
@@ -145,14 +146,15 @@ def sentence(text: str) -> str:
 
 def _of_status(model: ServedModel, rollout: AliasRollout, kind: str, kept: str) -> Notice:
     status, failure = rollout.status, rollout.record.failure
-    text = status.text.removeprefix(f"{status.version}: ").removeprefix("withdrawn: ")
     refresh = f"headrace refresh {model.name}"
+    until_changed = f"It is not used again until the registry changes, or with: {refresh} --anew"
     advice = {
         Kind.FAILED: f"It is tried again by itself, or now with: {refresh}",
         Kind.REFUSED: f"It is not tried again until the registry changes, or with: {refresh} --anew",
-        Kind.SENT_BACK: f"It is not used again until the registry changes, or with: {refresh} --anew",
+        Kind.WITHDRAWN: until_changed,
+        Kind.SENT_BACK: until_changed,
     }.get(status.kind, "")
     what = _WHAT.get(status.kind)
     title = f"{status.version} {what}" if what and status.version else "A fault of headrace's own"
     at_s = failure.at if failure is not None and failure.label == status.version else None
-    return Notice(kind, title, f"{text}; {kept}" if kept else text, at_s, advice)
+    return Notice(kind, title, f"{status.reason}; {kept}" if kept else status.reason, at_s, advice)

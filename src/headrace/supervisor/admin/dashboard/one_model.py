@@ -116,7 +116,8 @@ def _side(server: ServerState, model: ServedModel, name: str, rollout: AliasRoll
     version = serving or candidate
     label = status.version if status.problem and status.version else version.label if version else status.version
     if status.problem:
-        found = Condition({Kind.SENT_BACK: "withdrawn", Kind.REFUSED: "refused"}.get(status.kind, "failed"), "bad")
+        word = {Kind.WITHDRAWN: "withdrawn", Kind.SENT_BACK: "withdrawn", Kind.REFUSED: "refused"}
+        found = Condition(word.get(status.kind, "failed"), "bad")
     elif serving is not None:
         found = Condition("serving" if serving.ready else "no worker", "good" if serving.ready else "bad")
     else:
