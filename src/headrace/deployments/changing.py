@@ -80,10 +80,10 @@ class ConfigurationFile:
         """Until nothing comes or goes, and the model serves, where there is one."""
         end_s = time.monotonic() + wait_s
         while time.monotonic() < end_s:
-            coming = call(self._admin, "/api/reload")
-            if why := coming["failed"].get(name):
+            changes = call(self._admin, "/api/reload")
+            if why := changes["failed"].get(name):
                 raise NotInForce(f"{name} does not come up, and what was before is in force again: {why}")
-            if coming["settled"]:
+            if changes["settled"]:
                 models = {one["name"]: one for one in call(self._admin, "/api/models")["models"]}
                 model = models.get(name)
                 if model is None or model["ready"]:

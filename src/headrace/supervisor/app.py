@@ -21,14 +21,10 @@ from headrace.config.secrecy import make_undumpable
 from headrace.config.tree import Config
 from headrace.core.admin.webhooks import Verifier
 from headrace.core.errors import HeadraceError
-from headrace.core.identity import parse_model_uri
-from headrace.core.processes import inheriting
 from headrace.core.protocol.messages import Probed, Table, Ties
 from headrace.core.telemetry.recent import Figures
 from headrace.core.telemetry.totals import Sample
-from headrace.environments.preparing import Environments
 from headrace.keeper.kept import Kept
-from headrace.registry.store import Store
 from headrace.security.contexts import ServerContext
 from headrace.supervisor import wire_config
 from headrace.supervisor.access import AccessRules
@@ -50,7 +46,6 @@ from headrace.supervisor.processes.recorder import RecorderProcess
 from headrace.supervisor.processes.worker_control import ControlRoom
 from headrace.supervisor.processes.zygotes import Zygotes
 from headrace.supervisor.reloading import NotReloaded, Reloads, Source
-from headrace.supervisor.rollout.history import History
 from headrace.supervisor.takeover import Takeover
 from headrace.supervisor.wildcard import Wildcard
 from headrace.telemetry.logs import Level, Log
@@ -76,7 +71,6 @@ class Supervisor:
         self.draining = False
         self.fleet = Fleet(self.publish, log)
         self.models = self.fleet.models
-        self.wildcard: Wildcard | None = None
         self.gateways: Gateways
         self.recorder: RecorderProcess | None = None
         self.zygotes: Zygotes | None = None
@@ -126,8 +120,13 @@ class Supervisor:
 
     @property
     def listed(self) -> bool:
-        """Whether it is known which models there are: always, but for a wildcard that has not yet been looked up."""
-        return self.wildcard is None or self.wildcard.listed
+        """Whether it is known which models there are: see `Fleet.listed`."""
+        return self.fleet.listed
+
+    @property
+    def wildcard(self) -> Wildcard | None:
+        """What adds models that the registry lists; None where nothing does."""
+        return self.fleet.wildcard
 
     async def run(self, on_settled: Callable[[], None] | None = None) -> int:
         """Serve until `stop` or a signal; returns the exit code. Every child has ended when this returns.
@@ -157,7 +156,6 @@ class Supervisor:
                         start(self.sampler.run()),
                         start(self.fleet.run()),
                         start(self._loads.run()),
-                        *([start(self.wildcard.run())] if self.wildcard is not None else []),
                         *([start(self.recorder.run())] if self.recorder is not None else []),
                         *([start(self._watch.run())] if self._watch is not None else []),
                         start(self._tell_when_settled(on_settled)),
@@ -204,8 +202,8 @@ class Supervisor:
         """Wait until nothing of a pool is in any gateway."""
         await self.gateways.drained(pool)
 
-    def coming(self) -> dict[str, Any]:
-        """`pending`: why the settings of a model are not in force, by its name; `settled`: nothing comes or goes."""
+    def changes(self) -> dict[str, Any]:
+        """What a reload has not yet brought into force: see `Fleet.describe`."""
         return self.fleet.describe()
 
     def own_context(self) -> ssl.SSLContext | None:
@@ -225,53 +223,41 @@ class Supervisor:
         return await self.gateways.probe(pool, body, within_s)
 
     def _prepare(self, room: ControlRoom, ties: Ties | None) -> None:
+        """Make the parts, each with those that it needs; nothing runs yet. Raises ConfigError."""
         config, environ = self.config, environment.in_workspace(self._environ, self.config.registry)
-        key = environment.registry_key(config.registry, environ)
-        home = environment.home(config.home, environ)
+        home, key = environment.home(config.home, environ), environment.registry_key(config.registry, environ)
         self.audit = open_audit(config, self._log)
         if self.audit is not None:
             self._front.on_keys = self.audit.note_keys
-        store = Store(home, key)
-        self._environments = Environments(home, config.environments, environ)
-        self._tell_kept_back()
-        settings = {
-            "home": str(home),
-            "registry_key": key,
-            "tracking_uri": config.registry.tracking_uri,
-            "registry_uri": config.registry.registry_uri,
-            "timeout_s": config.registry.timeout_s,
-            # Import MLflow at once, or not before something needs it: directories do not.
-            "warm": any(
-                parse_model_uri(m.uri).directory is None for m in (*config.models.values(), config.wildcard) if m
-            ),
-        }
-        hung_after_s = config.health.hung_after_s
-        agent_log = self._log.bind(role="registry")
+        self.reloads.remember(home, key, self.audit.note_entry if self.audit is not None else None)
         self.agent = RegistryAgent(
-            settings, environ, agent_log, config.registry.timeout_s, config.registry.fetch_timeout_s, hung_after_s
+            wire_config.registry_agent(config, home, key),
+            environ,
+            self._log.bind(role="registry"),
+            config.registry.timeout_s,
+            config.registry.fetch_timeout_s,
+            config.health.hung_after_s,
         )
         told = wire_config.recording(config, room.directory, environ)
         if told is not None:
             lifeline_fd = ties.lifeline_fd if ties is not None else None
             log = self._log.bind(role="recorder")
             self.recorder = RecorderProcess(config, told, environ, log, lifeline_fd=lifeline_fd)
+        tells_texts = config.log.exceptions == "full"
         self.gateways = Gateways(
             self._front.configures(config, told, ties),
             environ,
             self._log.bind(role="gateway"),
-            hung_after_s=hung_after_s,
-            on_news=GatewayNews(
-                self.fleet.everything, self._loads, self._log, tells_texts=config.log.exceptions == "full"
-            ).heed,
+            hung_after_s=config.health.hung_after_s,
+            on_news=GatewayNews(self.fleet.everything, self._loads, self._log, tells_texts=tells_texts).heed,
         )
         self._front.open(config, self.gateways)
         self.zygotes = Zygotes(room, Learned(home), self._log)
         maker = ModelMaker(
             home=home,
             registry_key=key,
+            config=config,
             agent=self.agent,
-            store=store,
-            environments=self._environments,
             room=room,
             zygotes=self.zygotes,
             traffic=self,
@@ -281,21 +267,6 @@ class Supervisor:
             audit=self.audit,
         )
         self.fleet.begin(maker, config)
-        if config.wildcard is not None:
-            self.wildcard = Wildcard(
-                config.wildcard,
-                self.agent,
-                store,
-                config.registry.poll_s,
-                self.models,
-                # The list says which of them have moved: only those are asked for.
-                lambda name, model: maker.make(name, model, self.config, follows=False, lenient=True),
-                self.publish,
-                self._log,
-            )
-        if self.reloads.file is not None:
-            self.reloads.history = History(home, key, f"file:{self.reloads.file.absolute()}", "@reloads")
-            self.reloads.history.listener = self.audit.note_entry if self.audit is not None else None
 
     def _set_up(self) -> None:
         """What the configuration says of the supervisor itself."""
@@ -313,8 +284,7 @@ class Supervisor:
         await self._front.change(config, made, self.config)
         self.config = config
         self._set_up()
-        self._environments.configure(config.environments)
-        self.fleet.become(config, self.wildcard)
+        self.fleet.become(config)
         self.publish()
 
     def note(self, name: str, reason: str) -> None:
@@ -338,13 +308,6 @@ class Supervisor:
             task = asyncio.get_running_loop().create_task(self._reload("SIGHUP"))
             self._reloading.add(task)
             task.add_done_callback(self._reloading.discard)
-
-    def _tell_kept_back(self) -> None:
-        models = [m for m in (*self.config.models.values(), self.config.wildcard) if m is not None]
-        kept = [inheriting.kept_back(self._environ, model.pass_env) for model in models]
-        names = inheriting.worth_telling(frozenset.union(*kept)) if kept else []
-        if names:
-            self._log.info("variables kept from models", names=names, hand_on="by pass_env, or by env")
 
     def _table(self, generation: int) -> Table:
         models = self.models.values()

@@ -11,6 +11,7 @@ from headrace.supervisor.rollout.alias_rollout import AliasRollout
 from headrace.supervisor.rollout.canary import CanaryPolicy, Neighbours
 from headrace.supervisor.rollout.dependencies import Dependencies
 from headrace.supervisor.rollout.history import History
+from headrace.supervisor.rollout.leaving import drain, end_task
 from headrace.supervisor.rollout.version import Version
 from headrace.telemetry.logs import Log
 
@@ -62,7 +63,7 @@ class Canaries:
                 self._start(alias, self._add(alias))
 
     def main_changed(self) -> None:
-        """What the main alias serves now, no canary needs to: let them ask again."""
+        """The main alias serves another version: each canary asks the registry what it is to serve now."""
         self._main_up.set()
         for canary in self.by_alias.values():
             canary.orders.refresh()
@@ -104,13 +105,8 @@ class Canaries:
             self._tasks.create_task(self._finish(canary))
 
     async def _finish(self, canary: AliasRollout) -> None:
-        traffic = self._dependencies.traffic
-        traffic.publish()
-        for version in [*canary.executor.versions.values()]:
-            await traffic.drained(version.key)
-        running = self._running.pop(canary)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await drain(self._dependencies.traffic, canary.executor.versions.values())
+        await end_task(self._running.pop(canary))
         self._going.remove(canary)
         self._changed()
 

@@ -16,75 +16,91 @@ from headrace.config.tree import Config, Model
 from headrace.supervisor.making import ModelMaker
 from headrace.supervisor.rollout.policy import SuccessorPolicy
 from headrace.supervisor.rollout.version import Version
+from headrace.supervisor.running import RunningModels
 from headrace.supervisor.served_model import ServedModel
 from headrace.supervisor.wildcard import Wildcard
 from headrace.telemetry.logs import Log
 
 
 class Fleet:
-    """`models` are those that serve, by name, those of a wildcard among them; `coming` are successors of some.
+    """`models` are those that serve, by name, those of a wildcard among them; `successors` are to replace some of them.
 
-    The only one that starts and ends what `models` of the configuration stands for.
+    The only one that starts and ends what `models` of the configuration stands for. `wildcard` is there from `begin` on
+    if the configuration has one.
     """
 
     def __init__(self, publish: Callable[[], None], log: Log) -> None:
         self.models: dict[str, ServedModel] = {}
-        self.coming: dict[str, ServedModel] = {}
+        self.successors: dict[str, ServedModel] = {}
+        self.wildcard: Wildcard | None = None
         self._leaving: list[ServedModel] = []
         self._explicit: set[str] = set()
         self._made_by: dict[ServedModel, Config] = {}
-        self._running: dict[ServedModel, asyncio.Task[None]] = {}
+        self._running = RunningModels(publish)
         self._publish = publish
         self._log = log
         self._maker: ModelMaker
-        self._tasks: asyncio.TaskGroup
+        self._config: Config
 
     def __repr__(self) -> str:
-        return f"<Fleet {sorted(self.models)} coming={sorted(self.coming)} leaving={len(self._leaving)}>"
+        return f"<Fleet {sorted(self.models)} successors={sorted(self.successors)} leaving={len(self._leaving)}>"
 
     def begin(self, maker: ModelMaker, config: Config) -> None:
         """Make the models that there are at the start; `run` runs them."""
-        self._maker = maker
+        self._maker, self._config = maker, config
         for name, model in config.models.items():
             self._explicit.add(name)
             self.models[name] = maker.make(name, model, config)
             self._made_by[self.models[name]] = config
+        if config.wildcard is not None:
+            self.wildcard = maker.make_wildcard(
+                config.wildcard, config, self.models, self._make_listed, self._running, self._publish
+            )
+
+    @property
+    def listed(self) -> bool:
+        """Whether it is known which models there are: always, but for a wildcard that has not yet been looked up."""
+        return self.wildcard is None or self.wildcard.listed
 
     async def run(self) -> None:
         """Run all models until cancelled. Raises ConfigError for one of the start whose URI leads nowhere."""
-        async with asyncio.TaskGroup() as self._tasks:
+        async with asyncio.TaskGroup() as tasks:
+            self._running.open(tasks)
             for name in self._explicit:
-                model = self.models[name]
-                self._running[model] = self._tasks.create_task(model.run())
+                self._running.start(self.models[name], essential=True)
+            if self.wildcard is not None:
+                tasks.create_task(self.wildcard.run())
             await asyncio.Event().wait()
 
     def everything(self) -> Iterator[ServedModel]:
         """Every model that may have processes."""
-        yield from (*self.models.values(), *self.coming.values(), *self._leaving)
+        yield from (*self.models.values(), *self.successors.values(), *self._leaving)
 
     def describe(self) -> dict[str, Any]:
-        """`pending`: why new settings of a model are not in force, by its name; `settled`: nothing comes or goes.
+        """`pending`: why new settings of a model are not in force, by its name; `settled`: none is replaced or ends.
 
         `failed` has those of them that were tried and did not come up.
         """
-        pending = {name: model.why_not() for name, model in self.coming.items()}
-        problems = {name: model.main.status for name, model in self.coming.items()}
+        pending = {name: model.why_not() for name, model in self.successors.items()}
+        problems = {name: model.main.status for name, model in self.successors.items()}
         failed = {name: status.problem or status.missing for name, status in problems.items()}
         return {
             "pending": pending,
             "failed": {name: why for name, why in failed.items() if why},
-            "settled": not (self.coming or self._leaving),
+            "settled": not (self.successors or self._leaving),
         }
 
-    def become(self, config: Config, wildcard: Wildcard | None) -> None:
+    def become(self, config: Config) -> None:
         """Have the models of this configuration, and no others; the caller publishes."""
+        self._config, wildcard = config, self.wildcard
+        self._maker.become(config)
         for name in self._explicit - config.models.keys():
             self._abandon(name)
             self._explicit.discard(name)
             self._retire(self.models.pop(name), "it is not in the configuration any more")
         for name, model in config.models.items():
-            if name not in self._explicit and wildcard is not None and name in self.models:
-                self._adopt(name, wildcard)
+            if name not in self._explicit and wildcard is not None:
+                wildcard.release(name)
             self._explicit.add(name)
             self._have(name, model, config)
         if wildcard is not None and config.wildcard is not None:
@@ -94,21 +110,21 @@ class Fleet:
 
     def settle(self) -> None:
         """Let those take over that can, which is to be published then. Called whenever anything has changed."""
-        for name, successor in [*self.coming.items()]:
+        for name, successor in [*self.successors.items()]:
             now, then = self.models[name].current, successor.current
             if now is None or (then is not None and then.ready >= successor.replicas):
-                del self.coming[name]
+                del self.successors[name]
                 former, self.models[name] = self.models[name], successor
                 self._log.info("new settings in force", model=name, version=then.label if then else None)
                 self._retire(former, "it is served with other settings")
 
     def _have(self, name: str, model: Model, config: Config) -> None:
-        served, coming = self.models.get(name), self.coming.get(name)
+        served, successor = self.models.get(name), self.successors.get(name)
         if served is not None and self._fits(served, name, config):
             self._abandon(name)
             self._configure(served, model, config)
-        elif coming is not None and self._fits(coming, name, config):
-            self._configure(coming, model, config)
+        elif successor is not None and self._fits(successor, name, config):
+            self._configure(successor, model, config)
         else:
             self._abandon(name)
             policy = SuccessorPolicy(lambda: self._serves(served)) if served is not None else None
@@ -117,13 +133,13 @@ class Fleet:
             if served is None:
                 self.models[name] = made
             else:
-                self.coming[name] = made
+                self.successors[name] = made
                 if model.replicas == served.config.replicas and served.main.executor.ordered is not None:
                     made.scale(
                         served.main.executor.ordered
                     )  # an operator's order, which the file has not countermanded
             self._log.info("model comes", model=name, uri=model.uri, beside=served is not None)
-            self._running[made] = self._tasks.create_task(self._serve(made))
+            self._running.start(made)
 
     def _fits(self, served: ServedModel, name: str, config: Config) -> bool:
         made_by = self._made_by.get(served)
@@ -137,35 +153,22 @@ class Fleet:
         self._made_by[served] = config
         self._maker.configure(served, model, config)
 
-    def _adopt(self, name: str, wildcard: Wildcard) -> None:
-        """A model that the wildcard has added is the configuration's own now."""
-        running = wildcard.release(name)
-        if running is not None:
-            self._running[self.models[name]] = running
-
     def _abandon(self, name: str) -> None:
         """A successor is not wanted any more."""
-        coming = self.coming.pop(name, None)
-        if coming is not None:
-            self._retire(coming, "other settings are wanted now")
+        successor = self.successors.pop(name, None)
+        if successor is not None:
+            self._retire(successor, "other settings are wanted now")
 
     def _retire(self, model: ServedModel, reason: str) -> None:
         self._leaving.append(model)
-        self._tasks.create_task(self._end(model, reason))
-
-    async def _end(self, model: ServedModel, reason: str) -> None:
         self._log.info("model goes", model=model.name, reason=reason)
-        await model.leave()
-        running = self._running.pop(model)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        self._running.end(model, gone=lambda: self._forget(model))
+
+    def _forget(self, model: ServedModel) -> None:
         self._made_by.pop(model, None)
         self._leaving.remove(model)
         self._log.info("model gone", model=model.name)
 
-    async def _serve(self, model: ServedModel) -> None:
-        try:
-            await model.run()
-        except Exception as error:  # noqa: BLE001 - one model is not worth the others
-            model.main.record.broke("a model broke", error, None)
-            self._publish()
+    def _make_listed(self, name: str, model: Model) -> ServedModel:
+        """A model of the wildcard's. Its list says which of them have moved: only those ask the registry."""
+        return self._maker.make(name, model, self._config, follows=False, lenient=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from headrace.config import tree as config_tree
 from headrace.config.tree import Config, Model
 from headrace.core.processes import inheriting
 from headrace.core.telemetry.counts import VersionCounts
@@ -21,7 +22,9 @@ from headrace.supervisor.rollout.dependencies import Dependencies, Traffic
 from headrace.supervisor.rollout.history import History
 from headrace.supervisor.rollout.policy import AliasPolicy
 from headrace.supervisor.rollout.turns import Turns
+from headrace.supervisor.running import RunningModels
 from headrace.supervisor.served_model import ServedModel
+from headrace.supervisor.wildcard import Wildcard
 from headrace.telemetry.logs import Log
 
 
@@ -36,9 +39,8 @@ class ModelMaker:
         *,
         home: Path,
         registry_key: str,
+        config: Config,
         agent: RegistryAgent,
-        store: Store,
-        environments: Environments,
         room: ControlRoom,
         zygotes: Zygotes,
         traffic: Traffic,
@@ -50,8 +52,8 @@ class ModelMaker:
         self._home = home
         self._registry_key = registry_key
         self._agent = agent
-        self._store = store
-        self._environments = environments
+        self._store = Store(home, registry_key)
+        self._environments = Environments(home, config.environments, environ)
         self._room = room
         self._zygotes = zygotes
         self._traffic = traffic
@@ -60,6 +62,11 @@ class ModelMaker:
         self._log = log
         self._audit = audit
         self._turns: tuple[int | None, Turns] = (0, Turns.of(1))
+        self._tell_kept_back(config)
+
+    def become(self, config: Config) -> None:
+        """Make environments by these settings from now on."""
+        self._environments.configure(config.environments)
 
     def make(
         self,
@@ -88,6 +95,19 @@ class ModelMaker:
             lenient=lenient,
             policy=policy,
         )
+
+    def make_wildcard(
+        self,
+        wildcard: config_tree.Wildcard,
+        config: Config,
+        models: dict[str, ServedModel],
+        make: Callable[[str, Model], ServedModel],
+        running: RunningModels,
+        publish: Callable[[], None],
+    ) -> Wildcard:
+        """What adds models to `models` that the registry lists: see `Wildcard`."""
+        poll_s = config.registry.poll_s
+        return Wildcard(wildcard, self._agent, self._store, poll_s, models, make, running, publish, self._log)
 
     def configure(self, served: ServedModel, model: Model, config: Config, *, follows: bool = True) -> None:
         """Have a model go by other settings; those of processes hold for processes that are started from now on."""
@@ -118,6 +138,13 @@ class ModelMaker:
             poll_s=config.registry.poll_s if follows else None,
             hung_after_s=config.health.hung_after_s,
         )
+
+    def _tell_kept_back(self, config: Config) -> None:
+        models = [m for m in (*config.models.values(), config.wildcard) if m is not None]
+        kept = [inheriting.kept_back(self._environ, model.pass_env) for model in models]
+        names = inheriting.worth_telling(frozenset.union(*kept)) if kept else []
+        if names:
+            self._log.info("variables kept from models", names=names, hand_on="by pass_env, or by env")
 
 
 def _errors_mode(model: Model, config: Config) -> str:

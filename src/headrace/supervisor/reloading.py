@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from headrace.config.changes import Plan, describe, plan
 from headrace.config.tree import Config
 from headrace.core.errors import HeadraceError, UsageError
-from headrace.supervisor.rollout.history import History
+from headrace.supervisor.rollout.history import History, Listener
 from headrace.telemetry.logs import Log
 
 _MOST_TOLD = 50
@@ -66,6 +66,12 @@ class Reloads:
     def file(self) -> Path | None:
         """The file; None where there is none."""
         return self._source.file if self._source is not None else None
+
+    def remember(self, home: Path, registry_key: str, listener: Listener | None) -> None:
+        """Keep a history of the reloads below `home`; `listener` is told of each entry. Without a file: nothing."""
+        if self.file is not None:
+            self.history = History(home, registry_key, f"file:{self.file.absolute()}", "@reloads")
+            self.history.listener = listener
 
     def describe(self) -> dict[str, Any]:
         """The file, what is wrong with it, and the last reload (`at` in Unix seconds), as data."""

@@ -21,6 +21,7 @@ from headrace.supervisor.rollout.alias_rollout import AliasRollout
 from headrace.supervisor.rollout.canary import Neighbours
 from headrace.supervisor.rollout.dependencies import Dependencies
 from headrace.supervisor.rollout.history import History
+from headrace.supervisor.rollout.leaving import drain
 from headrace.supervisor.rollout.policy import AliasPolicy
 from headrace.supervisor.rollout.version import Version
 from headrace.telemetry.logs import Log
@@ -189,9 +190,7 @@ class ServedModel:
     async def leave(self) -> None:
         """Take nothing more, and wait until every gateway has finished what it was given; then `run` may be ended."""
         self.leaving = True
-        self._dependencies.traffic.publish()
-        for version in self.versions:
-            await self._dependencies.traffic.drained(version.key)
+        await drain(self._dependencies.traffic, self.versions)
 
     def configure(
         self, config: Model, dependencies: Dependencies, errors_mode: str, *, failing: str, canary_poll_s: float
@@ -253,8 +252,9 @@ class ServedModel:
 
     def _split(self, current: Version) -> Split | None:
         """How the traffic is divided; None where all of it goes to the main version."""
-        coming = self.main.candidate
-        step = (coming.key, coming.share) if coming is not None and coming.share and coming.can_answer else None
+        candidate = self.main.candidate
+        stepping = candidate is not None and candidate.share and candidate.can_answer
+        step = (candidate.key, candidate.share) if candidate is not None and stepping else None
         if not (self.canaries or self.config.pin_header or step):
             return None
         behind = {self.main.uri.selector: current}

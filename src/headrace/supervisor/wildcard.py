@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from headrace.core.errors import HeadraceError
 from headrace.core.identity import parse_model_uri, safe_name
 from headrace.registry.messages import Listed
 from headrace.registry.store import Store
+from headrace.supervisor.running import RunningModels
 from headrace.supervisor.served_model import ServedModel
 from headrace.supervisor.spreading import spread_s
 from headrace.telemetry.logs import Log
@@ -34,7 +36,10 @@ class Lister(Protocol):
 
 
 class Wildcard:
-    """Adds to `models` and takes out what it has added; `make` makes a model, `publish` tells the gateways."""
+    """Adds to `models` and takes out what it has added; `make` makes a model, `running` runs it.
+
+    `listed`: it is known which models there are. `publish` sends the routes to the gateways.
+    """
 
     def __init__(
         self,
@@ -44,6 +49,7 @@ class Wildcard:
         poll_s: float,
         models: dict[str, ServedModel],
         make: Callable[[str, tree.Model], ServedModel],
+        running: RunningModels,
         publish: Callable[[], None],
         log: Log,
     ) -> None:
@@ -57,12 +63,13 @@ class Wildcard:
         self._models = models
         self._explicit = frozenset(models)
         self._make = make
+        self._running = running
         self._publish = publish
         self._log = log.bind(wildcard=config.uri)
         self._refresh = asyncio.Event()
         self._versions: dict[str, str] = {}
         self._served: dict[str, str] = {}
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._ending: set[str] = set()
         self._left_out: dict[str, str] = {}
         self._more = False
         self._names: frozenset[str] = frozenset()
@@ -76,31 +83,22 @@ class Wildcard:
         self.refresh()
         return {name: self._settings(registered) for registered, name in self._served.items()}
 
-    def release(self, name: str) -> asyncio.Task[None] | None:
-        """Give a model away: the task in which it runs is the caller's to end. None where it has added none such."""
-        registered = next((one for one, served in self._served.items() if served == name), None)
-        if registered is None:
-            return None
-        del self._served[registered]
-        return self._running.pop(name)
+    def release(self, name: str) -> None:
+        """Leave a model that it may have added to the caller: it runs on, and is the caller's to end."""
+        self._served = {registered: served for registered, served in self._served.items() if served != name}
 
     def refresh(self) -> None:
         """Ask the registry now."""
         self._refresh.set()
 
     async def run(self) -> None:
-        """Follow the list until cancelled; then every model that was added has ended."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                while True:
-                    self._refresh.clear()
-                    await self._look(tasks)
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(spread_s(self._poll_s)):
-                            await self._refresh.wait()
-        finally:
-            for name in self._served.values():
-                self._models.pop(name, None)
+        """Follow the list until cancelled; the models that were added run on."""
+        while True:
+            self._refresh.clear()
+            await self._look()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(spread_s(self._poll_s)):
+                    await self._refresh.wait()
 
     def describe(self) -> dict[str, Any]:
         """What it follows, as data. `more`: still others have the alias, beyond those that are named."""
@@ -113,7 +111,7 @@ class Wildcard:
             "more": self._more,
         }
 
-    async def _look(self, tasks: asyncio.TaskGroup) -> None:
+    async def _look(self) -> None:
         try:
             listed = await self._agent.list_models(self._alias, self._config.at_most)
         except HeadraceError as error:
@@ -122,33 +120,35 @@ class Wildcard:
             self.problem = str(error)
             if not self.listed:
                 cached = await asyncio.to_thread(self._store.last_listed, self._alias)
-                self._follow(cached or Listed(versions={}), tasks)
+                self._follow(cached or Listed(versions={}))
         else:
             self.problem = ""
-            self._follow(listed, tasks)
+            self._follow(listed)
         if not self.listed:
             self.listed = True
             self._publish()
 
-    def _follow(self, listed: Listed, tasks: asyncio.TaskGroup) -> None:
+    def _follow(self, listed: Listed) -> None:
         wanted = self._choose(listed)
         for registered in [r for r in self._served if r not in wanted]:
             name = self._served.pop(registered)
             reason = self._left_out.get(registered, f"it has no alias {self._alias!r} any more")
             self._log.info("model goes", model=name, reason=reason)
-            tasks.create_task(self._remove(name))
+            self._ending.add(name)
+            ending = self._models[name]
+            self._running.end(ending, left=partial(self._left, name, ending), gone=partial(self._gone, name))
         for registered, name in wanted.items():
             if registered in self._served:
                 model = self._models[name]
                 moved = listed.versions[registered] != self._versions.get(registered)
                 if moved or model.main.contact.problem or not model.main.contact.asked:
                     model.refresh()
-            elif name not in self._running:  # else the one that goes has not ended yet: at the next look
+            elif name not in self._ending:  # else the one that goes has not ended yet: at the next look
                 settings = self._settings(registered)
                 model = self._models[name] = self._make(name, settings)
                 self._served[registered] = name
                 self._log.info("model comes", model=name, uri=settings.uri)
-                self._running[name] = tasks.create_task(self._serve(model))
+                self._running.start(model)
         self._versions = dict(listed.versions)
         self._publish()
 
@@ -170,20 +170,13 @@ class Wildcard:
         self._left_out, self._more = left_out, listed.more
         return wanted
 
-    async def _serve(self, model: ServedModel) -> None:
-        try:
-            await model.run()
-        except Exception as error:  # noqa: BLE001 - one model is not worth the others
-            model.main.record.broke("a model broke", error, None)
+    def _left(self, name: str, model: ServedModel) -> None:
+        if self._models.get(name) is model:  # else the configuration has a model of this name now
+            del self._models[name]
+            self._publish()
 
-    async def _remove(self, name: str) -> None:
-        model, running = self._models[name], self._running[name]
-        await model.leave()
-        del self._models[name]
-        self._publish()
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        del self._running[name]
+    def _gone(self, name: str) -> None:
+        self._ending.discard(name)
         self._log.info("model gone", model=name)
         if name in self._names:  # another one is to be served by it
             self.refresh()

@@ -15,6 +15,7 @@ from typing import Any
 from headrace.config import environment
 from headrace.config.traffic import PIN_HEADER, WILDCARD, shadow_of
 from headrace.config.tree import Config, Model, Queue
+from headrace.core.identity import parse_model_uri
 from headrace.core.protocol.messages import (
     BatchOptions,
     CacheOptions,
@@ -39,6 +40,19 @@ def limits(config: Config) -> Limits:
     if config.gateway.max_memory_bytes is None:
         bounds["max_memory_bytes"] = request_memory_bytes(config.gateway.processes)
     return Limits(**bounds, watched_headers=watched_headers(config))
+
+
+def registry_agent(config: Config, home: Path, registry_key: str) -> dict[str, Any]:
+    """What the registry agent is started with; its `warm`: import MLflow at once, for some model needs it."""
+    models = [*config.models.values(), *([config.wildcard] if config.wildcard is not None else [])]
+    return {
+        "home": str(home),
+        "registry_key": registry_key,
+        "tracking_uri": config.registry.tracking_uri,
+        "registry_uri": config.registry.registry_uri,
+        "timeout_s": config.registry.timeout_s,
+        "warm": any(parse_model_uri(model.uri).directory is None for model in models),
+    }
 
 
 def pages(config: Config) -> Pages:

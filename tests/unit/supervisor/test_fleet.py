@@ -50,6 +50,9 @@ class Maker:
             "mlflow", quiet(), canary_poll_s=3600.0, lenient=lenient, policy=policy,
         )  # fmt: skip
 
+    def become(self, config: Config) -> None:
+        """Its environments are the world's."""
+
     def configure(self, served: ServedModel, model: Model, config: Config, *, follows: bool = True) -> None:  # noqa: ARG002
         served.configure(model, self.world.dependencies, "mlflow", failing="warn", canary_poll_s=3600.0)
 
@@ -68,7 +71,7 @@ class Case:
         self.fleet.settle()
 
     def become(self, **models: dict[str, Any]) -> None:
-        self.fleet.become(configuration(**models), None)
+        self.fleet.become(configuration(**models))
         self.publish()
 
     @property
@@ -106,9 +109,9 @@ async def test_a_successor_takes_over_at_full_strength_and_then_the_former_ends(
         await until(lambda: len(case.environs) == 2)
         assert case.fleet.models["a"] is former
         assert case.fleet.describe()["pending"].keys() == {"a"}
-        coming = case.maker.world.made[-1]
-        coming._loads = True
-        coming.load("", None, verified=True)  # type: ignore[arg-type] # where and in what is nobody's business here
+        successor = case.maker.world.made[-1]
+        successor._loads = True
+        successor.load("", None, verified=True)  # type: ignore[arg-type] # where and in what is nobody's business here
         await until(lambda: case.fleet.describe() == {"pending": {}, "failed": {}, "settled": True})
         assert case.fleet.models["a"] is not former
         assert case.environs == [{"A": "b"}]

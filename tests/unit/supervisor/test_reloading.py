@@ -15,7 +15,6 @@ from headrace.config.load import load_file, parse
 from headrace.config.tree import Config
 from headrace.core.errors import HeadraceError
 from headrace.supervisor.reloading import NotReloaded, Reloads, Source
-from headrace.supervisor.rollout.history import History
 from headrace.telemetry.logs import make_log
 
 pytestmark = pytest.mark.anyio
@@ -60,7 +59,7 @@ class Case:
         self.reloads = Reloads(
             Source(self.file, lambda: load_file(self.file, {})), self.runs, make_log("json", "info", self.log)
         )
-        self.reloads.history = History(directory, "r", "file", "@reloads")
+        self.reloads.remember(directory, "r", None)
         self.write({})
 
     def write(self, changed: dict[str, Any], **more: Any) -> None:

@@ -1,6 +1,8 @@
 """Which registered models are served by which name."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from headrace.core.identity import safe_name
 from headrace.registry.messages import Listed
 from headrace.registry.store import Store
 from headrace.supervisor.rollout.history import History
+from headrace.supervisor.running import RunningModels
 from headrace.supervisor.served_model import ServedModel
 from headrace.supervisor.wildcard import Wildcard, by_served_name
 from tests.unit.supervisor.rollout.fakes import World, quiet, until
@@ -66,6 +69,24 @@ class Lister:
         return self.listed
 
 
+@asynccontextmanager
+async def running(wildcard: Wildcard, runs: RunningModels) -> AsyncIterator[None]:
+    """A wildcard that has looked, and runs what it has added."""
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            runs.open(tasks)
+            await wildcard.run()
+
+    task = asyncio.create_task(run())
+    try:
+        await until(lambda: wildcard.listed)
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 def follow(listed: Listed, home: Path) -> tuple[dict[str, Any], list[Any]]:
     """What a wildcard says of a list, as data and in the log, beside a model "own" of the configuration's."""
     config = tree.Wildcard(uri="models:/*@live", at_most=2)
@@ -82,13 +103,10 @@ def follow(listed: Listed, home: Path) -> tuple[dict[str, Any], list[Any]]:
 
     async def run() -> dict[str, Any]:
         store = Store(home, "registry")
-        one = Wildcard(config, Lister(listed), store, 3600.0, models, make, lambda: None, structlog.get_logger())
-        running = asyncio.create_task(one.run())
-        await until(lambda: one.listed)
-        told = one.describe()
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        return told
+        runs, log = RunningModels(lambda: None), structlog.get_logger()
+        one = Wildcard(config, Lister(listed), store, 3600.0, models, make, runs, lambda: None, log)
+        async with running(one, runs):
+            return one.describe()
 
     with structlog.testing.capture_logs() as events:
         told = asyncio.run(run())
@@ -125,19 +143,45 @@ def test_other_settings_hold_for_what_it_has_added_and_what_is_given_away_is_lef
     async def run() -> None:
         config = tree.Wildcard(uri="models:/*@live", at_most=2)
         listed = Lister(Listed(versions={"a": "1", "b": "1"}))
-        one = Wildcard(config, listed, Store(tmp_path, "r"), 3600.0, models, make, lambda: None, quiet())
-        running = asyncio.create_task(one.run())
-        await until(lambda: one.listed)
-        given = models["a"]
-        task = one.release("a")
-        assert task is not None
-        assert one.release("a") is None
-        settings = one.configure(tree.Wildcard(uri="models:/*@live", at_most=2, replicas=3), ["a"], 3600.0)
-        assert {name: (model.uri, model.replicas) for name, model in settings.items()} == {"b": ("models:/b@live", 3)}
-        await until(lambda: one.describe()["left_out"].keys() == {"a"})
-        assert models["a"] is given
-        assert not task.done()
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        runs = RunningModels(lambda: None)
+        one = Wildcard(config, listed, Store(tmp_path, "r"), 3600.0, models, make, runs, lambda: None, quiet())
+        async with running(one, runs):
+            given = models["a"]
+            one.release("a")
+            one.release("a")
+            settings = one.configure(tree.Wildcard(uri="models:/*@live", at_most=2, replicas=3), ["a"], 3600.0)
+            told = {name: (model.uri, model.replicas) for name, model in settings.items()}
+            assert told == {"b": ("models:/b@live", 3)}
+            await until(lambda: one.describe()["left_out"].keys() == {"a"})
+            assert models["a"] is given
+            assert not given.leaving
+
+    asyncio.run(run())
+
+
+def test_what_has_lost_its_alias_is_drained_and_then_gone(tmp_path: Path) -> None:
+    world = World(RegistryError("nobody is asked"))
+    models: dict[str, ServedModel] = {}
+
+    def make(name: str, model: tree.Model) -> ServedModel:
+        history = History(tmp_path, "registry", model.uri, name)
+        return ServedModel(
+            name, model, world.dependencies, history, "mlflow", quiet(), canary_poll_s=3600.0, lenient=True
+        )
+
+    async def run() -> None:
+        lister = Lister(Listed(versions={"a": "1", "b": "1"}))
+        runs, config = RunningModels(lambda: None), tree.Wildcard(uri="models:/*@live", at_most=2)
+        one = Wildcard(config, lister, Store(tmp_path, "r"), 3600.0, models, make, runs, lambda: None, quiet())
+        async with running(one, runs):
+            ended = models["a"]
+            lister.listed = Listed(versions={"b": "1"})
+            one.refresh()
+            await until(lambda: models.keys() == {"b"})
+            assert ended.leaving
+            lister.listed = Listed(versions={"a": "2", "b": "1"})
+            one.refresh()
+            await until(lambda: models.keys() == {"a", "b"})
+            assert models["a"] is not ended
 
     asyncio.run(run())

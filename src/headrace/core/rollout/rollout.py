@@ -244,8 +244,8 @@ class Rollout(Slots[Identity]):
         """What a rollback may go back to, the newest first: it has served well, and is not on its way already."""
         if self.serving is None or self.paused:
             return []
-        coming = {self.wanted, self.identity(self.candidate)}
-        return [identity for identity in self._earlier() if identity not in coming and identity not in self.ill]
+        on_its_way = {self.wanted, self.identity(self.candidate)}
+        return [identity for identity in self._earlier() if identity not in on_its_way and identity not in self.ill]
 
     def goes_back(self, key: str) -> bool:
         """Whether a version is brought up although the registry points elsewhere: it has served, and is needed."""

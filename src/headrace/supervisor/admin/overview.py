@@ -28,7 +28,7 @@ def describe_all(server: ServerState) -> dict[str, Any]:
         "warnings": warnings(server),
         "certificates": [one.describe() for one in server.certificates],
         "issuers": [one.describe() for one in server.access.issuers] if server.access is not None else [],
-        "reload": {**server.reloads.describe(), **server.coming()},
+        "reload": {**server.reloads.describe(), **server.changes()},
         "wildcard": server.wildcard.describe() if server.wildcard else None,
         "models": [describe_model(server, model) for model in server.models.values()],
     }
@@ -43,7 +43,7 @@ def warnings(server: ServerState) -> list[str]:
     found += [f"auth.issuers.{one.name}: {one.trouble}" for one in issuers if one.trouble is not None]
     if server.reloads.problem:
         found.append(f"{server.reloads.file} is not in force: {server.reloads.problem}")
-    pending: dict[str, str] = server.coming()["pending"]
+    pending: dict[str, str] = server.changes()["pending"]
     found += [f"the new settings of model {name!r} are not in force: {why}" for name, why in pending.items()]
     if server.audit is not None and server.audit.trouble is not None:
         found.append(f"what is changed is not written down, and orders are refused: {server.audit.trouble}")

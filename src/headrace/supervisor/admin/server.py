@@ -89,14 +89,14 @@ def make_app(server: ServerState) -> Starlette:
         return PrintableJSON({"processes": await asyncio.to_thread(describe, list(processes_of(server)))})
 
     async def compared(_: Request) -> Response:
-        return PrintableJSON({**await server.reloads.compare(), **server.coming()})
+        return PrintableJSON({**await server.reloads.compare(), **server.changes()})
 
     async def reload(request: Request) -> Response:
         try:
             done = await server.reloads.reload(str(request.scope.get(WHO, "an operator")))
         except UsageError as error:
             raise Refused("CONFLICT", str(error)) from None
-        return PrintableJSON({**done, **server.coming()})
+        return PrintableJSON({**done, **server.changes()})
 
     async def reloads(_: Request) -> Response:
         return PrintableJSON(await asyncio.to_thread(server.reloads.past))

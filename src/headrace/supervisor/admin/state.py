@@ -28,7 +28,7 @@ class ServerState(Protocol):
 
     @property
     def config(self) -> Config:
-        """The configuration that it was started with."""
+        """The configuration that it has now: that of the start, or of the last reload."""
 
     @property
     def started_s(self) -> float:
@@ -94,8 +94,8 @@ class ServerState(Protocol):
     def access(self) -> AccessRules | None:
         """Who may do what; None: everybody may do everything."""
 
-    def coming(self) -> dict[str, Any]:
-        """`pending`: why the settings of a model are not in force, by its name; `settled`: nothing comes or goes."""
+    def changes(self) -> dict[str, Any]:
+        """What a reload has not yet brought into force: see `Fleet.describe`."""
 
     def own_context(self) -> ssl.SSLContext | None:
         """What to speak to our own data ports with: it trusts their certificate alone; None where they have no TLS."""

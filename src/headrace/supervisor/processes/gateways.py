@@ -112,7 +112,7 @@ class Gateways:
         self._memory = _QuotaMemory(len(configurations))
         self._half = 0
         self._slots = [self._slot(self._memory.told(c, self._half)) for c in configurations]
-        self._coming: list[_Slot] = []
+        self._successors: list[_Slot] = []
         self._leaving: list[_Slot] = []
         self._tasks: asyncio.TaskGroup
         self._certificate: Certificate | None = None
@@ -172,15 +172,15 @@ class Gateways:
         memory, half = self._memory, 1 - self._half
         if self._leaving or len(configurations) != memory.gateways:
             memory, half = _QuotaMemory(len(configurations)), 0
-        self._coming = [self._slot(memory.told(one, half)) for one in configurations]
+        self._successors = [self._slot(memory.told(one, half)) for one in configurations]
         try:
-            for slot in self._coming:
+            for slot in self._successors:
                 slot.task = self._tasks.create_task(slot.process.run())
             async with asyncio.timeout(_COME_UP_S):
-                await self.until(lambda: all(slot.applied >= 0 for slot in self._coming))
+                await self.until(lambda: all(slot.applied >= 0 for slot in self._successors))
         except BaseException as error:
             self._certificate, self._access = former
-            for slot in self._coming:
+            for slot in self._successors:
                 if slot.task is not None:
                     slot.task.cancel()
             if memory is not self._memory:
@@ -189,8 +189,8 @@ class Gateways:
                 raise HeadraceError(f"new gateways did not come up within {_COME_UP_S:g} s; see the log") from None
             raise
         finally:
-            coming, self._coming = self._coming, []
-        old, self._slots = self._slots, coming
+            successors, self._successors = self._successors, []
+        old, self._slots = self._slots, successors
         if memory is not self._memory:
             self._memory.close()
         self._memory, self._half = memory, half
@@ -316,7 +316,7 @@ class Gateways:
 
     @property
     def _all(self) -> list[_Slot]:
-        return [*self._slots, *self._coming, *self._leaving]
+        return [*self._slots, *self._successors, *self._leaving]
 
     def _up(self, slot: _Slot) -> None:
         slot.told = {p.key for p in self._table.pools}

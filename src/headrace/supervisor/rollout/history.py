@@ -50,6 +50,9 @@ _memory = msgspec.json.Decoder(Memory)
 _entry = msgspec.json.Decoder(_Entry)
 
 
+Listener = Callable[[str, Mapping[str, Any]], None]
+
+
 class History:
     """One model's past, below `home/history`. Losing it is harmless: nothing that serves depends on it.
 
@@ -60,7 +63,7 @@ class History:
     def __init__(self, home: Path, registry: str, uri: str, model: str, alias: str | None = None) -> None:
         self._origin = home, registry, uri, model
         self._alias = alias
-        self.listener: Callable[[str, Mapping[str, Any]], None] | None = None
+        self.listener: Listener | None = None
         folder = home / "history"
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

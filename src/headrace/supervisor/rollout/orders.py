@@ -57,8 +57,8 @@ class Orders:
         if serving is not bad:
             return f"{serving.label if serving else 'nothing'} serves again"
         # Not warm any more; its bring-up may have to wait until another version's processes have ended.
-        coming = executor.candidate.label if executor.candidate else self._rollout.wanted
-        return f"{coming} is brought up {'again ' if self._rollout.held is not None else ''}and will take over"
+        label = executor.candidate.label if executor.candidate else self._rollout.wanted
+        return f"{label} is brought up {'again ' if self._rollout.held is not None else ''}and will take over"
 
     def pause(self, reason: str) -> None:
         """Change no version until `resume`. Raises UsageError where what serves is about to be replaced."""
