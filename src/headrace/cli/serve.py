@@ -23,9 +23,9 @@ from headrace.core.errors import ConfigError, UsageError
 from headrace.core.identity import parse_model_uri, served_name
 from headrace.keeper.kept import Kept
 from headrace.supervisor.admin.addresses import url
-from headrace.supervisor.anonymous import anonymous_ports
 from headrace.supervisor.app import Supervisor
 from headrace.supervisor.reloading import Source
+from headrace.supervisor.security.anonymous import anonymous_ports
 from headrace.telemetry.logs import Level, make_log
 
 _ADMIN_PORT = 5100

@@ -27,10 +27,8 @@ from headrace.core.telemetry.totals import Sample
 from headrace.keeper.kept import Kept
 from headrace.security.contexts import ServerContext
 from headrace.supervisor import wire_config
-from headrace.supervisor.access import AccessRules
 from headrace.supervisor.admin.sampler import Sampler
 from headrace.supervisor.audit import AuditFile, open_audit
-from headrace.supervisor.certificates import PortCertificate
 from headrace.supervisor.file_watch import FileWatch
 from headrace.supervisor.fleet import Fleet
 from headrace.supervisor.front import Front
@@ -46,6 +44,8 @@ from headrace.supervisor.processes.recorder import RecorderProcess
 from headrace.supervisor.processes.worker_control import ControlRoom
 from headrace.supervisor.processes.zygotes import Zygotes
 from headrace.supervisor.reloading import NotReloaded, Reloads, Source
+from headrace.supervisor.security.access import AccessRules
+from headrace.supervisor.security.certificates import PortCertificate
 from headrace.supervisor.takeover import Takeover
 from headrace.supervisor.wildcard import Wildcard
 from headrace.telemetry.logs import Level, Log

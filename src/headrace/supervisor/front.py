@@ -18,10 +18,10 @@ from headrace.core.protocol.messages import Configure, Recording, Ties
 from headrace.keeper.kept import Kept
 from headrace.security.contexts import ServerContext
 from headrace.supervisor import wire_config
-from headrace.supervisor.anonymous import anonymous_ports
-from headrace.supervisor.port_security import PortSecurity
 from headrace.supervisor.ports import ADMIN, Ports
 from headrace.supervisor.processes.gateways import Gateways
+from headrace.supervisor.security.anonymous import anonymous_ports
+from headrace.supervisor.security.port_security import PortSecurity
 from headrace.supervisor.spreading import spread_s
 from headrace.telemetry.logs import Log
 

@@ -9,7 +9,7 @@ import pytest
 from headrace.config.load import check
 from headrace.config.tree import Config, Gateway, Model
 from headrace.core.errors import ConfigErrors
-from headrace.supervisor.anonymous import anonymous_ports
+from headrace.supervisor.security.anonymous import anonymous_ports
 
 
 def config(**gateway: object) -> Config:

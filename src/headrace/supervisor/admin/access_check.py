@@ -14,9 +14,9 @@ from headrace.core.security.access import Judge
 from headrace.core.security.roles import Grant, Role
 from headrace.core.security.sessions import Session
 from headrace.core.security.untrusted import UnknownKey, Untrusted
-from headrace.supervisor.access import AccessRules
 from headrace.supervisor.admin.error_answers import Refused, refusal
 from headrace.supervisor.admin.session_cookies import SESSION, SIGN_IN, is_open, signed_in
+from headrace.supervisor.security.access import AccessRules
 
 WHO = "headrace.who"
 """Where a request's scope names who asks, where that is known."""

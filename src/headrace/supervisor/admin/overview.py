@@ -9,7 +9,7 @@ from headrace import __version__
 from headrace.core.telemetry.recent import Figures
 from headrace.supervisor.admin.addresses import model_url
 from headrace.supervisor.admin.state import ServerState
-from headrace.supervisor.anonymous import anonymous_ports
+from headrace.supervisor.security.anonymous import anonymous_ports
 from headrace.supervisor.served_model import ServedModel
 
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from headrace.core.security.sessions import Session
-from headrace.supervisor.access import AccessRules
+from headrace.supervisor.security.access import AccessRules
 
 SESSION = "headrace.session"
 """Where a request's scope has the session that it belongs to, if it does."""

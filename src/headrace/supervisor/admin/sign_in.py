@@ -22,14 +22,14 @@ from headrace.core.security.keys import Key
 from headrace.core.security.roles import Grant
 from headrace.core.security.untrusted import Untrusted
 from headrace.security.asking import Unanswered
-from headrace.supervisor.access import AccessRules
 from headrace.supervisor.admin import session_cookies as cookies
 from headrace.supervisor.admin.audit_trail import whence
 from headrace.supervisor.admin.state import ServerState
+from headrace.supervisor.security.access import AccessRules
 
 if TYPE_CHECKING:
     from headrace.config.security import Client
-    from headrace.supervisor.issuers import IssuerKeys
+    from headrace.supervisor.security.issuers import IssuerKeys
 
 _MOST_FORM_BYTES = 32 * 1024
 _FORM = "application/x-www-form-urlencoded"
@@ -200,7 +200,7 @@ async def _came_back(keys: IssuerKeys, client: Client, flow: code_flow.Flow, tol
     if "code" not in told:
         says = told.get("error_description") or told.get("error") or "nothing"
         raise Untrusted(f"The issuer says: {says[:500]}")
-    from headrace.supervisor.oidc import who_signed_in  # noqa: PLC0415 - only where there are issuers
+    from headrace.supervisor.security.oidc import who_signed_in  # noqa: PLC0415 - only where there are issuers
 
     return await who_signed_in(keys, client, flow, told["code"])
 

@@ -10,15 +10,15 @@ from headrace.config.tree import Config
 from headrace.core.admin.webhooks import Verifier
 from headrace.core.telemetry.totals import Sample
 from headrace.keeper.kept import Kept
-from headrace.supervisor.access import AccessRules
 from headrace.supervisor.admin.sampler import Sampler
 from headrace.supervisor.audit import AuditFile
-from headrace.supervisor.certificates import PortCertificate
 from headrace.supervisor.processes.agent import RegistryAgent
 from headrace.supervisor.processes.gateways import Gateways
 from headrace.supervisor.processes.recorder import RecorderProcess
 from headrace.supervisor.processes.zygotes import Zygotes
 from headrace.supervisor.reloading import Reloads
+from headrace.supervisor.security.access import AccessRules
+from headrace.supervisor.security.certificates import PortCertificate
 from headrace.supervisor.served_model import ServedModel
 from headrace.supervisor.wildcard import Wildcard
 

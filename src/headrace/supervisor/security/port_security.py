@@ -11,8 +11,8 @@ from headrace.config.tree import Config
 from headrace.core.protocol.messages import Certificate
 from headrace.core.security.access import Access
 from headrace.security.contexts import ServerContext
-from headrace.supervisor.access import AccessRules
-from headrace.supervisor.certificates import PortCertificate
+from headrace.supervisor.security.access import AccessRules
+from headrace.supervisor.security.certificates import PortCertificate
 from headrace.telemetry.logs import Log
 
 

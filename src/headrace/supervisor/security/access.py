@@ -20,7 +20,7 @@ from headrace.core.security.sessions import Sessions
 from headrace.telemetry.logs import Log
 
 if TYPE_CHECKING:
-    from headrace.supervisor.issuers import IssuerKeys
+    from headrace.supervisor.security.issuers import IssuerKeys
 
 _LOOK_S = 2.0
 _LARGEST_BYTES = 64 * 1024 * 1024
@@ -61,7 +61,7 @@ class AccessRules:
         self.secret = os.urandom(32)
         self.issuers: Sequence[IssuerKeys] = ()
         if auth.issuers:
-            from headrace.supervisor.issuers import IssuerKeys  # noqa: PLC0415 - what signatures need takes 20 MB
+            from headrace.supervisor.security.issuers import IssuerKeys  # noqa: PLC0415 - what signatures need takes 20 MB
 
             kept_in = home / "issuers"
             self.issuers = [IssuerKeys(n, one, kept_in, log, self._decide) for n, one in auth.issuers.items()]

@@ -15,7 +15,7 @@ from headrace.core.security.roles import Grant
 from headrace.core.security.tokens import Verifier, granted, parts_of
 from headrace.core.security.untrusted import UnknownKey, Untrusted
 from headrace.security.asking import Unanswered, aside, ask
-from headrace.supervisor.issuers import IssuerKeys
+from headrace.supervisor.security.issuers import IssuerKeys
 
 _WITHIN_S = 10.0
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from headrace.config import security
-from headrace.supervisor.issuers import IssuerKeys
+from headrace.supervisor.security.issuers import IssuerKeys
 from headrace.telemetry.logs import make_log
 from tests.issuer import Issuer, Signer, issuer
 
