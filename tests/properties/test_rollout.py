@@ -112,7 +112,7 @@ class Rollouts(RuleBasedStateMachine):
         assert key is not None
         self.sent_back.add(self.running[key])
         serving = self.rollout.serving
-        self.do(self.rollout.did_badly(key, "errors", self.now_s))
+        self.do(self.rollout.withdraw_candidate(key, "errors", self.now_s))
         assert self.rollout.serving == serving, "the one beside it goes on"
         assert key in self.stopping
 

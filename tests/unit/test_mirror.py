@@ -25,7 +25,10 @@ ELSEWHERE = {
     "headrace/cli/env.py": ("tests/integration/test_env_command.py", "the real command"),
     "headrace/cli/security/key.py": ("tests/integration/test_access.py", "the real command"),
     "headrace/supervisor/admin/sign_in.py": ("tests/integration/test_sign_in.py", "a real server, issuer and browser"),
-    "headrace/security/asking.py": ("tests/unit/supervisor/test_issuers.py", "real servers, good and odd ones"),
+    "headrace/security/asking.py": (
+        "tests/unit/supervisor/security/test_issuers.py",
+        "real servers, good and odd ones",
+    ),
     "headrace/keeper/kept.py": ("tests/unit/keeper/test_keeping.py", "the two ends of one channel"),
     "headrace/cli/log.py": ("tests/integration/test_prediction_log.py", "the real command on a real log"),
     "headrace/cli/packaging.py": ("tests/integration/test_package.py", "what it writes is started"),

@@ -20,7 +20,7 @@ from headrace.gateway.pools.pool import Pool
 from headrace.gateway.pools.probing import ProbeJob
 from headrace.gateway.quotas import MeteredEntrance, Quotas
 from headrace.gateway.recording import Recording
-from headrace.gateway.state import ServerState
+from headrace.gateway.state import GatewayState
 
 if TYPE_CHECKING:
     from headrace.core.telemetry.totals import Sample
@@ -48,7 +48,7 @@ class Gateway:
         descriptors: int = _MANY_DESCRIPTORS,
         quotas: Quotas | None = None,
     ) -> None:
-        self.state = ServerState(loop, limits, report)
+        self.state = GatewayState(loop, limits, report)
         self.clients = Clients(self.state, descriptors=descriptors)
         self.recording: Recording | None = None
         self._local = LocalAnswers(self.state.counters)

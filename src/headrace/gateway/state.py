@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from headrace.gateway.exchange import RequestLog
 
 
-class ServerState:
+class GatewayState:
     """`report` sends a message to the supervisor. `recording` is set before there is any connection, if at all.
 
     No body may be larger than what one connection can have of the gateway's memory, whatever `limits` says.

@@ -1,7 +1,8 @@
 """What the configuration says, as it goes over the wire: to gateways, to workers and to the recorder.
 
 Nearly every setting that one of them acts on goes from `config.tree` to its message here. A few are put into theirs by
-whoever sends it: `app`, `security.access`, `security.certificates`, `processes.recorder`, `rollout.executor`, `processes.worker_environ`.
+what sends it: `app`, `security.access`, `security.certificates`, `processes.recorder`, `rollout.executor` and
+`processes.worker_environ`.
 """
 
 from __future__ import annotations

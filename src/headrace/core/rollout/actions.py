@@ -20,7 +20,7 @@ class Start(Generic[Identity]):
 
 @dataclass(frozen=True)
 class Share:
-    """Give this version so many percent of the traffic, watch it, then say `stepped` or `did_badly`."""
+    """Give this version so many percent of the traffic, watch it, then say `stepped` or `withdraw_candidate`."""
 
     key: str
     percent: int

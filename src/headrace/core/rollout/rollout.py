@@ -120,8 +120,8 @@ class Rollout(Slots[Identity]):
             slot.steps, slot.share = slot.steps[1:], 0
         return self._settle(now_s)
 
-    def did_badly(self, key: str, reason: str, now_s: float) -> list[Action[Identity]]:
-        """A version has done badly with its share: it ends, and does not come back until the registry changes."""
+    def withdraw_candidate(self, key: str, reason: str, now_s: float) -> list[Action[Identity]]:
+        """The candidate has done badly with its share: it ends, and does not come back until the registry changes."""
         slot = self.slots.get(key)
         if slot is None or key != self.candidate or not slot.share:
             return []

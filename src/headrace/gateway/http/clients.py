@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from headrace.core.serving.memory import ConnectionMemory
     from headrace.core.telemetry.totals import Sample
-    from headrace.gateway.state import ServerState
+    from headrace.gateway.state import GatewayState
 
 _RESERVED_DESCRIPTORS = 256
 
@@ -46,7 +46,7 @@ class Clients:
     told at once when the gateway drains.
     """
 
-    def __init__(self, state: ServerState, *, descriptors: int) -> None:
+    def __init__(self, state: GatewayState, *, descriptors: int) -> None:
         limits = state.limits
         self.long_lived: set[Peer] = set()
         self._state = state

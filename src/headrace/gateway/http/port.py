@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from headrace.gateway.http.targets import Target
     from headrace.gateway.security.guard import Client, Guard
     from headrace.gateway.security.pages import PageCheck
-    from headrace.gateway.state import ServerState
+    from headrace.gateway.state import GatewayState
 
 _MAX_HEADS = 4096
 _MAX_HEAD_BYTES = 2048
@@ -47,7 +47,7 @@ class Port:
 
     def __init__(
         self,
-        state: ServerState,
+        state: GatewayState,
         clients: Clients,
         application: Application,
         model: str | None,

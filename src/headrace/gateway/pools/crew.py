@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from headrace.gateway.pools.channel import Channel
-    from headrace.gateway.state import ServerState
+    from headrace.gateway.state import GatewayState
 
 _CONNECT_TRIES = 10
 _CONNECT_PAUSE_S = 0.05
@@ -27,7 +27,7 @@ class Crew:
 
     __slots__ = ("_channels", "_condemned", "_connecting", "_joined", "_make", "_state", "_wanted")
 
-    def __init__(self, state: ServerState, make: Callable[[str], Channel], joined: Callable[[str], None]) -> None:
+    def __init__(self, state: GatewayState, make: Callable[[str], Channel], joined: Callable[[str], None]) -> None:
         self._state = state
         self._make = make
         self._joined = joined

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from headrace.core.telemetry.totals import Sample
     from headrace.gateway.exchange import Exchange
     from headrace.gateway.pools.pool import Pool
-    from headrace.gateway.state import ServerState
+    from headrace.gateway.state import GatewayState
 
 
 class Crossing:
@@ -37,7 +37,7 @@ class Crossing:
     )
 
     def __init__(
-        self, state: ServerState, model: str, refuse: Callable[[Exchange, str, list[str], float], None]
+        self, state: GatewayState, model: str, refuse: Callable[[Exchange, str, list[str], float], None]
     ) -> None:
         self._refuse = refuse
         self._salt = model.encode()

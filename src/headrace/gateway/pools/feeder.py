@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from headrace.core.serving.dispatching import Dispatcher
     from headrace.gateway.exchange import Job
     from headrace.gateway.pools.crew import Crew
-    from headrace.gateway.state import ServerState
+    from headrace.gateway.state import GatewayState
 
 _SWEEP_S = 0.05
 
@@ -50,7 +50,7 @@ class Feeder:
 
     __slots__ = ("_due", "_events", "_gathering", "_state", "_sweep", "_wake", "core", "crew")
 
-    def __init__(self, state: ServerState, core: Dispatcher[Job], crew: Crew, events: FeederEvents) -> None:
+    def __init__(self, state: GatewayState, core: Dispatcher[Job], crew: Crew, events: FeederEvents) -> None:
         self.core = core
         self.crew = crew
         self._state = state

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from headrace.core.serving.assignments import Frame
     from headrace.core.telemetry.totals import Sample
     from headrace.gateway.counters import PoolCounters
-    from headrace.gateway.state import ServerState
+    from headrace.gateway.state import GatewayState
     from headrace_worker.wire import Answers
 
 
@@ -50,7 +50,7 @@ class Pool:
     """See the module's docstring. `queues`: it takes requests."""
 
     def __init__(
-        self, state: ServerState, home: Home, config: messages.Pool, route: messages.Route, counters: PoolCounters
+        self, state: GatewayState, home: Home, config: messages.Pool, route: messages.Route, counters: PoolCounters
     ) -> None:
         self.version = ServedVersion(config, route, counters, state.report)
         self.core: Dispatcher[Job] = Dispatcher(route, mergeable=config.mergeable, now_s=monotonic())

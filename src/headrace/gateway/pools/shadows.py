@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from headrace.core.protocol import messages
     from headrace.core.telemetry.totals import Sample
     from headrace.gateway.pools.pool import Pool
-    from headrace.gateway.state import ServerState
+    from headrace.gateway.state import GatewayState
     from headrace.gateway.version import ServedVersion
     from headrace_worker.wire import Answer
 
@@ -83,7 +83,7 @@ class Shadow:
 
     __slots__ = ("_counts", "_model", "_rule", "_state", "_target")
 
-    def __init__(self, state: ServerState, model: str) -> None:
+    def __init__(self, state: GatewayState, model: str) -> None:
         self._state = state
         self._model = model
         self._rule = Shadowing(0.0)

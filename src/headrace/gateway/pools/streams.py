@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from headrace.gateway.exchange import Client, Exchange, Job
     from headrace.gateway.pools.channel import Channel
     from headrace.gateway.pools.feeder import Feeder
-    from headrace.gateway.state import ServerState
+    from headrace.gateway.state import GatewayState
     from headrace.gateway.version import ServedVersion
 
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -153,7 +153,7 @@ class Streams:
 
     __slots__ = ("_feeder", "_open", "_settle", "_state", "_version", "counters")
 
-    def __init__(self, state: ServerState, version: ServedVersion, feeder: Feeder, settle: Callable[[], None]) -> None:
+    def __init__(self, state: GatewayState, version: ServedVersion, feeder: Feeder, settle: Callable[[], None]) -> None:
         self._state = state
         self._version = version
         self._feeder = feeder

@@ -240,7 +240,7 @@ class AliasRollout:
             self.record.remember(self._rollout, self.executor.signature)
         why = self.why_sent_back(resolved)
         if why and self.serving is None and self.candidate is None and not self.status.problem:
-            self.record.known_bad(resolved, why)
+            self.record.withdrawn_before(resolved, why)
 
     def unreachable(self) -> None:
         """The registry cannot be asked."""

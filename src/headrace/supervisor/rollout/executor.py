@@ -37,8 +37,8 @@ Refused: by a check, or for how it did with its first share. Abandoned: another 
 """
 
 
-class Owner(Protocol):
-    """Whom the executor belongs to."""
+class ExecutorEvents(Protocol):
+    """What the executor tells its alias."""
 
     def serves(self, version: Version, old: Version | None, reason: str) -> None:
         """A version has the traffic now."""
@@ -68,7 +68,7 @@ class Executor:
         policy: AliasPolicy,
         dependencies: Dependencies,
         record: AliasRecord,
-        owner: Owner,
+        owner: ExecutorEvents,
         log: Log,
     ) -> None:
         self.versions: dict[str, Version] = {}

@@ -60,8 +60,8 @@ class AliasRecord:
         self.status = Status(Kind.DOES_BADLY, f"{reason}; {why}", version.label)
         self._log.error("does badly", version=version.label, reason=reason, kept=version.label, why=why)
 
-    def known_bad(self, resolved: Resolved, why: str) -> None:
-        """The registry points at what was sent back before a restart."""
+    def withdrawn_before(self, resolved: Resolved, why: str) -> None:
+        """The registry points at a version that was withdrawn or rolled back before a restart."""
         self.status = Status(Kind.WITHDRAWN, why, str(resolved))
 
     def objected(self, objection: Objection, serving: Version | None) -> bool:

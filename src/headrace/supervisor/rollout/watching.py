@@ -72,7 +72,7 @@ class Watcher:
             return
         reason = f"with {percent} % of the traffic, {reason}"
         status = Status(Kind.WITHDRAWN, reason, version.label)
-        actions = rollout.did_badly(key, reason, clock.now_s())
+        actions = rollout.withdraw_candidate(key, reason, clock.now_s())
         self._record.sent_back(version, SentBack(actions, "withdrawn", reason, status))
         executor.do(actions)
         self._on_sent_back()

@@ -66,13 +66,13 @@ def test_one_that_has_served_before_takes_over_at_once() -> None:
 def test_one_that_does_badly_gives_its_share_back_and_stays_out() -> None:
     rollout = Rollout[str]()
     key = beside(rollout)
-    (stop,) = rollout.did_badly(key, "errors", 1.0)
+    (stop,) = rollout.withdraw_candidate(key, "errors", 1.0)
     assert stop == Stop(key, drain=True, reason="errors")
     assert rollout.slots[key].life.state is State.DRAINING
     assert rollout.ended(key, 2.0) == []
     assert rollout.tick(1000.0) == []
     assert (serving(rollout), rollout.marks.bad) == ("v1", {"v2": "errors"})
-    assert rollout.did_badly(key, "too late", 3.0) == []
+    assert rollout.withdraw_candidate(key, "too late", 3.0) == []
 
 
 def test_where_the_one_beside_it_does_worse_it_takes_over_at_once() -> None:

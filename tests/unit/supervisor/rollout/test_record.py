@@ -106,7 +106,7 @@ def test_what_the_registry_points_at_ends_only_what_is_about_the_registry(told: 
 
 
 def test_what_was_sent_back_before_a_restart_is_still_told(told: Told) -> None:
-    told.record.known_bad(resolved("2"), "errors")
+    told.record.withdrawn_before(resolved("2"), "errors")
     assert (told.record.status.kind, told.record.status.version) == (Kind.WITHDRAWN, "topic/2")
     assert told.record.status.problem == "topic/2: withdrawn: errors"
 
