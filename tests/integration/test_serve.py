@@ -1,6 +1,7 @@
 """`headrace serve`, the real thing: real processes, a real sqlite registry, real HTTP."""
 
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -154,6 +155,47 @@ def test_a_uri_that_leads_nowhere_is_told_with_what_there_is(registry: str) -> N
     for told, says in zip(json.loads(done.stdout), NOWHERE.values(), strict=True):
         assert told.startswith("not found: ")
         assert says in told
+
+
+LEAN = """
+import sys
+from pathlib import Path
+from headrace.registry.resolver import Resolver
+
+MODELS = {"numpy", "pandas", "pyarrow", "scipy", "sklearn"}
+resolver = Resolver(sys.argv[1], None, 60.0)
+assert str(resolver.resolve("models:/mood@production").version) == "1"
+assert not MODELS & sys.modules.keys(), "the registry agent imports what only models need"
+assert resolver.download(resolver.resolve("models:/mood/2"), Path(sys.argv[2])).joinpath("MLmodel").exists()
+assert not MODELS & sys.modules.keys(), "or for a download"
+"""
+
+# What a package that brings MLflow a store may do: its entry point is all that is known of it.
+WITH_A_PLUGIN = """
+import sys
+from headrace.registry.resolver import Resolver
+
+resolver = Resolver(sys.argv[1], None, 60.0)
+import mlflow.pyfunc
+"""
+
+
+def test_the_registry_is_asked_without_the_libraries_of_models(registry: str, tmp_path: Path) -> None:
+    asked = [sys.executable, "-c", LEAN, registry, str(tmp_path)]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_plugin_of_mlflows_has_all_of_mlflow(registry: str, tmp_path: Path) -> None:
+    told = tmp_path / "a_store-1.0.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: a-store\nVersion: 1.0\n")
+    (told / "entry_points.txt").write_text("[mlflow.artifact_repository]\nsomewhere = json:JSONDecoder\n")
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_A_PLUGIN, registry],
+        capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
