@@ -28,7 +28,7 @@ class Rollouts(RuleBasedStateMachine):
         self.heard = False
         self.refused: dict[object, object] = {}
         self.sent_back: set[object] = set()
-        self.wrong: set[object] = set()
+        self.wrong: dict[object, set[str]] = {}  # with what was there then: whoever serves later was checked again
         self.steps: tuple[int, ...] = ()
         self.badly: set[object] = set()
         self.shares: dict[str, int] = {}
@@ -60,6 +60,7 @@ class Rollouts(RuleBasedStateMachine):
                 assert action.key not in self.stopping
                 assert action.key in self.ever_ready
                 identity = self.running[action.key]
+                assert action.key not in self.wrong.pop(identity, ()), "what was found to be wrong serves"
                 assert identity not in self.sent_back, "what was sent back serves again"
                 known = {self.rollout.held, self.rollout.pinned}
                 assert self.heard or identity in known, "a guess serves before the registry was asked"
@@ -82,7 +83,7 @@ class Rollouts(RuleBasedStateMachine):
         if version != self.rollout.pointed_at:
             self.refused.clear()
             self.sent_back.clear()
-        self.wrong.discard(version)  # it may be checked, and serve, once more
+        self.wrong.pop(version, None)  # it may be checked, and serve, once more
         self.heard = True
         self.do(self.rollout.pointed(version, self.now_s))
 
@@ -159,7 +160,7 @@ class Rollouts(RuleBasedStateMachine):
         if key == self.rollout.candidate and for_good:
             self.refused[self.running[key]] = self.rollout.registry
             if wrong:
-                self.wrong.add(self.running[key])
+                self.wrong[self.running[key]] = {*self.running}
         self.do(self.rollout.failed(key, "broken", self.now_s, for_good=for_good, wrong=for_good and wrong))
 
     @precondition(lambda self: self.stopping)
@@ -189,7 +190,7 @@ class Rollouts(RuleBasedStateMachine):
     @rule(data=st.data())
     def roll_back_to_one_of_those_that_are_offered(self, data: st.DataObject) -> None:
         to = data.draw(st.sampled_from(self.rollout.offered))
-        older = self.rollout.offered[self.rollout.offered.index(to) + 1 :]
+        older = self.rollout.served[: self.rollout.served.index(to)]
         assert self.go_back(lambda reason, now_s: self.rollout.roll_back(reason, now_s, to))
         assert self.rollout.wanted == to
         assert {*self.rollout.offered} <= {*older}, "a second rollback goes further back"
@@ -274,6 +275,7 @@ class Rollouts(RuleBasedStateMachine):
         self.served = self.heard = False
         self.refused.clear()  # what was refused is checked again
         self.shares.clear()  # keys begin anew
+        self.wrong = {identity: set() for identity in self.wrong}
         # How what served did was known to the process that has ended.
         self.badly &= {*old.ill}
 
@@ -304,7 +306,7 @@ class Rollouts(RuleBasedStateMachine):
     def only_what_has_served_well_and_is_not_coming_is_offered(self) -> None:
         offered = {*self.rollout.offered}
         coming = {self.rollout.identity(key) for key in (self.rollout.serving, self.rollout.candidate)}
-        assert not offered & (coming | self.sent_back | self.wrong | {self.rollout.wanted})
+        assert not offered & (coming | self.sent_back | self.wrong.keys() | {self.rollout.wanted})
         assert not offered & self.badly
 
     @invariant()

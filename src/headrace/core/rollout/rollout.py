@@ -168,8 +168,11 @@ class Rollout(Slots[Identity]):
         return self._settle(now_s)
 
     def resume(self, now_s: float) -> list[Action[Identity]]:
-        """Follow the registry again."""
+        """Follow the registry again. What was to serve for the pause alone waits until the registry was asked."""
         self.paused, self.pinned = False, None
+        candidate = self.slots.get(self.candidate or "")
+        if candidate is not None and not self._asked:
+            candidate.confirmed = candidate.identity == self.held
         return self._settle(now_s)
 
     def roll_back(self, reason: str, now_s: float, to: Identity | None = None) -> list[Action[Identity]]:

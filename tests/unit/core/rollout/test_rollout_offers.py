@@ -2,6 +2,7 @@
 
 import pytest
 
+from headrace.core.rollout.actions import Flip
 from headrace.core.rollout.lifecycle import State
 from headrace.core.rollout.rollout import CannotPause, CannotRollBack, Rollout
 
@@ -121,6 +122,17 @@ def test_nothing_changes_while_it_is_paused_not_even_over_a_restart() -> None:
     assert serving(again) == "v2"
     again.resume(4.0)
     assert again.identity(again.candidate) == "v3"
+
+
+def test_a_pause_that_ends_before_the_registry_was_asked_leaves_a_guess_behind() -> None:
+    rollout = Rollout[str]()
+    rollout.restore(["v1"], "v1", None, {}, {}, paused=True, pinned="v1")
+    rollout.tick(0.0)
+    rollout.resume(1.0)
+    up(rollout)
+    assert rollout.serving is None
+    (flip,) = rollout.pointed("v1", 2.0)
+    assert isinstance(flip, Flip)
 
 
 def test_what_comes_up_when_it_is_paused_is_abandoned() -> None:
