@@ -6,12 +6,14 @@ import threading
 from typing import Any, Iterator, Optional, Union  # noqa: UP035 - runs on Python 3.8
 
 from headrace_worker import wire
+from headrace_worker.scoring.tracing import UNTRACED, Untraced
 
 
 class Pieces:
-    """A stream whose pieces the loop asks for, one at a time, while there is credit."""
+    """A stream whose pieces the loop asks for, one at a time, while there is credit; they are made in `traced`."""
 
-    def __init__(self, made: Iterator[bytes]) -> None:
+    def __init__(self, made: Iterator[bytes], traced: Untraced = UNTRACED) -> None:
+        self.traced = traced
         self._made: Any = made
         self._rest = memoryview(b"")
         self._credit_bytes = wire.STREAM_WINDOW_BYTES
@@ -28,7 +30,8 @@ class Pieces:
     def chunk(self) -> Optional[Union[bytes, memoryview]]:  # noqa: UP007, UP045
         """The next chunk, counted as sent; None at the end. Raises what the model's code raises."""
         if not self._rest:
-            piece = next(self._made, None)
+            with self.traced.here():
+                piece = next(self._made, None)
             if piece is None:
                 return None
             self._rest = memoryview(piece)
@@ -45,14 +48,15 @@ class Pieces:
         """End the model's work. Raises what the model's code raises."""
         close = getattr(self._made, "close", None)
         if close is not None:
-            close()
+            with self.traced.here():
+                close()
 
 
 class PiecesApart(Pieces):
     """A stream whose pieces a thread of its own makes, which waits there for credit: the loop never asks for any."""
 
-    def __init__(self, made: Iterator[bytes]) -> None:
-        super().__init__(made)
+    def __init__(self, made: Iterator[bytes], traced: Untraced = UNTRACED) -> None:
+        super().__init__(made, traced)
         self._news = threading.Condition()
         self._closed = False
 

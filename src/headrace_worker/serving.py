@@ -12,25 +12,26 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
-from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from headrace_worker import wire
+from headrace_worker import traces, wire
 from headrace_worker.calling import Calls
+from headrace_worker.connection import STREAM_BUFFER_BYTES, Connection, Post
 from headrace_worker.pieces import Pieces, PiecesApart
+from headrace_worker.scoring.streaming import ToldInStream
+from headrace_worker.scoring.tracing import TRACER
 from headrace_worker.scoring.turns import TURNS
 from headrace_worker.spending import Meter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from headrace_worker.scoring.tracing import Untraced
+
 RECEIVE_BYTES = 262_144
 MAX_UNREAD_BYTES = 256 * 1024 * 1024
 """What may wait, received and not yet answered, on one connection before it is not read any more."""
-
-STREAM_BUFFER_BYTES = 65_536
-"""A stream's next chunk is asked of the model once less than this is waiting to be sent."""
 
 INTERNAL_ERROR = b'{"error_code": "INTERNAL_ERROR", "message": "The worker failed on this request; see its log."}'
 EVENT_STREAM = b"text/event-stream"
@@ -85,43 +86,10 @@ def _until_over(selector: selectors.BaseSelector, file: Any, call: Callable[[], 
     return lambda _file, _events: call() or selector.unregister(file)
 
 
-class _Connection:
-    """One gateway: what it sent and is not answered, what it has not yet taken, its streams."""
-
-    __slots__ = ("calls", "frames", "out", "reader", "socket", "streams", "unread_bytes", "watching")
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.socket = sock
-        self.reader = wire.FrameReader()
-        self.frames: deque[wire.Frame] = deque()
-        self.unread_bytes = 0
-        self.out = bytearray()
-        self.streams: dict[int, Pieces] = {}
-        self.calls: set[int] = set()
-        self.watching = selectors.EVENT_READ
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether there is something to do for it without anything new arriving."""
-        if self.frames and not self.out:
-            return True
-        return len(self.out) < STREAM_BUFFER_BYTES and any(s.may_go_on for s in self.streams.values())
-
-
 def _failed(batch_id: int, batch: wire.Batch) -> bytes:
     """What is said to a frame that could not be answered, and no fault of a client's."""
     answer = wire.Answer(500, b"application/json", INTERNAL_ERROR, 0, wire.FLAG_ERROR_OBJECT)
     return wire.encode_answers(batch_id, [answer] * len(batch.bodies))
-
-
-class _Post(NamedTuple):
-    """What a call has to say: a frame for its gateway, and the stream that begins with it. `is_last`: it is over."""
-
-    connection: _Connection
-    batch_id: int
-    data: bytes
-    stream: Optional[Pieces] = None  # noqa: UP045 - runs on Python 3.8
-    is_last: bool = False
 
 
 class _Loop:
@@ -131,8 +99,8 @@ class _Loop:
         self._selector = selector
         self._scorer = scorer
         self._on_error = on_error
-        self._connections: dict[_Connection, None] = {}
-        self._calls: Calls[tuple[_Connection, int], _Post] | None = None
+        self._connections: dict[Connection, None] = {}
+        self._calls: Calls[tuple[Connection, int], Post] | None = None
         self._meter = Meter()
 
     def run(self, stop: Callable[[], bool]) -> None:
@@ -159,7 +127,7 @@ class _Loop:
         except OSError:  # it left again, or there are no descriptors left: the next event tells
             return
         sock.setblocking(False)
-        connection = _Connection(sock)
+        connection = Connection(sock)
         self._connections[connection] = None
         self._selector.register(sock, connection.watching, lambda _sock, events: self._on_event(connection, events))
 
@@ -170,13 +138,13 @@ class _Loop:
         """Whether some connection can take a turn without anything new arriving."""
         return any(connection.is_ready for connection in self._connections)
 
-    def _on_event(self, connection: _Connection, events: int) -> None:
+    def _on_event(self, connection: Connection, events: int) -> None:
         if connection in self._connections and events & selectors.EVENT_WRITE:
             self._flush(connection)
         if connection in self._connections and events & selectors.EVENT_READ:
             self._receive(connection)
 
-    def _receive(self, connection: _Connection) -> None:
+    def _receive(self, connection: Connection) -> None:
         try:
             data = connection.socket.recv(RECEIVE_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -195,7 +163,7 @@ class _Loop:
             return
         self._watch(connection)
 
-    def _take(self, connection: _Connection, frame: wire.Frame) -> None:
+    def _take(self, connection: Connection, frame: wire.Frame) -> None:
         if frame.kind == wire.CANCEL:
             self._cancel(connection, frame.batch_id)
         elif frame.kind == wire.CREDIT:
@@ -203,11 +171,13 @@ class _Loop:
             stream = connection.streams.get(frame.batch_id)
             if stream is not None:  # else it has ended meanwhile
                 stream.allow(size_bytes)
+        elif frame.kind == wire.TRACE:
+            connection.contexts[frame.batch_id] = traces.decode_trace(frame.payload)
         else:
             connection.frames.append(frame)
             connection.unread_bytes += len(frame.payload)
 
-    def _take_turn(self, connection: _Connection) -> None:
+    def _take_turn(self, connection: Connection) -> None:
         """Answer the connection's oldest frame, if its peer took the last answer; then a chunk of each stream."""
         if connection.frames and not connection.out:
             frame = connection.frames.popleft()
@@ -220,7 +190,7 @@ class _Loop:
             if is_open and stream.may_go_on:
                 self._pull(connection, batch_id, stream)
 
-    def _answer_frame(self, connection: _Connection, frame: wire.Frame) -> bool:
+    def _answer_frame(self, connection: Connection, frame: wire.Frame) -> bool:
         """Answer one frame; False if the connection had to be given up because of it."""
         if frame.kind not in (wire.BATCH, wire.CALL):
             self._refuse(connection, wire.WireError(f"a worker does not take frames of kind {frame.kind}"))
@@ -230,20 +200,25 @@ class _Loop:
         except wire.WireError as error:
             self._refuse(connection, error)
             return False
+        traced = TRACER.begin(connection.contexts.pop(frame.batch_id, None))
         if frame.kind == wire.CALL:
-            self._call(connection, frame.batch_id, batch)
+            self._call(connection, frame.batch_id, batch, traced)
+            return True
+        self._meter.begin()
+        encoded, made = self._answer(frame.batch_id, batch, self._meter, traced)
+        if made is None:
+            self._end(connection, frame.batch_id, encoded, traced)
         else:
-            self._meter.begin()
-            encoded, made = self._answer(frame.batch_id, batch, self._meter)
-            if made is not None:
-                connection.streams[frame.batch_id] = Pieces(made)
+            connection.streams[frame.batch_id] = Pieces(made, traced)
             self._send(connection, encoded)
         return True
 
-    def _answer(self, batch_id: int, batch: wire.Batch, meter: Meter) -> tuple[bytes, Iterator[bytes] | None]:
+    def _answer(
+        self, batch_id: int, batch: wire.Batch, meter: Meter, traced: Untraced
+    ) -> tuple[bytes, Iterator[bytes] | None]:
         """(the answer's frame, or a stream's head, and what it consists of)."""
         try:
-            with TURNS.mine():
+            with TURNS.mine(), traced.here():
                 stream = self._open_stream(batch)
                 if stream is None:
                     answers, timing, notes = self._scorer.score(batch.heads, batch.head_index, batch.bodies)
@@ -257,17 +232,17 @@ class _Loop:
             self._on_error(error)
             return _failed(batch_id, batch), None
 
-    def _call(self, connection: _Connection, batch_id: int, batch: wire.Batch) -> None:
+    def _call(self, connection: Connection, batch_id: int, batch: wire.Batch, traced: Untraced) -> None:
         """Have a thread answer a frame."""
         calls = self._calls
         if calls is None:
             calls = self._calls = Calls()
             self._selector.register(calls, selectors.EVENT_READ, lambda _file, _events: self._take_posts())
         try:
-            calls.run((connection, batch_id), partial(self._run_call, calls, connection, batch_id, batch))
+            calls.run((connection, batch_id), partial(self._run_call, calls, connection, batch_id, batch, traced))
         except RuntimeError as error:
             self._on_error(error)
-            self._send(connection, _failed(batch_id, batch))
+            self._end(connection, batch_id, _failed(batch_id, batch), traced)
         else:
             connection.calls.add(batch_id)
 
@@ -279,14 +254,16 @@ class _Loop:
             if batch_id in connection.calls and connection in self._connections:
                 self._send(connection, wire.encode_waits(batch_id, *spent))
 
-    def _run_call(self, calls: Calls[Any, _Post], connection: _Connection, batch_id: int, batch: wire.Batch) -> None:
+    def _run_call(
+        self, calls: Calls[Any, Post], connection: Connection, batch_id: int, batch: wire.Batch, traced: Untraced
+    ) -> None:
         """Answer a frame. In a thread of its own."""
-        encoded, made = self._answer(batch_id, batch, calls.meter())
+        encoded, made = self._answer(batch_id, batch, calls.meter(), traced)
         if made is None:
-            calls.post(_Post(connection, batch_id, encoded, is_last=True))
+            self._post_end(calls, connection, batch_id, encoded, traced)
             return
-        stream = PiecesApart(made)
-        calls.post(_Post(connection, batch_id, encoded, stream=stream))
+        stream = PiecesApart(made, traced)
+        calls.post(Post(connection, batch_id, encoded, stream=stream))
         status = 0
         try:
             while stream.wait():
@@ -294,13 +271,22 @@ class _Loop:
                     chunk = stream.chunk()
                 if chunk is None:
                     break
-                calls.post(_Post(connection, batch_id, wire.encode_stream_chunk(batch_id, chunk)))
+                calls.post(Post(connection, batch_id, wire.encode_stream_chunk(batch_id, chunk)))
             with TURNS.mine():
                 stream.end()
+        except ToldInStream:
+            status = wire.STREAM_FAILED
         except Exception as error:  # noqa: BLE001 - as in _answer
             self._on_error(error)
             status = 500
-        calls.post(_Post(connection, batch_id, wire.encode_stream_end(batch_id, status), is_last=True))
+        self._post_end(calls, connection, batch_id, wire.encode_stream_end(batch_id, status), traced)
+
+    def _post_end(
+        self, calls: Calls[Any, Post], connection: Connection, batch_id: int, data: bytes, traced: Untraced
+    ) -> None:
+        calls.post(Post(connection, batch_id, data, is_last=True))
+        if spans := traced.told(batch_id):
+            calls.post(Post(connection, batch_id, spans))
 
     def _take_posts(self) -> None:
         for post in self._calls.take() if self._calls is not None else ():
@@ -322,26 +308,35 @@ class _Loop:
         head = batch.heads[batch.head_index[0]]
         return self._scorer.stream(head, batch.bodies[0]) if self._scorer.wants_stream(head, batch.bodies[0]) else None
 
-    def _pull(self, connection: _Connection, batch_id: int, stream: Pieces) -> None:
+    def _pull(self, connection: Connection, batch_id: int, stream: Pieces) -> None:
         """Send one more chunk of a stream."""
         try:
             with TURNS.mine():
                 chunk = stream.chunk()
+            if chunk is not None:
+                self._send(connection, wire.encode_stream_chunk(batch_id, chunk))
+                return
+            status = 0
+        except ToldInStream:
+            status = wire.STREAM_FAILED
         except Exception as error:  # noqa: BLE001 - as in _answer
             self._on_error(error)
-            del connection.streams[batch_id]
-            self._send(connection, wire.encode_stream_end(batch_id, 500))
-            return
-        if chunk is None:
-            del connection.streams[batch_id]
-            self._send(connection, wire.encode_stream_end(batch_id))
-        else:
-            self._send(connection, wire.encode_stream_chunk(batch_id, chunk))
+            status = 500
+        connection.streams.pop(batch_id, None)
+        self._end(connection, batch_id, wire.encode_stream_end(batch_id, status), stream.traced)
 
-    def _cancel(self, connection: _Connection, batch_id: int) -> None:
+    def _cancel(self, connection: Connection, batch_id: int) -> None:
         stream = connection.streams.pop(batch_id, None)
         if stream is not None:
             self._close_stream(stream)
+            if not isinstance(stream, PiecesApart):  # whose thread tells, when it has seen this
+                self._end(connection, batch_id, b"", stream.traced)
+
+    def _end(self, connection: Connection, batch_id: int, data: bytes, traced: Untraced) -> None:
+        """Send the last of an answer, and then what was traced in it."""
+        self._send(connection, data)
+        if spans := traced.told(batch_id):
+            self._send(connection, spans)
 
     def _close_stream(self, stream: Pieces) -> None:
         try:
@@ -350,7 +345,7 @@ class _Loop:
         except Exception as error:  # noqa: BLE001 - a model's `finally` may raise
             self._on_error(error)
 
-    def _send(self, connection: _Connection, data: bytes) -> None:
+    def _send(self, connection: Connection, data: bytes) -> None:
         """Send now what the socket takes, keep the rest for when it takes more."""
         if connection.out:
             connection.out += data
@@ -366,7 +361,7 @@ class _Loop:
             connection.out += memoryview(data)[sent:]
             self._watch(connection)
 
-    def _flush(self, connection: _Connection) -> None:
+    def _flush(self, connection: Connection) -> None:
         try:
             sent = connection.socket.send(memoryview(connection.out)[:RECEIVE_BYTES]) if connection.out else 0
         except (BlockingIOError, InterruptedError):
@@ -377,7 +372,7 @@ class _Loop:
         del connection.out[:sent]
         self._watch(connection)
 
-    def _watch(self, connection: _Connection) -> None:
+    def _watch(self, connection: Connection) -> None:
         wanted = selectors.EVENT_WRITE if connection.out else 0
         if connection.unread_bytes < MAX_UNREAD_BYTES:
             wanted |= selectors.EVENT_READ
@@ -385,11 +380,11 @@ class _Loop:
             self._selector.modify(connection.socket, wanted, self._selector.get_key(connection.socket).data)
             connection.watching = wanted
 
-    def _refuse(self, connection: _Connection, error: wire.WireError) -> None:
+    def _refuse(self, connection: Connection, error: wire.WireError) -> None:
         self._on_error(error)
         self._drop(connection)
 
-    def _drop(self, connection: _Connection) -> None:
+    def _drop(self, connection: Connection) -> None:
         if connection not in self._connections:
             return
         del self._connections[connection]

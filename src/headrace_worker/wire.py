@@ -14,7 +14,7 @@ Layout (little endian), struct of arrays, so that a frame of 256 requests costs 
              flags:u8[n]  status:u16[n]  rows:u32[n]  body_length:u32[n]  bodies
     STREAM_HEAD   status:u16 content_type
     STREAM_CHUNK  data
-    STREAM_END    status:u16            0: ended well; otherwise the stream broke off
+    STREAM_END    status:u16            0: ended well, 1: its last event tells of an error; otherwise it broke off
     CANCEL        (nothing)             gateway to worker: nobody reads this stream any more
     CREDIT        bytes:u32             gateway to worker: so much more of this stream may be sent
     CALL          as BATCH              gateway to worker: to be answered beside others, when it is done
@@ -48,6 +48,8 @@ CANCEL = 6
 CREDIT = 7
 CALL = 8
 WAITS = 9
+TRACE = 10
+SPANS = 11
 
 MISSING = b"\0"
 
@@ -65,6 +67,9 @@ MAX_FRAME_BYTES = 1 << 30
 
 MAX_HEADS = 255
 
+STREAM_FAILED = 1
+"""A ``STREAM_END`` with this status: the model failed, and the stream's last event says so."""
+
 STREAM_WINDOW_BYTES = 65_536
 """What a worker may send of a stream before the first ``CREDIT``."""
 
@@ -80,14 +85,14 @@ FLAG_HAZARD = 2
 FLAG_MODEL_ERROR = 4
 """The model failed on this request, whatever status it is told with (MLflow's is 400: the caller's)."""
 
-_PREFIX = struct.Struct("<IBI")
+PREFIX = struct.Struct("<IBI")
 _LENGTH = struct.Struct("<I")
 _BATCH = struct.Struct("<IB")
 _ANSWERS = struct.Struct("<8I")
 _SHORT = struct.Struct("<H")
 _SPENT = struct.Struct("<III")
 
-PREFIX_BYTES = _PREFIX.size
+PREFIX_BYTES = PREFIX.size
 
 _MOST = 0xFFFFFFFF
 
@@ -218,7 +223,7 @@ def batch_prefix(
     lengths = list(map(len, bodies))
     size = 5 + _BATCH.size + len(table) + 5 * n + sum(lengths)
     return (
-        _PREFIX.pack(size, kind, batch_id),
+        PREFIX.pack(size, kind, batch_id),
         _BATCH.pack(n, len(heads)),
         table,
         head_index,
@@ -258,7 +263,7 @@ def encode_answers(
     size = 5 + _ANSWERS.size + len(notes) + 1 + len(table) + 12 * n + sum(lengths)
     return b"".join(
         (
-            _PREFIX.pack(size, ANSWERS, batch_id),
+            PREFIX.pack(size, ANSWERS, batch_id),
             _ANSWERS.pack(n, *timing, len(notes)),
             notes,
             bytes((len(types),)),
@@ -301,27 +306,27 @@ def decode_answers(payload: memoryview) -> Answers:
 
 def encode_stream_head(batch_id: int, status: int, content_type: bytes) -> bytes:
     """Encode a ``STREAM_HEAD`` frame."""
-    return _PREFIX.pack(7 + len(content_type), STREAM_HEAD, batch_id) + _SHORT.pack(status) + content_type
+    return PREFIX.pack(7 + len(content_type), STREAM_HEAD, batch_id) + _SHORT.pack(status) + content_type
 
 
 def encode_stream_chunk(batch_id: int, data: Union[bytes, memoryview]) -> bytes:  # noqa: UP007
     """Encode a ``STREAM_CHUNK`` frame; `data` has at most `STREAM_CHUNK_BYTES`."""
-    return b"".join((_PREFIX.pack(5 + len(data), STREAM_CHUNK, batch_id), data))
+    return b"".join((PREFIX.pack(5 + len(data), STREAM_CHUNK, batch_id), data))
 
 
 def encode_stream_end(batch_id: int, status: int = 0) -> bytes:
-    """Encode a ``STREAM_END`` frame; a `status` other than 0 says that the stream broke off."""
-    return _PREFIX.pack(7, STREAM_END, batch_id) + _SHORT.pack(status)
+    """Encode a ``STREAM_END`` frame; see the module's docstring for `status`."""
+    return PREFIX.pack(7, STREAM_END, batch_id) + _SHORT.pack(status)
 
 
 def encode_cancel(batch_id: int) -> bytes:
     """Encode a ``CANCEL`` frame."""
-    return _PREFIX.pack(5, CANCEL, batch_id)
+    return PREFIX.pack(5, CANCEL, batch_id)
 
 
 def encode_credit(batch_id: int, size_bytes: int) -> bytes:
     """Encode a ``CREDIT`` frame: `size_bytes` more may be sent."""
-    return _PREFIX.pack(9, CREDIT, batch_id) + _LENGTH.pack(size_bytes)
+    return PREFIX.pack(9, CREDIT, batch_id) + _LENGTH.pack(size_bytes)
 
 
 def decode_credit(payload: memoryview) -> int:
@@ -334,7 +339,7 @@ def decode_credit(payload: memoryview) -> int:
 def encode_waits(batch_id: int, wall_us: int, cpu_us: int, delay_us: int) -> bytes:
     """Encode a ``WAITS`` frame: how long a call has lasted, what it took of a processor and what it could not get."""
     spent = (max(0, min(value, _MOST)) for value in (wall_us, cpu_us, delay_us))
-    return _PREFIX.pack(5 + _SPENT.size, WAITS, batch_id) + _SPENT.pack(*spent)
+    return PREFIX.pack(5 + _SPENT.size, WAITS, batch_id) + _SPENT.pack(*spent)
 
 
 def decode_waits(payload: memoryview) -> Tuple[int, int, int]:  # noqa: UP006
@@ -368,7 +373,7 @@ class FrameReader:
             (length,) = _LENGTH.unpack_from(data)
             if length + 4 == len(data):
                 self._check(length)
-                _, kind, batch_id = _PREFIX.unpack_from(data)
+                _, kind, batch_id = PREFIX.unpack_from(data)
                 return [Frame(kind, batch_id, memoryview(data)[PREFIX_BYTES:])]
         buffer += data
         if len(buffer) < self._need:
@@ -381,7 +386,7 @@ class FrameReader:
             if end - at < length + 4:
                 self._need = length + 4
                 break
-            _, kind, batch_id = _PREFIX.unpack_from(buffer, at)
+            _, kind, batch_id = PREFIX.unpack_from(buffer, at)
             frames.append(Frame(kind, batch_id, memoryview(bytes(buffer[at + PREFIX_BYTES : at + length + 4]))))
             at += length + 4
         else:

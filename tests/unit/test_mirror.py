@@ -29,6 +29,7 @@ ELSEWHERE = {
         "tests/unit/supervisor/security/test_issuers.py",
         "real servers, good and odd ones",
     ),
+    "headrace/recorder/mlflow_store.py": ("tests/unit/recorder/test_mlflow_writer.py", "with a real store"),
     "headrace/keeper/kept.py": ("tests/unit/keeper/test_keeping.py", "the two ends of one channel"),
     "headrace/cli/log.py": ("tests/integration/test_prediction_log.py", "the real command on a real log"),
     "headrace/cli/packaging.py": ("tests/integration/test_package.py", "what it writes is started"),

@@ -90,9 +90,12 @@ class LocalModel:
     def _chunks(self, events: Iterator[bytes]) -> Iterator[bytes]:
         # One context for all steps, whichever thread asks for them: MLflow sets a context variable around a stream.
         context = contextvars.copy_context()
+        from headrace_worker.scoring import ToldInStream
+
         try:
             while True:
-                with self._lock, _as_a_server():
+                with self._lock, _as_a_server(), contextlib.suppress(ToldInStream):
+                    chunk = None
                     chunk = context.run(next, events, None)
                 if chunk is None:
                     return

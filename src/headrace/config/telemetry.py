@@ -20,7 +20,19 @@ class Otlp(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sample: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
+class MlflowTraces(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`telemetry.mlflow_traces:` keep traces, with what models trace, in an experiment of the tracking server.
+
+    `experiment` is its name; it is made where there is none. `sample` is the share of requests that are traced; where a
+    request names its caller's span, the caller has decided. The server is `registry.tracking_uri`.
+    """
+
+    experiment: Annotated[str, Meta(min_length=1, max_length=500)]
+    sample: Annotated[float, Meta(ge=0, le=1)] = 1.0
+
+
 class Telemetry(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`telemetry:` what is sent elsewhere by itself; None: nothing."""
 
     otlp: Otlp | None = None
+    mlflow_traces: MlflowTraces | None = None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from headrace.core.serving.admission import Charge
     from headrace.gateway.http.heads import RequestHead
+    from headrace.gateway.tracing import Place
     from headrace.gateway.version import ServedVersion
     from headrace_worker.wire import Answer, Timing
 
@@ -164,6 +165,16 @@ class RequestLog(Protocol):
         """The client has gone before its answer came."""
 
 
+class SpanLog(Protocol):
+    """Is told of what models trace, where that is collected."""
+
+    def contexts(self, works: Sequence[Job]) -> list[bytes]:
+        """What a worker is told of the traced requests among these; empty where there are none."""
+
+    def spans(self, contexts: list[bytes], told: bytes) -> None:
+        """A worker has told what was traced while it worked on these."""
+
+
 class Source:
     """Where an answer comes from: the version, and the frame of so many requests, if it was not kept from earlier."""
 
@@ -223,11 +234,11 @@ class Exchange(Job):
 
     `connection` is None once the client is gone. `output` is the rendered answer while earlier ones of the same
     connection are still awaited. `pool` is who works on it, `flight` what it waits for together with others,
-    `reply` its answer if that is a stream, `charge` what it counts for against its client's share, `held_bytes` its
-    part of its connection's account.
+    `reply` its answer if that is a stream, `place` where it stands in a trace once that is decided, `charge` what it
+    counts for against its client's share, `held_bytes` its part of its connection's account.
     """
 
-    __slots__ = ("charge", "connection", "flight", "held_bytes", "output", "pool", "reply", "request")
+    __slots__ = ("charge", "connection", "flight", "held_bytes", "output", "place", "pool", "reply", "request")
 
     def __init__(self, connection: Client, request: RequestHead, body: bytes, now_s: float) -> None:
         # Not super().__init__: a second call is a tenth of the budget of this object.
@@ -247,6 +258,7 @@ class Exchange(Job):
         self.pool: Owner | None = None
         self.flight: Job | None = None
         self.reply: Reply | None = None
+        self.place: Place | None = None
         self.charge: Charge | None = None
         self.held_bytes = 0
 

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import struct
-from collections.abc import Callable, Coroutine
-from random import getrandbits
+from collections.abc import Callable, Coroutine, Sequence
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from headrace.core.protocol.records import ACCESS, CLIENT_CLOSED, LOGS, PREDICTION, SLOW, TRACE
+from headrace.core.protocol.records import ACCESS, CLIENT_CLOSED, LOGS, MLFLOW, PREDICTION, SLOW
 from headrace.core.serving.sampling import point
-from headrace.core.serving.tracing import parse_traceparent, ratio_bound, usable_state
-from headrace.gateway.http.targets import PREDICTIONS, Want
+from headrace.gateway.http.targets import Want
+from headrace.gateway.tracing import Tracer
 from headrace_worker.wire import FLAG_MODEL_ERROR, NO_TIMING
 
 if TYPE_CHECKING:
     from headrace.core.protocol import messages
     from headrace.core.telemetry.totals import Sample
-    from headrace.gateway.exchange import Exchange, Source
+    from headrace.gateway.exchange import Exchange, Job, Source
     from headrace.gateway.version import ServedVersion
     from headrace_worker.wire import Answer
 
@@ -40,6 +38,7 @@ _FRAME_HEAD = struct.Struct("<I")
 _ARRAY_HEAD = struct.Struct(">BI")
 _NAMES = {**{want: want.name.lower() for want in Want}, Want.INVOKE: "invocations"}
 _REFUSED = "refused"
+_SPANS = "model_spans"
 
 
 class Recording:
@@ -56,13 +55,15 @@ class Recording:
         self._slow_s = float("inf") if options.slow_s is None else options.slow_s
         # Of these requests every one, of those below this point: 1.0 is all, 0.0 none.
         self._access_below = {"off": 0.0, "sampled": options.access_sample, "full": 1.0}[options.access]
-        self._trace_below = None if options.trace_sample is None else ratio_bound(options.trace_sample)
+        self._tracer = Tracer(options)
         self._encoder = msgspec.msgpack.Encoder()
         self._buffer = bytearray()
         self._count = 0
+        self._spans = bytearray()
+        self._span_count = 0
         self._held = dict.fromkeys(LOGS.values(), 0)
-        self._lost = dict.fromkeys(LOGS.values(), 0)
-        self._unsaid = dict.fromkeys(LOGS.values(), 0)
+        self._lost = dict.fromkeys((*LOGS.values(), _SPANS), 0)
+        self._unsaid = dict.fromkeys(self._lost, 0)
         self._timer: asyncio.TimerHandle | None = None
         self._line: _Line | None = None
         self._ended = False
@@ -93,6 +94,20 @@ class Recording:
         request_id = exchange.request.request_id or b""
         self._add(exchange, _version(exchange), CLIENT_CLOSED, "", None, 0, request_id, now_s, b"")
 
+    def contexts(self, works: Sequence[Job]) -> list[bytes]:
+        """What a worker is told of the traced requests among these."""
+        return self._tracer.contexts(works)
+
+    def spans(self, contexts: list[bytes], told: bytes) -> None:
+        """A worker has told what was traced while it worked on these."""
+        if len(self._spans) > _MAX_HELD_BYTES:
+            self._lost[_SPANS] += 1
+            self._unsaid[_SPANS] += 1
+            return
+        self._encoder.encode_into((contexts, told), self._spans, -1)
+        self._span_count += 1
+        self._flush_soon(len(self._spans))
+
     def samples(self) -> list[Sample]:
         """What was dropped here: the recorder did not take it in time."""
         return [
@@ -107,7 +122,7 @@ class Recording:
         self._keeping.cancel()
         if self._timer is not None:
             self._timer.cancel()
-        if self._count and self._line is None:  # the recorder is still starting, or starting again
+        if self._holds and self._line is None:  # the recorder is still starting, or starting again
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_FINISH_S):
                     await self._connect()
@@ -147,10 +162,10 @@ class Recording:
             body_in = exchange.body if len(exchange.body) <= keeping.max_body_bytes else None
             body_out = answer.body if len(answer.body) <= keeping.max_body_bytes else None
         trace = None
-        if self._trace_below is not None and request.target.want in PREDICTIONS:
-            trace = self._trace(exchange)
-            if trace is not None:
-                wanted_by |= TRACE
+        if self._tracer.is_on:
+            place = self._tracer.place(exchange)
+            wanted_by |= place.wanted_by
+            trace = place[:5] if place.wanted_by else None
         if not wanted_by:
             return
         if len(self._buffer) > _MAX_HELD_BYTES:
@@ -199,27 +214,16 @@ class Recording:
             ),
         )
 
-    def _trace(self, exchange: Exchange) -> tuple[bytes, bytes, bytes, bytes] | None:
-        """Where the request belongs, if it is to be traced: its caller decides, or else the ratio."""
-        watched = exchange.request.watched
-        parent = parse_traceparent(watched.get(b"traceparent"))
-        if parent is not None:
-            if not parent.sampled:
-                return None
-            return parent.trace_id, os.urandom(8), parent.span_id, usable_state(watched.get(b"tracestate"))
-        low = getrandbits(64)
-        if self._trace_below is None or low >= self._trace_below:
-            return None
-        made = os.urandom(16)
-        return made[:8] + low.to_bytes(8), made[8:], b"", b""
-
     def _hold(self, wanted_by: int, record: tuple[object, ...]) -> None:
         buffer = self._buffer
         self._encoder.encode_into(record, buffer, -1)
         self._count += 1
         for log in _logs(wanted_by):
             self._held[log] += 1
-        if len(buffer) >= _FLUSH_BYTES and self._line is not None:
+        self._flush_soon(len(buffer))
+
+    def _flush_soon(self, held_bytes: int) -> None:
+        if held_bytes >= _FLUSH_BYTES and self._line is not None:
             self._flush()
         elif self._timer is None:
             self._timer = self._loop.call_later(_FLUSH_S, self._on_timer)
@@ -228,25 +232,33 @@ class Recording:
         self._timer = None
         self._ahead_s = time() - monotonic()
         self._flush()
-        if self._count and not self._ended:
+        if self._holds and not self._ended:
             self._timer = self._loop.call_later(_FLUSH_S, self._on_timer)
+
+    @property
+    def _holds(self) -> bool:
+        return bool(self._count or self._span_count)
 
     def _flush(self) -> None:
         """Hand everything over if there is somebody; what does not fit any more is dropped by `_add`."""
         line = self._line
-        if line is None or not self._count or line.transport.is_closing():
+        if line is None or not self._holds or line.transport.is_closing():
             return
         on_its_way = line.transport.get_write_buffer_size()
-        if on_its_way and on_its_way + len(self._buffer) > _MAX_HELD_BYTES:
+        size_bytes = len(self._buffer) + len(self._spans)
+        if on_its_way and on_its_way + size_bytes > _MAX_HELD_BYTES:
             return
         lost = self._encoder.encode({log: count for log, count in self._unsaid.items() if count})
-        # A `Batch`, put together by hand: an array of two, whose second is an array of the records as they are.
-        head = b"\x92" + lost + _ARRAY_HEAD.pack(0xDD, self._count)
-        line.transport.write(b"%b%b%b" % (_FRAME_HEAD.pack(len(head) + len(self._buffer)), head, bytes(self._buffer)))
+        # A `Batch`, put together by hand: an array of three, whose others are arrays of what is held, as it is.
+        head = b"\x93" + lost + _ARRAY_HEAD.pack(0xDD, self._count)
+        between = _ARRAY_HEAD.pack(0xDD, self._span_count)
+        size = _FRAME_HEAD.pack(len(head) + len(between) + size_bytes)
+        line.transport.write(b"".join((size, head, self._buffer, between, self._spans)))
         self._buffer.clear()
-        self._count = 0
-        for log in self._held:
-            self._held[log] = self._unsaid[log] = 0
+        self._spans.clear()
+        self._count = self._span_count = 0
+        self._held = dict.fromkeys(self._held, 0)
+        self._unsaid = dict.fromkeys(self._unsaid, 0)
 
     def _drop(self, wanted_by: int) -> None:
         for log in _logs(wanted_by):
@@ -294,5 +306,6 @@ def _logs(wanted_by: int) -> tuple[str, ...]:
 
 
 _BY_BITS = tuple(
-    tuple(log for bit, log in LOGS.items() if bits & bit or (bit == ACCESS and bits & SLOW)) for bits in range(16)
+    tuple(log for bit, log in LOGS.items() if bits & bit or (bit == ACCESS and bits & SLOW))
+    for bits in range(2 * MLFLOW)
 )

@@ -74,6 +74,8 @@ class Gateway:
     def record(self, options: messages.Recording) -> None:
         """Tell a recorder of every request from now on. Called before there is any connection."""
         self.state.recording = self.recording = Recording(self.state.loop, options, self.state.spawn)
+        if options.mlflow_sample is not None:
+            self.state.spans = self.recording
 
     def port(
         self, model: str | None, *, tls: bool = False, guard: Guard | None = None, pages: PageCheck | None = None

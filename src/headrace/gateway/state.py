@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from headrace.core.protocol import messages
-    from headrace.gateway.exchange import RequestLog
+    from headrace.gateway.exchange import RequestLog, SpanLog
 
 
 class GatewayState:
-    """`report` sends a message to the supervisor. `recording` is set before there is any connection, if at all.
+    """`report` sends a message to the supervisor. `recording` and `spans` are set before anybody connects, if at all.
 
     No body may be larger than what one connection can have of the gateway's memory, whatever `limits` says.
     `stream_shares`: how many streams each client has.
@@ -43,6 +43,7 @@ class GatewayState:
         self.counters = GatewayCounters()
         self.writer = ResponseWriter()
         self.recording: RequestLog | None = None
+        self.spans: SpanLog | None = None
         self.stream_shares = ClientShares()
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
@@ -22,12 +22,14 @@ from headrace.core.protocol.liveness import Ping, Pong
 from headrace.core.protocol.records import (
     ACCESS,
     LOGS,
+    MLFLOW,
     PREDICTION,
     SLOW,
     TRACE,
     AskSamples,
     Batch,
     Finish,
+    MlflowTraces,
     Open,
     Record,
     Samples,
@@ -38,6 +40,9 @@ from headrace.recorder.lines import LineWriter
 from headrace.recorder.predictions import PredictionWriter
 from headrace.recorder.sink import Sink, Writer
 from headrace_worker import lifeline
+
+if TYPE_CHECKING:
+    from headrace.recorder.mlflow_writer import MlflowWriter
 
 _MAX_WAITING_BYTES = 64 * 1024 * 1024
 _LAST_WORDS_S = 1.0
@@ -51,6 +56,7 @@ class Recorder:
     def __init__(self) -> None:
         self._sinks: list[tuple[int, Sink]] = []
         self._lost: dict[str, int] = dict.fromkeys(LOGS.values(), 0)
+        self._mlflow: MlflowWriter | None = None
         self._told_lost = 0
         self._tell_lost_at_s = 0.0
         self._gateways: set[asyncio.Task[None]] = set()
@@ -101,13 +107,15 @@ class Recorder:
             self._add(PREDICTION, "prediction", PredictionWriter(opened.predictions, self.tell))
         if opened.traces:
             self._open_traces(opened.otlp_endpoint)
+        if opened.mlflow is not None:
+            self._open_mlflow(opened.mlflow)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(opened.socket)  # noqa: PTH108 - of a recorder that was killed
         self._server = await asyncio.start_unix_server(self._accept, opened.socket)
 
     def _open_traces(self, endpoint: str | None) -> None:
         try:
-            from headrace.recorder.spans import SpanWriter  # noqa: PLC0415 - an optional package, and a slow import
+            from headrace.recorder.otlp import SpanWriter  # noqa: PLC0415 - an optional package, and a slow import
 
             writer = SpanWriter(endpoint, self.tell)
         except Exception as error:  # noqa: BLE001 - what OTEL_* may say is OpenTelemetry's to know; logs go on without it
@@ -115,6 +123,13 @@ class Recorder:
             self.tell("error", "traces cannot be exported", reason=reason, kept="all serving, the other logs")
         else:
             self._add(TRACE, "trace", writer)
+
+    def _open_mlflow(self, options: MlflowTraces) -> None:
+        from headrace.recorder.mlflow_store import TraceStore  # noqa: PLC0415 - only where it is wanted
+        from headrace.recorder.mlflow_writer import MlflowWriter  # noqa: PLC0415
+
+        self._mlflow = MlflowWriter(TraceStore(options), self.tell)
+        self._add(MLFLOW, "mlflow_trace", self._mlflow)
 
     def _add(self, wanted_by: int, log: str, writer: Writer) -> None:
         self._sinks.append((wanted_by, Sink(log, writer, _MAX_WAITING_BYTES, self.tell)))
@@ -137,6 +152,8 @@ class Recorder:
             wanted: list[Record] = [record for record in batch.records if record.wanted_by & bits]
             if wanted:
                 sink.offer(wanted)
+        if batch.spans and self._mlflow is not None:
+            self._mlflow.take_spans(batch.spans)
         for log, count in batch.lost.items():
             self._lost[log] = self._lost.get(log, 0) + count
         self._tell_lost()
@@ -159,6 +176,10 @@ class Recorder:
         for _, sink in self._sinks:
             for result, count in (("written", sink.written), ("failed", sink.failed), ("dropped", sink.dropped)):
                 values.append(("headrace_records_total", (("log", sink.log), ("result", result)), count))
+        if self._mlflow is not None:
+            counts = {**self._mlflow.spans, "unsent": self._lost.get("model_spans", 0)}
+            values += [("headrace_model_spans_total", (("result", result),), n) for result, n in counts.items()]
+            values.append(("headrace_mlflow_traces_up", (), float(not self._mlflow.is_away)))
         return values
 
     async def _finish(self) -> None:

@@ -1,103 +1,33 @@
-"""Traces: from records to OpenTelemetry spans, exported by OTLP over HTTP. Needs the extra `otel`.
+"""Traces: from records to OpenTelemetry spans, whoever is to get them.
 
 A traced request is four spans: the request itself (kind SERVER), and below it `queue`, `batch` and, in that, `predict`.
 Each of a batch's requests has a `batch` span of its own, linked with the traced requests that it travelled with.
-The worker tells how long `predict` took, not when: it is drawn as ending where serialising began.
-
-Exported is in batches and in the sink's own thread: so what went out and what did not is known and counted, request by
-request, which the SDK's batch processor would not tell.
+The worker tells how long `predict` took, not when: it is drawn as ending where serialising began. What a model traces
+by itself is below `predict`, which has an id of its own for that.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
+import json
 import os
 import re
-import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 from opentelemetry.util.types import AttributeValue
 
 from headrace import __version__
-from headrace.core.protocol.records import CLIENT_CLOSED, Record, Trace
+from headrace.core.protocol.records import CLIENT_CLOSED, ModelSpans, Record, Trace
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _SCOPE = InstrumentationScope("headrace", __version__)
 _MAX_LINKS = 128
-_TRACES_PATH = "/v1/traces"
 _PORT = re.compile(r"[0-9]{1,5}")
-
-
-class SpanWriter:
-    """Turns records into spans and exports them. `endpoint` None: what OTEL_EXPORTER_OTLP_* says.
-
-    Raises whatever OpenTelemetry does where it cannot follow its variables: RuntimeError for a provider of credentials
-    that is not installed, say.
-    """
-
-    def __init__(self, endpoint: str | None, tell: Callable[..., None]) -> None:
-        # What goes wrong is told once in the log's own form; the exporter's own lines would come every few seconds.
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
-        url = None if endpoint is None else endpoint.rstrip("/").removesuffix(_TRACES_PATH) + _TRACES_PATH
-        named = "service.name" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "") or "OTEL_SERVICE_NAME" in os.environ
-        about = (
-            {"service.version": __version__} if named else {"service.name": "headrace", "service.version": __version__}
-        )
-        self._resource = Resource.create(about)
-        self._exporter = OTLPSpanExporter(endpoint=url)
-        self._tell = tell
-        self._failing = False
-        self._spans: list[ReadableSpan] = []
-        self._due_s = 0.0
-        self._delay_s = _setting("OTEL_BSP_SCHEDULE_DELAY", 5000) / 1000
-        self._most = _setting("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512)
-
-    @property
-    def held(self) -> int:
-        """See `Writer`."""
-        return sum(span.kind is SpanKind.SERVER for span in self._spans)
-
-    def write(self, records: list[Record]) -> int:
-        """See `Writer`."""
-        if not self._spans:
-            self._due_s = time.monotonic() + self._delay_s
-        self._spans += spans(records, self._resource)
-        return self._export() if len(self._spans) >= self._most else 0
-
-    def tick(self) -> int:
-        """See `Writer`."""
-        return self._export() if self._spans and time.monotonic() >= self._due_s else 0
-
-    def close(self) -> int:
-        """See `Writer`."""
-        exported = self._export()
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]
-        return exported
-
-    def _export(self) -> int:
-        """Export all that is held; returns how many requests' spans went out."""
-        made, self._spans = self._spans, []
-        exported = 0
-        for begin in range(0, len(made), self._most):
-            part = made[begin : begin + self._most]
-            failing = self._exporter.export(part) is not SpanExportResult.SUCCESS
-            if failing and not self._failing:
-                self._tell("warning", "traces not exported", spans=len(part), kept="all serving")
-            elif self._failing and not failing:
-                self._tell("info", "traces exported again")
-            self._failing = failing
-            if not failing:
-                exported += sum(span.kind is SpanKind.SERVER for span in part)
-        return exported
 
 
 def spans(records: Sequence[Record], resource: Resource) -> list[ReadableSpan]:
@@ -136,8 +66,55 @@ def _of_request(record: Record, trace: Trace, batch: list[SpanContext], resource
         made.append(_span("batch", batched, context, sent_ns, end_ns, resource, attributes=about, links=links))
         done_ns = end_ns - record.serialise_us * 1000
         begun_ns = max(sent_ns, done_ns - record.predict_us * 1000)
-        made.append(_span("predict", _child(context), batched, begun_ns, max(begun_ns, done_ns), resource))
+        inner = _predicting(context, trace)
+        made.append(_span("predict", inner, batched, begun_ns, max(begun_ns, done_ns), resource))
+    elif trace.predict and record.worker_s > 0.0:  # a stream, or a request that its worker has not answered
+        made.append(_span("predict", _predicting(context, trace), context, min(sent_ns, end_ns), end_ns, resource))
     return made
+
+
+def model_spans(given: ModelSpans, told: dict[str, Any], resource: Resource) -> Iterator[ReadableSpan]:
+    """What a model has traced, for each of the requests that it was traced for; `told` is the worker's.
+
+    Raises what odd data raises: it comes from a model's process.
+    """
+    first = given.contexts[0][16:]
+    for context in given.contexts:
+        trace_id = context[:16]
+        for one in told["spans"]:
+            above = bytes.fromhex(one["parent"])
+            parent = context[16:] if above == first or len(above) != 8 else above
+            yield ReadableSpan(
+                name=str(one["name"]),
+                context=_make_context(trace_id, bytes.fromhex(one["span"]), TraceState()),
+                parent=_make_context(trace_id, parent, TraceState()),
+                resource=resource,
+                attributes=_attributes(one["attributes"]),
+                events=[Event(str(e["name"]), _attributes(e["attributes"]), int(e["at_ns"])) for e in one["events"]],
+                kind=SpanKind.INTERNAL,
+                status=_told_status(one),
+                start_time=int(one["begin_ns"]),
+                end_time=int(one["end_ns"]),
+                instrumentation_scope=_SCOPE,
+            )
+
+
+def _told_status(one: dict[str, Any]) -> Status:
+    code = StatusCode(one["status"])
+    return Status(code, str(one["description"]) or None if code is StatusCode.ERROR else None)
+
+
+def _attributes(given: dict[str, Any]) -> dict[str, AttributeValue]:
+    """Attributes as OpenTelemetry takes them: what is none of its types as JSON."""
+    return {
+        str(name): value if isinstance(value, str | bool | int | float) else json.dumps(value)
+        for name, value in given.items()
+    }
+
+
+def _predicting(context: SpanContext, trace: Trace) -> SpanContext:
+    """The context of the span `predict`."""
+    return _make_context_like(context, trace.predict) if trace.predict else _child(context)
 
 
 def _http_attributes(record: Record, route: str) -> dict[str, AttributeValue]:
@@ -216,15 +193,10 @@ def _make_context(trace_id: bytes, span_id: bytes, state: TraceState, *, remote:
     return SpanContext(int.from_bytes(trace_id), int.from_bytes(span_id), remote, _SAMPLED, state)
 
 
-def _setting(name: str, otherwise: int) -> int:
-    """A positive number of the environment. OpenTelemetry asks that what is none be as good as not there."""
-    with contextlib.suppress(ValueError):
-        value = int(os.environ.get(name, ""))
-        if value > 0:
-            return value
-    return otherwise
-
-
 def _child(of: SpanContext) -> SpanContext:
-    return SpanContext(of.trace_id, int.from_bytes(os.urandom(8)), is_remote=False, trace_flags=_SAMPLED,
+    return _make_context_like(of, os.urandom(8))
+
+
+def _make_context_like(of: SpanContext, span_id: bytes) -> SpanContext:
+    return SpanContext(of.trace_id, int.from_bytes(span_id), is_remote=False, trace_flags=_SAMPLED,
                        trace_state=of.trace_state)  # fmt: skip

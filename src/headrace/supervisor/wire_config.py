@@ -29,7 +29,7 @@ from headrace.core.protocol.messages import (
     Share,
     Split,
 )
-from headrace.core.protocol.records import PredictionLog
+from headrace.core.protocol.records import MlflowTraces, PredictionLog
 from headrace.core.security.pages import Pages
 from headrace.core.security.quotas import Quota
 from headrace.supervisor.processes.cores import request_memory_bytes
@@ -71,7 +71,7 @@ def watched_headers(config: Config) -> tuple[str, ...]:
     """The request headers that some setting looks at, in lower case."""
     models = [*config.models.values(), *([config.wildcard] if config.wildcard is not None else [])]
     names = {model.sticky_header.lower() for model in models if model.sticky_header is not None}
-    if config.telemetry.otlp is not None:
+    if config.telemetry.otlp is not None or config.telemetry.mlflow_traces is not None:
         names |= {"traceparent", "tracestate"}
     if config.auth is not None and config.auth.proxy is not None:
         names.add(config.auth.proxy.header.lower())
@@ -164,6 +164,8 @@ def worker_options(config: Config, model: Model) -> dict[str, Any]:
         "compile": model.compile,
         "compile_s": model.compile_s,
     }
+    if config.telemetry.mlflow_traces is not None:
+        options["collect_spans"] = True
     if model.config is not None:
         options["model_config"] = json.dumps(model.config)
     return options
@@ -178,7 +180,9 @@ def recording(config: Config, directory: Path, environ: Mapping[str, str]) -> Re
     """What gateways are to tell the recorder; None: nothing is recorded, and there is no recorder."""
     log, otlp = config.log, config.telemetry.otlp
     trace_sample = environment.trace_sample(otlp.sample, environ) if otlp is not None else None
-    if log.access_mode == "off" and log.slow_s is None and trace_sample is None and not prediction_logs(config):
+    mlflow = config.telemetry.mlflow_traces
+    nothing = log.access_mode == "off" and log.slow_s is None and trace_sample is None and mlflow is None
+    if nothing and not prediction_logs(config):
         return None
     return Recording(
         socket=str(directory / "recorder.sock"),
@@ -186,7 +190,16 @@ def recording(config: Config, directory: Path, environ: Mapping[str, str]) -> Re
         access_sample=log.access_sample,
         slow_s=log.slow_s,
         trace_sample=trace_sample,
+        mlflow_sample=mlflow.sample if mlflow is not None else None,
     )
+
+
+def mlflow_traces(config: Config) -> MlflowTraces | None:
+    """Where traces go in MLflow; None: nowhere."""
+    wanted = config.telemetry.mlflow_traces
+    if wanted is None:
+        return None
+    return MlflowTraces(experiment=wanted.experiment, tracking_uri=config.registry.tracking_uri)
 
 
 def prediction_logs(config: Config) -> dict[str, PredictionLog]:

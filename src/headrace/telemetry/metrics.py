@@ -370,9 +370,21 @@ GROUPS: dict[str, dict[str, Definition]] = {
         "headrace_records_total": Definition(
             "counter",
             "records",
-            "Requests told to the access log (access), the prediction logs (prediction) or as spans (trace), by "
-            "result: written, failed (a full disk), dropped (the recorder was behind), unsent (it did not take it).",
+            "Requests told to the access log (access), the prediction logs (prediction), as spans to a collector "
+            "(trace) or as traces to MLflow (mlflow_trace), by result: written, failed (a full disk), dropped (the "
+            "recorder was behind), unsent (it did not take it).",
             ("log", "result"),
+        ),
+        "headrace_model_spans_total": Definition(
+            "counter",
+            "spans",
+            "Spans that models have made with MLflow's tracing, by result: written, failed (MLflow refused them), "
+            "cut (more than one request may have); and frames of them that were dropped (too many wait for "
+            "MLflow) or unsent (the recorder did not take them).",
+            ("result",),
+        ),
+        "headrace_mlflow_traces_up": Definition(
+            "gauge", "", "1 while MLflow takes traces, 0 since it did not take them; absent without mlflow_traces."
         ),
     },
 }

@@ -11,8 +11,9 @@ import gc
 from headrace_worker.scoring.loading import LoadError, load_pyfunc
 from headrace_worker.scoring.options import ScoringOptions
 from headrace_worker.scoring.scorer import Scorer
+from headrace_worker.scoring.streaming import ToldInStream
 
-__all__ = ["LoadError", "Scorer", "ScoringOptions", "load"]
+__all__ = ["LoadError", "Scorer", "ScoringOptions", "ToldInStream", "load"]
 
 _COLLECT_AFTER = 100_000
 """Objects that a load makes before the garbage collector looks; Python's own number is 700."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace_worker.scoring import sessions
 from headrace_worker.scoring.coroutines import streaming
+from headrace_worker.scoring.tracing import TRACER
 
 if TYPE_CHECKING:
     from headrace_worker.scoring.options import ScoringOptions
@@ -30,9 +31,11 @@ def load_pyfunc(path: str, options: ScoringOptions) -> Any:
     try:
         import mlflow.pyfunc
 
+        TRACER.install(collect=options.collect_spans)
         extra = {} if config is None else {"model_config": config}
         with sessions.sparing(_loader_module(path)):
             model = mlflow.pyfunc.load_model(path, suppress_warnings=True, **extra)
+        TRACER.loaded()
         _mark_serving_environment()
         stream = getattr(model, "_predict_stream_fn", None)
         if stream is not None:

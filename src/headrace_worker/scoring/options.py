@@ -24,7 +24,8 @@ class ScoringOptions:
     `max_inflated_bytes` bounds a body after decompression, `max_nesting` the depth of its JSON arrays and
     objects, `max_integer_digits` the digits of one integer. `model_config` is a JSON object that overrides
     the model's own configuration (MLflow's SERVING_MODEL_CONFIG); None leaves it as it is.
-    `version` is what the model's version is called, where an answer says so.
+    `version` is what the model's version is called, where an answer says so. `collect_spans`: what the model traces
+    with MLflow goes to the gateway.
     `compile` is whether a faster form of the model is looked for: ``off``, ``auto`` (proved while the original serves)
     or ``require`` (proved before it serves). Its proof may take `compile_s` seconds.
     """
@@ -39,6 +40,7 @@ class ScoringOptions:
     version: str = ""
     compile: str = COMPILE_OFF
     compile_s: float = 60.0
+    collect_spans: bool = False
 
     def __post_init__(self) -> None:
         if self.errors not in (MLFLOW_ERRORS, STRICT_ERRORS):

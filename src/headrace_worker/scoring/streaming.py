@@ -18,13 +18,20 @@ if TYPE_CHECKING:
 DONE = b"data: [DONE]\n\n"
 
 
+class ToldInStream(Exception):
+    """The model has failed, and the last event of the stream says so: the stream is to be ended, and counted."""
+
+
 def streams(model: Any) -> bool:
     """Whether the loaded model has a `predict_stream` that MLflow knows of."""
     return getattr(model, "_predict_stream_fn", None) is not None
 
 
 def events(chunks: Iterator[Any], encode: Callable[[Any], bytes], *, strict: bool) -> Iterator[bytes]:
-    """Server-sent events of `chunks`; closing this closes the model's generator. Raises nothing of the model's."""
+    """Server-sent events of `chunks`; closing this closes the model's generator.
+
+    Raises ToldInStream after an event that tells of an error, and nothing of the model's.
+    """
     try:
         for chunk in chunks:
             yield b"data: " + encode(chunk) + b"\n\n"
@@ -32,9 +39,11 @@ def events(chunks: Iterator[Any], encode: Callable[[Any], bytes], *, strict: boo
         raise
     except Unsendable as error:
         yield _error("MODEL_ERROR", str(error))
-    except BaseException as error:  # noqa: BLE001 - SystemExit and MemoryError end this stream, not the worker
+        raise ToldInStream from error
+    except BaseException as error:
         detail = "" if strict else f": {type(error).__name__}: {error}"
         yield _error("MODEL_ERROR", f"The model failed while it was streaming{detail}")
+        raise ToldInStream from error
     else:
         yield DONE
     finally:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.core.protocol.records import PREDICTION, Record
+from headrace.core.protocol.records import PREDICTION, TRACE, Record, Trace
 from headrace_worker import wire
 
 
@@ -45,3 +45,9 @@ def record(number: int = 0, **changes: Any) -> Record:
         trace=None,
     )
     return msgspec.structs.replace(one, **changes)
+
+
+def traced(number: int, **changes: Any) -> Record:
+    """A record of a request whose trace begins with it."""
+    trace = Trace(bytes([number + 1]) * 16, bytes([number + 1]) * 8)
+    return record(number, **{"wanted_by": TRACE, "trace": trace, **changes})

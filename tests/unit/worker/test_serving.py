@@ -11,6 +11,7 @@ import pytest
 
 from headrace_worker import serving, wire
 from headrace_worker.calling import LOOK_AFTER_S
+from headrace_worker.scoring import ToldInStream
 
 HEAD = wire.head(b"application/json")
 
@@ -52,6 +53,8 @@ class Upper:
             for i in range(len(body)):
                 if body[i : i + 1] == b"!":
                     raise RuntimeError("a defect")
+                if body[i : i + 1] == b"?":
+                    raise ToldInStream
                 yield body[i : i + 1]
         finally:
             self.closed.set()
@@ -213,6 +216,9 @@ def test_a_stream_that_fails_says_so_at_its_end(peer: Peer) -> None:
     peer.ask(9, b"s!")
     assert [peer.frame().kind for _ in range(2)] == [wire.STREAM_HEAD, wire.STREAM_CHUNK]
     assert wire.decode_status(peer.frame().payload)[0] == 500
+    peer.ask(10, b"s?")
+    assert [peer.frame().kind for _ in range(2)] == [wire.STREAM_HEAD, wire.STREAM_CHUNK]
+    assert wire.decode_status(peer.frame().payload)[0] == wire.STREAM_FAILED
 
 
 def test_a_cancelled_stream_is_closed_and_the_connection_goes_on(server: Server, peer: Peer) -> None:

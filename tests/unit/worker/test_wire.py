@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace_worker import wire
+from headrace_worker import traces, wire
 
 HEADS = [wire.head(b"application/json"), wire.head(None, b"gzip", b"text/event-stream")]
 ANSWERS = [
@@ -38,6 +38,19 @@ def test_answers_come_out_as_they_went_in() -> None:
     assert (frame.kind, frame.batch_id) == (wire.ANSWERS, 9)
     assert wire.decode_answers(frame.payload) == wire.Answers(ANSWERS, timing, b'{"hazards": {}}')
     assert wire.decode_answers(only(wire.encode_answers(0, [])).payload).answers == []
+
+
+def test_a_trace_and_its_spans_come_out_as_they_went_in_and_none_is_too_large() -> None:
+    context = bytes(range(24))
+    frame = only(traces.encode_trace(3, context))
+    assert (frame.kind, frame.batch_id, traces.decode_trace(frame.payload)) == (wire.TRACE, 3, context)
+    frame = only(traces.encode_spans(4, b'{"spans": []}'))
+    assert (frame.kind, frame.batch_id, traces.decode_spans(frame.payload)) == (wire.SPANS, 4, b'{"spans": []}')
+    assert bytes(only(traces.encode_spans(4, bytes(traces.MAX_SPANS_BYTES + 1))).payload) == b"{}"
+    with pytest.raises(wire.WireError, match="at most"):
+        traces.decode_spans(memoryview(bytes(traces.MAX_SPANS_BYTES + 1)))
+    with pytest.raises(wire.WireError, match="must be 24"):
+        traces.decode_trace(memoryview(context[1:]))
 
 
 def test_a_header_that_was_not_sent_differs_from_an_empty_one() -> None:

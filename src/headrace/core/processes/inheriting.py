@@ -76,9 +76,10 @@ def for_gateway(environ: Mapping[str, str]) -> dict[str, str]:
     return _chosen(environ, (*_MACHINE, *_NETWORK))
 
 
-def for_recorder(environ: Mapping[str, str]) -> dict[str, str]:
-    """What the recorder gets: OpenTelemetry's variables are read by its exporter."""
-    return _chosen(environ, (*_MACHINE, *_NETWORK, "OTEL_*"))
+def for_recorder(environ: Mapping[str, str], *, mlflow: bool = False) -> dict[str, str]:
+    """What the recorder gets: OpenTelemetry's variables are read by its exporter; for `mlflow` what the agent gets."""
+    own = _chosen(environ, (*_MACHINE, *_NETWORK, "OTEL_*"))
+    return {**for_agent(environ), **own} if mlflow else own
 
 
 def kept_back(environ: Mapping[str, str], wanted: Sequence[str]) -> frozenset[str]:

@@ -150,13 +150,17 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the recorder listens, and what it wants to hear of. `trace_sample` None: no traces, not even callers'."""
+    """Where the recorder listens, and what it wants to hear of.
+
+    `trace_sample` None: no traces, not even callers', and `mlflow_sample` None: none for MLflow.
+    """
 
     socket: str
     access: Literal["off", "sampled", "full"] = "off"
     access_sample: float = 0.01
     slow_s: float | None = None
     trace_sample: float | None = None
+    mlflow_sample: float | None = None
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,9 +16,10 @@ ACCESS = 1
 SLOW = 2
 PREDICTION = 4
 TRACE = 8
+MLFLOW = 16
 """Who wants a record: bits of `Record.wanted_by`."""
 
-LOGS = {ACCESS: "access", PREDICTION: "prediction", TRACE: "trace"}
+LOGS = {ACCESS: "access", PREDICTION: "prediction", TRACE: "trace", MLFLOW: "mlflow_trace"}
 """What a record is counted as (`headrace_records_total`); a line of the slow log counts as the access log's."""
 
 CLIENT_CLOSED = 499
@@ -26,12 +27,16 @@ CLIENT_CLOSED = 499
 
 
 class Trace(msgspec.Struct, frozen=True, array_like=True):
-    """A request's place in a trace; `parent` is empty where the trace begins with it."""
+    """A request's place in a trace; `parent` is empty where the trace begins with it.
+
+    `predict` is the id of the span that what the model traces is below; empty: nothing is.
+    """
 
     trace_id: bytes
     span_id: bytes
     parent: bytes = b""
     state: bytes = b""
+    predict: bytes = b""
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
@@ -75,11 +80,28 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     trace: Trace | None
 
 
+class ModelSpans(msgspec.Struct, frozen=True, array_like=True):
+    """What a model has traced in one frame: `told` is the worker's JSON, see `headrace_worker.scoring.tracing`.
+
+    `contexts` are the traced requests of the frame, each as its trace's id and that of its span `predict`. The spans
+    are made for the first.
+    """
+
+    contexts: list[bytes]
+    told: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it holds in memory."""
+        return 256 + len(self.told)
+
+
 class Batch(msgspec.Struct, frozen=True, array_like=True):
     """What a gateway sends at a time. `lost`: how many it had to drop since the last, by log."""
 
     lost: dict[str, int]
     records: list[Record]
+    spans: list[ModelSpans] = []
 
 
 class PredictionLog(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,10 +119,21 @@ class PredictionLog(msgspec.Struct, frozen=True, kw_only=True):
     redact: tuple[str, ...] = ()
 
 
+class MlflowTraces(msgspec.Struct, frozen=True, kw_only=True):
+    """Where traces go: an experiment, made where there is none of this name, of a tracking server or store.
+
+    `tracking_uri` None: what MLFLOW_TRACKING_URI says.
+    """
+
+    experiment: str
+    tracking_uri: str | None = None
+
+
 class Open(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """The first message to the recorder. `predictions` "*" stands for the models that a wildcard brings.
 
     `log_fd` is where lines go, `text` whether for people. `otlp_endpoint` None: what OTEL_* says; `traces` False: none.
+    `mlflow` None: no traces go to MLflow.
     `lifeline_fd`: it ends at once when the other end is closed, and outlives the supervisor for as long as gateways are
     connected. None: it does not.
     """
@@ -111,6 +144,7 @@ class Open(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     predictions: dict[str, PredictionLog] = {}
     traces: bool = False
     otlp_endpoint: str | None = None
+    mlflow: MlflowTraces | None = None
     lifeline_fd: int | None = None
 
 

@@ -7,13 +7,14 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from headrace_worker import wire
+from headrace_worker import traces, wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from headrace.core.serving.assignments import Frame
     from headrace.core.serving.batching import W
+    from headrace.gateway.exchange import SpanLog
 
 _LARGE_BYTES = 256 * 1024
 
@@ -45,9 +46,12 @@ class StreamEvents(Protocol):
 
 
 class Channel(asyncio.Protocol):
-    """A connection to one worker. `distrust` is called where the worker says what is no frame."""
+    """A connection to one worker. `distrust` is called where the worker says what is no frame.
 
-    __slots__ = ("_distrust", "_events", "_fd", "_reader", "_streams", "transport", "worker")
+    `spans` is told of what was traced in frames that were sent with `contexts`.
+    """
+
+    __slots__ = ("_contexts", "_distrust", "_events", "_fd", "_reader", "_spans", "_streams", "transport", "worker")
 
     transport: asyncio.Transport
 
@@ -57,12 +61,15 @@ class Channel(asyncio.Protocol):
         events: ChannelEvents,
         streams: StreamEvents,
         distrust: Callable[[Channel, str], None],
+        spans: SpanLog | None = None,
     ) -> None:
         self.worker = worker
         self._events = events
         self._streams = streams
         self._distrust = distrust
         self._reader = wire.FrameReader()
+        self._spans = spans
+        self._contexts: dict[int, list[bytes]] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
@@ -86,9 +93,15 @@ class Channel(asyncio.Protocol):
         """Called by asyncio."""
         self._events.lost(self)
 
-    def send(self, frame: Frame[W], *, beside: bool) -> None:
-        """Send the requests of `frame`; `beside`: the worker is to answer it beside others."""
+    def send(self, frame: Frame[W], *, beside: bool, contexts: list[bytes] | None = None) -> None:
+        """Send the requests of `frame`; `beside`: the worker is to answer it beside others.
+
+        `contexts` are those of the traced ones among them, see `records.ModelSpans`.
+        """
         works = frame.works
+        if contexts:
+            self._contexts[frame.number] = contexts
+            self._write(traces.encode_trace(frame.number, contexts[0]))
         kind = wire.CALL if beside else wire.BATCH
         if len(works) == 1:
             work = works[0]
@@ -149,5 +162,7 @@ class Channel(asyncio.Protocol):
             self._streams.end(self, frame.batch_id, wire.decode_status(frame.payload)[0])
         elif frame.kind == wire.WAITS:
             self._events.waits(self, frame.batch_id, wire.decode_waits(frame.payload))
+        elif frame.kind == wire.SPANS and self._spans is not None and frame.batch_id in self._contexts:
+            self._spans.spans(self._contexts.pop(frame.batch_id), traces.decode_spans(frame.payload))
         else:
             raise wire.WireError(f"a worker may not send frames of kind {frame.kind}")

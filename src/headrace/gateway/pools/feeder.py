@@ -87,7 +87,9 @@ class Feeder:
             if frame.resumes:
                 self._events.resume(frame)
             else:
-                self.crew[frame.worker].send(frame, beside=core.calls.beside(frame))
+                log = self._state.spans
+                contexts = log.contexts(frame.works) if log is not None else None
+                self.crew[frame.worker].send(frame, beside=core.calls.beside(frame), contexts=contexts)
         if core.overdue:
             late, core.overdue = core.overdue, []
             self._events.too_late(late, now_s)

@@ -297,7 +297,7 @@ class Pool:
     # Inside.
 
     def _make_channel(self, worker: str) -> Channel:
-        return Channel(worker, self, self._streams, self.crew.distrust)
+        return Channel(worker, self, self._streams, self.crew.distrust, self._state.spans)
 
     def _joined(self, worker: str) -> None:
         """A worker is connected."""

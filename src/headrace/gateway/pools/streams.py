@@ -120,6 +120,11 @@ class StreamReply:
         if connection is not None:
             connection.transport.abort()  # which is recorded as a client's leaving: neither got what it wanted
 
+    def end_failed(self, now_s: float) -> None:
+        """The stream ended well, and its last event tells that the model has failed."""
+        self._streams.counters.model_failed(self._status)
+        self.end(now_s, "MODEL_ERROR")
+
     def fail(self) -> None:
         """It is the model or its worker that has failed."""
         self._streams.counters.model_failed(self._status)
@@ -254,6 +259,8 @@ class Streams:
                 job.fail_for(self._version, "INTERNAL_ERROR", message, now_s)
             elif status == 0:
                 reply.end(now_s)
+            elif status == wire.STREAM_FAILED:
+                reply.end_failed(now_s)
             else:
                 reply.fail()
         self._settle()

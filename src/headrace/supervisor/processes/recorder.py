@@ -15,7 +15,7 @@ from headrace.core.protocol.messages import Recording
 from headrace.core.protocol.records import AskSamples, Finish, FromRecorder, Open, Samples, Told
 from headrace.core.telemetry.totals import Sample, Totals
 from headrace.supervisor.processes.controlled import ControlledProcess
-from headrace.supervisor.wire_config import prediction_logs
+from headrace.supervisor.wire_config import mlflow_traces, prediction_logs
 from headrace.telemetry.logs import Log
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class RecorderProcess:
             predictions=prediction_logs(config),
             traces=told.trace_sample is not None,
             otlp_endpoint=config.telemetry.otlp.endpoint if config.telemetry.otlp is not None else None,
+            mlflow=mlflow_traces(config),
             lifeline_fd=lifeline_fd,
         )
         self._log = log
@@ -63,7 +64,7 @@ class RecorderProcess:
             "headrace.recorder",
             FromRecorder,
             pass_fds=[self._log_fd, *([lifeline_fd] if lifeline_fd is not None else [])],
-            environ=inheriting.for_recorder(environ),
+            environ=inheriting.for_recorder(environ, mlflow=self._open.mlflow is not None),
             log=log,
             kept="all serving",
             policy=RestartPolicy(first_s=0.2, most_s=10.0, healthy_s=10.0),

@@ -9,6 +9,7 @@ from headrace_worker.scoring.dialect import errors, forms, replies
 from headrace_worker.scoring.dialect.pieces import ANSWERED, CALL, CALL_PART, FINISH, TEXT, USAGE, Chunks, Failed
 from headrace_worker.scoring.dialect.replies import Odd
 from headrace_worker.scoring.output import Unsendable
+from headrace_worker.scoring.streaming import ToldInStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +46,10 @@ def make(asked: Asked, told: replies.Told) -> Maker:
 def events(
     kind: str, maker: Maker, chunks: Iterator[Any], encode: Callable[[Any], bytes], *, strict: bool
 ) -> Iterator[bytes]:
-    """Server-sent events of `chunks`; closing this closes the model's generator. Raises nothing of the model's."""
+    """Server-sent events of `chunks`; closing this closes the model's generator.
+
+    Raises ToldInStream after an event that tells of an error, and nothing of the model's.
+    """
     try:
         for event in maker.begin():
             yield _sent(kind, event, encode)
@@ -58,9 +62,11 @@ def events(
         raise
     except (Unsendable, Odd, Failed) as error:
         yield errors.event(kind, str(error))
-    except BaseException as error:  # noqa: BLE001 - SystemExit and MemoryError end this stream, not the worker
+        raise ToldInStream from error
+    except BaseException as error:
         detail = "" if strict else f": {type(error).__name__}: {error}"
         yield errors.event(kind, f"The model failed while it was streaming{detail}")
+        raise ToldInStream from error
     else:
         if maker.tail:
             yield maker.tail

@@ -18,7 +18,7 @@ from headrace_worker.scoring.errors.refusal import JSON, Refusal
 from headrace_worker.scoring.oracle import Call
 from headrace_worker.scoring.output import Unsendable
 from headrace_worker.scoring.predicting import guarded_predict, stream_chunks
-from headrace_worker.scoring.streaming import streams
+from headrace_worker.scoring.streaming import ToldInStream, streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -183,8 +183,8 @@ class Dialect:
                 maker = events.make(asked, about)
                 body = b"".join(events.events(asked.kind, maker, iter((whole,)), self._encode, strict=True))
             return wire.Answer(200, EVENT_STREAM, body, rows)
-        except (replies.Odd, Unsendable) as error:
-            answer = errors.failed(str(error), rows)
+        except (replies.Odd, Unsendable, ToldInStream) as error:
+            answer = errors.failed(str(error.__cause__ if isinstance(error, ToldInStream) else error), rows)
             self._failures.told(answer, error)
             return answer
 

@@ -9,6 +9,7 @@ from headrace.core.protocol import framing
 from headrace.core.protocol.records import (
     ACCESS,
     LOGS,
+    MLFLOW,
     PREDICTION,
     SLOW,
     TRACE,
@@ -54,8 +55,8 @@ def test_what_is_no_record_is_refused(wrong: tuple[object, ...]) -> None:
 
 
 def test_who_wants_a_record_is_a_bit_each() -> None:
-    bits = [ACCESS, SLOW, PREDICTION, TRACE]
-    assert sum(bits) == 15
+    bits = [ACCESS, SLOW, PREDICTION, TRACE, MLFLOW]
+    assert sum(bits) == 31
     assert all(bit & (bit - 1) == 0 for bit in bits)
     assert set(LOGS) < set(bits)
     assert SLOW not in LOGS, "the access log counts it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import struct
 from collections.abc import Callable, Iterator
@@ -88,7 +89,11 @@ def answer(scorer: scoring.Scorer, kind: str, body: dict[str, Any]) -> tuple[int
     if scorer.wants_stream(head, view):
         made = scorer.stream(head, view)
         if not isinstance(made, wire.Answer):
-            return 200, read_events(b"".join(made))
+            events: list[bytes] = []
+            with contextlib.suppress(scoring.ToldInStream):
+                for event in made:
+                    events.append(event)  # noqa: PERF402 - what came before it is raised is wanted, too
+            return 200, read_events(b"".join(events))
         return made.status, json.loads(made.body)
     (found,), _, _ = scorer.score([head], b"\0", [view])
     if found.content_type == b"text/event-stream":
