@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from headrace_worker.scoring.compiled.trees import Core
+    from headrace_worker.scoring.compiled.forms import Core
 
 _THRESHOLDS = 4096
 """How many thresholds of one model are looked at: those of the first trees."""
@@ -82,11 +82,10 @@ def edge_rows(core: Core, turns: int, seed: int = 0) -> Iterator[Any]:
 def _thresholds(core: Core, np: Any) -> list[Any]:
     """For each column the thresholds that it is compared with, and 0."""
     left, found = _THRESHOLDS, [[np.zeros(1)] for _ in range(core.width)]
-    for tree in core.trees:
+    for all_features, all_thresholds in core.splits():
         if left <= 0:
             break
-        inner = tree.feature >= 0
-        features, thresholds = tree.feature[inner][:left], tree.threshold[inner][:left]
+        features, thresholds = all_features[:left], all_thresholds[:left]
         left -= len(features)
         for feature in set(features.tolist()):
             found[feature].append(thresholds[features == feature])

@@ -10,12 +10,12 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from headrace_worker.scoring.compiled import trees
+from headrace_worker.scoring.compiled import tables, trees
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 METHODS = ("predict", "predict_proba")
 
@@ -32,11 +32,25 @@ class NoForm(Exception):
     """There is no faster form of this model; the message says why, for an operator."""
 
 
+class Core(Protocol):
+    """A faster form of one estimator's method; `width` and `names` are its columns, None where it knows no names."""
+
+    width: int
+    names: list[str] | None
+    told: str
+
+    def __call__(self, data: Any) -> Any:
+        """What the method answers; raises `tables.Declined`."""
+
+    def splits(self) -> Iterator[tuple[Any, Any]]:
+        """(features, thresholds) of each of its trees."""
+
+
 class Form(NamedTuple):
     """One model's faster form.
 
     `name` says what it is. `reference` is the whole model, as it adds up in one thread; `fast` does the same, or raises
-    `trees.Declined`. `last` and `fast_last` are the same for the last step alone, and `core` is what knows that step.
+    `tables.Declined`. `last` and `fast_last` are the same for the last step alone, and `core` is what knows that step.
     """
 
     name: str
@@ -44,7 +58,7 @@ class Form(NamedTuple):
     fast: Callable[[Any], Any]
     last: Callable[[Any], Any]
     fast_last: Callable[[Any], Any]
-    core: trees.Core
+    core: Core
 
 
 def find(model: Any) -> Form:
@@ -55,9 +69,7 @@ def find(model: Any) -> Form:
         raise NoForm("it is not a model of scikit-learn")
     estimator, method = _target(model)
     steps, last = _steps(estimator, method, library)
-    core = trees.core(last, method, lambda cls, name: _is_own(cls, name, library))
-    if isinstance(core, str):
-        raise NoForm(core)
+    core, first = _core(last, method, steps, lambda cls, name: _is_own(cls, name, library))
     single = last
     if getattr(last, "n_jobs", None) not in (None, 1):
         # Threads add up in the order in which they happen to end; one thread's order is one of those.
@@ -66,9 +78,26 @@ def find(model: Any) -> Form:
     reference_last = getattr(single, method)
     transforms = [step.transform for step in steps]
     whole = reference_last if not transforms else _chain(transforms, reference_last)
-    fast = core if not transforms else _chain(transforms, core)
+    fast = core if not transforms else _chain([first or transforms[0], *transforms[1:]], core)
     before = "".join(f"{type(step).__name__} + " for step in steps)
     return Form(f"{before}{type(last).__name__}.{method}, {core.told}", whole, fast, reference_last, core, core)
+
+
+def _core(
+    last: Any, method: str, steps: list[Any], is_own: Callable[[Any, str], bool]
+) -> tuple[Core, Callable[[Any], Any] | None]:
+    """The last step's faster form, and that of the first transformer, None where that stays as it is; raises NoForm."""
+    first = tables.transform(steps[0], is_own) if steps else None
+    found: Core | str = trees.core(last, method, is_own)
+    if isinstance(found, str) and trees.is_known(last):
+        raise NoForm(found)
+    if isinstance(found, str):
+        found = tables.core(last, method, is_own)
+        if isinstance(found, str):
+            raise NoForm(found)
+        if found.names is None and first is None:
+            raise NoForm("it knows no names of columns, and is given its numbers as they are")
+    return found, first
 
 
 def _chain(transforms: list[Callable[[Any], Any]], last: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from headrace_worker.scoring.compiled import alike, forms, kept
-from headrace_worker.scoring.compiled.trees import Declined
+from headrace_worker.scoring.compiled.tables import Declined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

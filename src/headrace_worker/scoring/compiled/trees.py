@@ -11,8 +11,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from headrace_worker.scoring.compiled.tables import Declined, Numbers
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 MOST_ROWS = 1024
 """Rows of one call; beyond them the forest's own threads are the better way."""
@@ -25,10 +27,6 @@ _FORESTS = {
 }
 _TREES = set(_FORESTS.values())
 _INSIDE = ("predict", "predict_proba", "_validate_X_predict")
-
-
-class Declined(Exception):
-    """This input is not for the faster form; the original answers it."""
 
 
 def core(estimator: Any, method: str, is_own: Callable[[Any, str], bool]) -> Core | str:
@@ -65,6 +63,11 @@ def core(estimator: Any, method: str, is_own: Callable[[Any, str], bool]) -> Cor
     return Core(estimator, method, trees, is_forest=is_forest)
 
 
+def is_known(estimator: Any) -> bool:
+    """Whether an estimator has the name of a tree or a forest."""
+    return type(estimator).__name__ in {*_FORESTS, *_TREES}
+
+
 def _is_of(cls: Any, module: str) -> bool:
     return cls.__module__ == module and getattr(sys.modules.get(module), cls.__name__, None) is cls
 
@@ -85,19 +88,16 @@ class Core:
 
     def __init__(self, estimator: Any, method: str, trees: list[Any], *, is_forest: bool) -> None:
         import numpy as np
-        import pandas as pd
 
-        self._np, self._frame = np, pd.DataFrame
+        self._np = np
         self.trees = [tree.tree_ for tree in trees]
         self._calls = [tree.predict for tree in self.trees]
         self._divide = len(self._calls) if is_forest else None
         self._is_classifier = type(estimator).__name__.endswith("Classifier")
         self._columns = int(estimator.n_classes_) if self._is_classifier else 1
         self._classes = estimator.classes_ if self._is_classifier and method == "predict" else None
-        self.width = int(estimator.n_features_in_)
-        names = getattr(estimator, "feature_names_in_", None)
-        self.names: list[str] | None = None if names is None else list(names)
-        self._seen: Any = None
+        self._numbers = Numbers(estimator)
+        self.width, self.names = self._numbers.width, self._numbers.names
         self.told = f"{len(self.trees)} trees in one thread" if is_forest else "one tree"
 
     def __call__(self, data: Any) -> Any:
@@ -117,22 +117,17 @@ class Core:
             return self._classes.take(np.argmax(answer, axis=1), axis=0)
         return answer[:, : self._columns]
 
+    def splits(self) -> Iterator[tuple[Any, Any]]:
+        """(features, thresholds) of each tree."""
+        for tree in self.trees:
+            inner = tree.feature >= 0
+            yield tree.feature[inner], tree.threshold[inner]
+
     def _matrix(self, data: Any) -> Any:
         np = self._np
-        if type(data) is self._frame:
-            if data.columns is not self._seen:
-                if self.names is not None and list(data.columns) != self.names:
-                    raise Declined("its columns have other names")
-                self._seen = data.columns
-            values = data.to_numpy()
-        elif type(data) is np.ndarray and self.names is None:
-            values = data
-        else:
-            raise Declined(f"it is a {type(data).__name__}")
-        if values.ndim != 2 or values.shape[1] != self.width or not 0 < len(values) <= MOST_ROWS:
-            raise Declined("its shape is another")
-        if values.dtype.kind not in "fiu":
-            raise Declined(f"its type is {values.dtype}")
+        values = self._numbers.read(data)
+        if len(values) > MOST_ROWS:
+            raise Declined(f"it has more than {MOST_ROWS} rows")
         with np.errstate(all="ignore"):
             given = np.asarray(values, dtype=np.float32)
         if not np.isfinite(given).all():

@@ -46,8 +46,7 @@ def test_the_first_row_that_differs_is_told() -> None:
 
 def test_values_are_at_a_threshold_and_just_beside_it(tmp_path: Path) -> None:
     form = forms.find(loaded(tmp_path, fitted(DecisionTreeClassifier(max_depth=1), as_array=True)))
-    (tree,) = form.core.trees
-    feature, threshold = int(tree.feature[0]), float(tree.threshold[0])
+    (((feature, *_), (threshold, *_)),) = form.core.splits()
     values = {float(v) for given in edge_rows(form.core, 2) if given.dtype == float for v in given[:, feature]}
     single = np.float32(threshold)
     assert threshold in values

@@ -13,7 +13,8 @@ from sklearn.ensemble import RandomForestClassifier
 
 from headrace_worker.scoring.compiled import forms
 from headrace_worker.scoring.compiled.alike import edge_rows, same
-from headrace_worker.scoring.compiled.trees import MOST_ROWS, Declined
+from headrace_worker.scoring.compiled.tables import Declined
+from headrace_worker.scoring.compiled.trees import MOST_ROWS
 from tests.unit.worker.scoring.compiled.made import KINDS, data, fitted, loaded
 
 HUNDREDS, MANY = 1, 300
