@@ -1,8 +1,9 @@
-"""A random forest with its faster form and without, in turn on one machine.
+"""A model with its faster form and without, in turn on one machine.
 
-    python benchmarks/compiled.py [--rounds N] [--seconds S] [--replicas N] [--work DIR]
+    python benchmarks/compiled.py [--kind NAME] [--rounds N] [--seconds S] [--replicas N] [--work DIR]
 
-100 trees of depth 8, 20 columns, `predict_proba`: the same model as in benchmarks/kinds. Needs wrk. The table has
+By default a random forest: 100 trees of depth 8, 20 columns, `predict_proba`. The models are those of benchmarks/kinds.
+Needs wrk. The table has
 medians: when the first answer came after the start, half of all requests of one connection, requests/s of 64, rows/s of
 requests with 256 rows, and the memory of all processes.
 """
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +44,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--replicas", type=int, default=2)
+    parser.add_argument("--kind", default="forest", help="another kind of benchmarks/kinds")
     parser.add_argument("--work", type=Path, default=Path(".bench/kinds"))
     given = parser.parse_args()
     models = given.work.absolute()
-    subprocess.run([sys.executable, str(HERE / "kinds" / "make.py"), str(models), "forest"], check=True)
-    requests = json.loads((models / "forest" / "requests.json").read_text())[0]
+    subprocess.run([sys.executable, str(HERE / "kinds" / "make.py"), str(models), given.kind], check=True)
+    requests = json.loads((models / given.kind / "requests.json").read_text())[0]
     found: dict[tuple[str, str], list[float]] = {}
     for number in range(given.rounds):
         for way in ("off", "auto"):
-            measured = _measure(models / "forest" / "model", requests, way, given)
+            measured = _measure(models / given.kind / "model", requests, way, given)
             print(number + 1, way, {name: round(value, 2) for name, value in measured.items()}, flush=True)
             for name, value in measured.items():
                 found.setdefault((way, name), []).append(value)
@@ -64,7 +67,14 @@ def _measure(model: Path, requests: list[Any], way: str, given: argparse.Namespa
     with tempfile.TemporaryDirectory(prefix="compiled-") as place:
         work, port = Path(place), free_port()
         entry = {"uri": str(model), "port": port, "environment": "local", "replicas": given.replicas, "compile": way}
-        config = {"admin": None, "models": {"m": entry}, "home": str(work / "home"), "log": {"level": "warning"}}
+        admin = free_port()
+        config = {
+            "admin": {"port": admin},
+            "health": {"hung_after_s": 4},
+            "models": {"m": entry},
+            "home": str(work / "home"),
+            "log": {"level": "warning"},
+        }
         (work / "headrace.yaml").write_text(yaml.safe_dump(config))
         command = [str(Path(sys.executable).with_name("headrace")), "serve", "--config", str(work / "headrace.yaml")]
         running = Running(command, log=work / "log", environ={}, directory=work)
@@ -73,8 +83,9 @@ def _measure(model: Path, requests: list[Any], way: str, given: argparse.Namespa
             bodies = [("/invocations", json.dumps(request)) for request in requests]
             rows = [request["dataframe_split"]["data"][0] for request in requests]
             many = {"dataframe_split": {**requests[0]["dataframe_split"], "data": (rows * 2)[:256]}}
-            # Long enough for the proof, and for the live rows that are compared first.
-            load.run(port, bodies, connections=64, seconds=5)
+            load.run(port, bodies, connections=64, seconds=2)
+            if way == "auto":
+                _until_compiled(admin, port, bodies)
             wide = load.run(port, bodies, connections=64, seconds=given.seconds)
             one = load.run(port, bodies, connections=1, seconds=given.seconds / 2)
             large = load.run(
@@ -93,6 +104,21 @@ def _measure(model: Path, requests: list[Any], way: str, given: argparse.Namespa
         "rows_per_s": large.per_s * 256,
         "pss_mb": memory_mb,
     }
+
+
+def _until_compiled(admin: int, port: int, bodies: list[tuple[str, str]]) -> None:
+    """Send requests until all replicas have compared enough of them."""
+    until_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until_s:
+        with urllib.request.urlopen(f"http://127.0.0.1:{admin}/api/models", timeout=30) as answer:
+            told = json.load(answer)["models"][0]["current"]["compiled"]
+        if told["state"] == "compiled":
+            return
+        if told["state"] in {"none", "refused"}:
+            break
+        load.run(port, bodies, connections=64, seconds=2)
+        time.sleep(1)
+    raise SystemExit(f"it is not answered by a faster form: {told}")
 
 
 def _until_up(running: Running, port: int, request: Any) -> float:
