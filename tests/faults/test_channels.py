@@ -20,7 +20,7 @@ from tests.registries import place
 @pytest.fixture(scope="module")
 def one(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """A server with two models of one replica, which do what their input says."""
-    models = {name: {"uri": "models:/moody/1", "timeout_s": 30.0} for name in ("control", "data")}
+    models = {name: {"uri": place(registry, "moody/1"), "timeout_s": 30.0} for name in ("control", "data")}
     with serving(tmp_path_factory.mktemp("channels"), config(registry, **models)) as running:
         yield running
 

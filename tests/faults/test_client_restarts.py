@@ -15,6 +15,7 @@ from headrace.client import (
 )
 from tests.client_rig.faults import free_port
 from tests.integration.serving import Serving, ask, serving, until
+from tests.registries import place
 
 pytestmark = pytest.mark.timeout(300)  # the server of all starts in one of them
 
@@ -66,9 +67,8 @@ class Load:
 def test_a_server_restarted_in_the_middle_fails_no_call(registry: str, tmp_path: Path) -> None:
     port = free_port()
     document = {
-        "registry": {"tracking_uri": registry, "poll_s": 0.5},
         "admin": {"port": 0},
-        "models": {"mood": {"uri": "models:/mood/1", "port": port, "environment": "local"}},
+        "models": {"mood": {"uri": place(registry, "mood/1"), "port": port, "environment": "local"}},
     }
     with serving(tmp_path, document) as first:
         first.url("mood")
@@ -80,7 +80,7 @@ def test_a_server_restarted_in_the_middle_fails_no_call(registry: str, tmp_path:
                 load.more()
                 load.stop()
         assert load.failures == []
-        assert set(load.answers) == {"mood/1 ['pos']"}
+        assert set(load.answers) == {"mood/artifacts ['pos']"}
         assert load.tries > sum(load.answers.values()), "some calls had to try again"
 
 

@@ -20,6 +20,7 @@ import yaml
 from tests.environment_rig import TOOLS
 from tests.faults.hostile_registry import hostile_registry, saying
 from tests.integration.serving import HEADRACE, Serving, until
+from tests.registries import place
 
 PATIENCE_S = 20.0  # an orderly drain of nobody takes less than a second; one that waited for a model or a gateway 32
 MOMENTS = 40
@@ -149,7 +150,7 @@ def test_while_the_registry_refuses_to_answer(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", EITHER)
 def test_while_a_model_loads(number: signal.Signals, registry: str, tmp_path: Path) -> None:
     slow = {"MOODY_SLOW_LOAD": "300", "HEADRACE_PASS_ENV": "MOODY_*"}
-    one = starting(registry, tmp_path, slow, uri="models:/moody@production")
+    one = starting(registry, tmp_path, slow, uri=place(registry, "moody/1"))
     one.event("worker started")
     ends_at_once(one, number, tmp_path)
 

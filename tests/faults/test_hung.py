@@ -17,6 +17,7 @@ import yaml
 from tests.faults.test_process_death import HAPPY, config, pids
 from tests.integration.serving import HEADRACE, Serving, ask, serving, until
 from tests.processes import command, family
+from tests.registries import place
 
 LIMIT_S = 2.0
 
@@ -24,7 +25,7 @@ LIMIT_S = 2.0
 @pytest.fixture(scope="module")
 def one(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """A server that takes two seconds of silence for a hang, with one model of two replicas."""
-    document = config(registry, mood={"uri": "models:/mood@production", "replicas": 2, "timeout_s": 1.0})
+    document = config(registry, mood={"uri": place(registry, "mood/1"), "replicas": 2, "timeout_s": 1.0})
     document["health"] = {"hung_after_s": LIMIT_S}
     document["log"] = {"slow_s": 60.0}  # so that there is a recorder
     with serving(tmp_path_factory.mktemp("hung"), document) as running:
@@ -85,7 +86,7 @@ def _ask_within(url: str, within_s: float) -> bytes:
 
 def test_a_supervisor_whose_loop_hangs_is_replaced(registry: str, tmp_path: Path) -> None:
     """Its log goes to a pipe that nobody reads: the write that fills it never returns, and nor do those of the next."""
-    document = config(registry, mood={"uri": "models:/mood@production"})
+    document = config(registry, mood={"uri": place(registry, "mood/1")})
     document["health"] = {"hung_after_s": LIMIT_S}
     document["admin"] = {"port": 0}
     file = tmp_path / "headrace.yaml"

@@ -47,7 +47,7 @@ def test_a_worker_killed_under_load_fails_no_request(registry: str, tmp_path: Pa
 
 
 def test_a_zygote_and_its_host_killed_under_load_fail_no_request(registry: str, tmp_path: Path) -> None:
-    with serving(tmp_path, config(registry, mood={"uri": "models:/mood/1"})) as one:
+    with serving(tmp_path, config(registry, mood={"uri": place(registry, "mood/1")})) as one:
         with Load(f"{one.url('mood')}/invocations", HAPPY) as load:
             load.more()
             (zygote,), (host,) = pids(one, "role=zygote"), pids(one, "role=host")

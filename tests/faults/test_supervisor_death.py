@@ -88,7 +88,7 @@ def serving_version(one: Serving) -> Any:
 
 
 def test_killed_under_load_it_fails_no_request(registry: str, moves: Registry, tmp_path: Path) -> None:
-    die_under_load(registry, moves, tmp_path, 3)
+    die_under_load(registry, moves, tmp_path, 2)
 
 
 @pytest.mark.slow

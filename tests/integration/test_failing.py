@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.serving import JSON, Serving, ask, serving, until
+from tests.registries import place
 
 BAD = {"inputs": ["raise:out of order"]}
 GOOD = {"inputs": ["a text"]}
@@ -18,10 +19,9 @@ LEAST = 3
 
 def failing(registry: str, directory: Path, setting: str, *names: str) -> contextlib.AbstractContextManager[Serving]:
     document = {
-        "registry": {"tracking_uri": registry},
         "admin": {"port": 0},
         "health": {"failing": setting},
-        "models": {name: {"uri": "models:/moody/1", "port": 0} for name in names},
+        "models": {name: {"uri": place(registry, "moody/1"), "port": 0} for name in names},
     }
     return serving(directory, document)
 
@@ -122,7 +122,7 @@ def test_everybody_can_see_why(several: Serving) -> None:
     assert event["error"] == "RuntimeError: out of order"
     assert "raise RuntimeError(value)" in event["exception"]
     told = command("errors", "why", "--admin", one.admin).stdout
-    assert "moody/1: RuntimeError: out of order\n  3 times" in told
+    assert "why/artifacts: RuntimeError: out of order\n  3 times" in told
     assert "request ids: bad-0, bad-1, bad-2" in told
     assert "    raise RuntimeError(value)" in told
     assert "out of order" in ask(f"{one.admin}/models/why").body.decode()

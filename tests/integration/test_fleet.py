@@ -9,14 +9,16 @@ import psutil
 import pytest
 
 from tests.integration.serving import Serving, ask, serving, until
+from tests.registries import place
 
 
 def document(registry: str, names: tuple[str, ...], **more: Any) -> dict[str, Any]:
     return {
-        "registry": {"tracking_uri": registry},
         "admin": {"port": 0},
         "bring_up_at_once": 1,
-        "models": {name: {"uri": "models:/mood/1", "port": 0, "environment": "local", **more} for name in names},
+        "models": {
+            name: {"uri": place(registry, "mood/1"), "port": 0, "environment": "local", **more} for name in names
+        },
     }
 
 

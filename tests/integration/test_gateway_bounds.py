@@ -18,6 +18,7 @@ from headrace.supervisor.processes.cores import request_memory_bytes
 from tests.gateway_rig.client import RawClient, Reply, get, post
 from tests.gateway_rig.rig import GatewayRig, wait_until
 from tests.integration.serving import ask, serving
+from tests.registries import place
 
 MIB = 1 << 20
 ROOM_BYTES = 12 * MIB
@@ -304,10 +305,9 @@ def test_without_descriptors_a_client_is_told_so() -> None:
 
 def test_serve_tells_what_it_may_hold_and_whom_it_turned_away(tmp_path: Path, registry: str) -> None:
     config = {
-        "registry": {"tracking_uri": registry},
         "admin": {"port": 0},
         "gateway": {"max_connections": 2, "processes": 1},
-        "models": {"mood": {"uri": "models:/mood@production", "port": 0, "environment": "local"}},
+        "models": {"mood": {"uri": place(registry, "mood/1"), "port": 0, "environment": "local"}},
     }
     with serving(tmp_path, config) as running:
         address = urlsplit(running.url("mood"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests import registries
 from tests.integration.serving import Answer, Serving, ask, serving, until
 
 HAPPY = {"instances": ["good great happy"]}
@@ -38,13 +39,17 @@ def one(registry: str, place: Path, port: int) -> Iterator[Serving]:
     often = {"every_s": 0.1, "failures": 2, "successes": 2}
     request = {"instances": [f"note:{place / NOTES}"]}
     models: dict[str, dict[str, Any]] = {
-        "moody": {"uri": "models:/moody/1", "replicas": 2, "cache": {}, "probe": {**often, "request": request}},
-        "mood": {"uri": "models:/mood/1"},
-        "broken": {"uri": "models:/broken/1"},
-        "shifty": {"uri": "models:/shifty/7", "probe": often},
+        "moody": {
+            "uri": registries.place(registry, "moody/1"),
+            "replicas": 2,
+            "cache": {},
+            "probe": {**often, "request": request},
+        },
+        "mood": {"uri": registries.place(registry, "mood/1")},
+        "broken": {"uri": registries.place(registry, "broken/1")},
+        "shifty": {"uri": registries.place(registry, "shifty/7"), "probe": often},
     }
     document = {
-        "registry": {"tracking_uri": registry},
         "admin": {"port": 0},
         "gateway": {"port": port},
         "health": {"ready": "any"},

@@ -12,6 +12,7 @@ import pytest
 
 from tests.gateway_rig.client import RawClient, get
 from tests.integration.serving import JSON, Serving, ask, serving, until
+from tests.registries import place
 
 SECRET = "s3cr3t-payload"
 MOOD = {"instances": [f"good {SECRET}"]}
@@ -130,9 +131,8 @@ def test_every_line_is_counted_and_a_new_recorder_takes_over(one: Serving) -> No
 
 
 def test_only_a_share_is_logged_and_every_failure(registry: str, tmp_path: Path) -> None:
-    model = {"uri": "models:/mood@production", "port": 0, "environment": "local"}
+    model = {"uri": place(registry, "mood/1"), "port": 0, "environment": "local"}
     config = {
-        "registry": {"tracking_uri": registry, "poll_s": 60},
         "admin": None,
         "log": {"access": "sampled", "access_sample": 0.5},
         "models": {"mood": model},

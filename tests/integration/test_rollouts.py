@@ -146,6 +146,7 @@ def test_a_version_that_turns_bad_after_the_flip_is_sent_back(
         until(lambda: label(url) == "shifty/2", "version 2")
 
 
+@pytest.mark.slow  # test_good_bad_and_good_again and the unit tests of rollouts have the rules
 def test_what_turns_bad_gives_way_to_what_the_registry_points_at_by_then(moves: Registry, tmp_path: Path) -> None:
     """The repaired version is on its way when the bad one is found out: it takes over, and nothing is held."""
     moves.point("shifty", "repaired", "1")
@@ -167,6 +168,7 @@ def command(one: Serving, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow  # test_good_bad_and_good_again has a rollback; the unit tests of orders and of memory have the rest
 def test_an_operator_goes_back_and_follows_anew(moves: Registry, tmp_path: Path) -> None:
     """A second rollback never goes to what was sent back; what was sent back stays out until it is asked for."""
     moves.point("shifty", "operated", "1")
@@ -199,6 +201,7 @@ def test_an_operator_goes_back_and_follows_anew(moves: Registry, tmp_path: Path)
         assert not one.status("shifty")["held"]
 
 
+@pytest.mark.slow  # the unit tests of checks compare with what is remembered, those of history with what is read
 def test_a_signature_is_compared_with_what_served_before_a_restart(moves: Registry, tmp_path: Path) -> None:
     """The alias moves while headrace is down: its clients are still those of the version that served."""
     moves.point("shifty", "unseen", "1")
@@ -218,6 +221,7 @@ def test_a_signature_is_compared_with_what_served_before_a_restart(moves: Regist
         until(lambda: label(url) == "shifty/5", "the version that is allowed now")
 
 
+@pytest.mark.slow  # another test here has one that is refused; the unit tests of rollouts have the next start
 def test_a_version_that_was_refused_serves_when_the_checks_were_wrong(moves: Registry, tmp_path: Path) -> None:
     golden = tmp_path / "golden.jsonl"
     golden.write_text(json.dumps({"request": TEXT, "expected": {"predictions": ["v2"]}}), encoding="utf-8")

@@ -265,7 +265,7 @@ def test_a_wrong_command_is_one_line_and_exit_code_2(
 
 
 def test_a_model_that_cannot_load_fails_beside_a_good_one(registry: str, tmp_path: Path) -> None:
-    document = config(registry, mood={"uri": "models:/mood@production"}, broken={"uri": "models:/broken@production"})
+    document = config(registry, mood={"uri": place(registry, "mood/1")}, broken={"uri": place(registry, "broken/1")})
     with serving(tmp_path, document) as one:
         failed = one.event("FAILED", model="broken")
         assert "the weights are missing" in failed["reason"]

@@ -20,6 +20,7 @@ from headrace.client.errors import Unavailable
 from tests.authority import Authority, Pair, common_name
 from tests.integration.serving import HEADRACE, Serving, serving, until
 from tests.integration.test_serve import HAPPY, config
+from tests.registries import place
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def one(
     registry: str, authority: Authority, secret: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Serving]:
     mount(secret, authority.issue("first", days=3.0, age_days=80.0))
-    document = config(registry, mood={"uri": "models:/mood@production"})
+    document = config(registry, mood={"uri": place(registry, "mood/1")})
     document["tls"] = {"certificate": str(secret / "tls.crt"), "key": str(secret / "tls.key")}
     with serving(tmp_path_factory.mktemp("tls"), document) as started:
         started.url("mood")
@@ -163,7 +164,7 @@ def test_files_that_change_are_taken_when_they_are_whole(one: Serving, authority
 def test_wrong_files_end_the_start_with_one_line_and_exit_code_2(
     registry: str, authority: Authority, tmp_path: Path
 ) -> None:
-    document = config(registry, mood={"uri": "models:/mood@production"})
+    document = config(registry, mood={"uri": place(registry, "mood/1")})
     document["tls"] = {"certificate": str(authority.issue("a").certificate), "key": str(authority.issue("b").key)}
     with serving(tmp_path, document) as started:
         assert started.wait() == 2

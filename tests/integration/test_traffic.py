@@ -81,6 +81,7 @@ def test_a_canary_takes_its_share_and_is_promoted(moves: Registry, tmp_path: Pat
         ]
 
 
+@pytest.mark.slow  # the unit tests of canaries have the rules, and the test before this one has a canary as a whole
 def test_a_canary_is_held_to_what_the_main_version_does(moves: Registry, tmp_path: Path) -> None:
     """One with another signature never gets its share; one that does badly gives it back, until the alias moves."""
     moves.point("shifty", "steady", "1")
