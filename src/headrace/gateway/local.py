@@ -45,6 +45,7 @@ class LocalAnswers:
         """Answer a request of `client` without a worker."""
         request = exchange.request
         want, model, detail, protocol = request.target
+        pool = self._serving.get(model) if model is not None else None
         if request.problem:
             self._fail(exchange, request.problem_code, request.problem, now_s)
         elif want == Want.PREFLIGHT:
@@ -72,13 +73,13 @@ class LocalAnswers:
             self._answer_for_all(exchange, client, now_s)
         elif want == Want.WRONG_MODEL or (model not in self._routes and client.port.model is None):
             self._answer_unknown_model(exchange, client, now_s)
-        elif want == Want.VERSION and (pool := self._serving.get(model)) is not None:  # type: ignore[arg-type]
+        elif want == Want.VERSION and pool is not None:
             self._reply(exchange, 200, pool.version.config.mlflow_version.encode(), now_s)
         elif want == Want.LOAD:
             self._fail(exchange, "BAD_REQUEST", describing.REFUSED_LOAD, now_s)
-        elif want == Want.METADATA and (pool := self._serving.get(model)) is not None:  # type: ignore[arg-type]
+        elif want == Want.METADATA and pool is not None:
             self._describe(exchange, pool, now_s)
-        elif want == Want.OPENAPI and (pool := self._serving.get(model)) is not None:  # type: ignore[arg-type]
+        elif want == Want.OPENAPI and pool is not None:
             told = self._described.openapi(model or "", pool, is_own_port=client.port.model is not None)
             self._reply(exchange, 200, msgspec.json.encode(told), now_s)
         else:

@@ -56,7 +56,8 @@ class Gateway:
         self._metered = False
         self._routes: dict[str, messages.Route] = {}
         self._serving: dict[str, Pool] = {}
-        self._entrances: dict[str, Pool | Crossing | MeteredEntrance] = {}
+        # By what a target has: None, which stands for all models, has no entrance.
+        self._entrances: dict[str | None, Pool | Crossing | MeteredEntrance] = {}
         self._crossings: dict[str, Crossing] = {}
         self._pools: dict[str, Pool] = {}
         self._counted: dict[tuple[str, str], PoolCounters] = {}
@@ -155,7 +156,7 @@ class Gateway:
         request = exchange.request
         target = request.target
         if target.want == Want.INVOKE and not request.problem:
-            entrance = self._entrances.get(target.model)  # type: ignore[arg-type]
+            entrance = self._entrances.get(target.model)
             if entrance is not None and entrance.queues:
                 entrance.submit(exchange, now_s)
                 return
@@ -178,7 +179,7 @@ class Gateway:
             return target.want == Want.INDEX
         if target.want is Want.ASK and target.model is None:
             return True
-        entrance = self._entrances.get(target.model)  # type: ignore[arg-type]
+        entrance = self._entrances.get(target.model)
         return entrance is not None and entrance.queues
 
     # What pools ask for.
@@ -248,7 +249,7 @@ class Gateway:
             self._local.refuse(exchange, refused.code, str(refused), now_s)
             return True
         exchange.request, exchange.head = request, request.wire_head
-        entrance = self._entrances.get(request.target.model)  # type: ignore[arg-type]
+        entrance = self._entrances.get(request.target.model)
         if entrance is None or not entrance.queues:
             return False
         self.state.counters.spoke(request.target.protocol, request.target.model or "")
@@ -268,7 +269,7 @@ class Gateway:
                 crossing = self._crossings[model] = Crossing(self.state, model, self._local.unknown_version)
             crossing.configure(split, pool, self._pools)
             entrances[model] = crossing
-        self._entrances = {**entrances}
+        self._entrances = dict(entrances.items())
         self._metered = metered
         if metered:
             self._entrances.update(self._quotas.entrances(entrances, self._serving))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from headrace.core.security.roles import Grant
-from headrace.gateway.http.targets import Target
+from headrace.gateway.http.targets import Target, Want
 
+_NOTHING_YET = Target(Want.INVOKE)
 _NONE_WATCHED: dict[bytes, bytes] = {}
 
 
@@ -47,7 +48,7 @@ class RequestHead:
     )
 
     def __init__(self) -> None:
-        self.target = Target(0)  # type: ignore[arg-type]
+        self.target = _NOTHING_YET
         self.wire_head = b""
         self.host = b""
         self.http10 = False
