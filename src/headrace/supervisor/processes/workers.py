@@ -22,10 +22,11 @@ from headrace.core.processes import inheriting
 from headrace.core.processes.restart import RestartPolicy, Restarts
 from headrace.core.protocol.messages import WorkerRef
 from headrace.core.protocol.raised import Raised
-from headrace.core.protocol.worker_events import Event, Exited, Failed, Loaded, ProtocolError, Ready
+from headrace.core.protocol.worker_events import Event, Exited, Failed, Loaded, Ready
 from headrace.environments.preparing import Prepared
 from headrace.supervisor.processes.compiled_states import CompiledStates
 from headrace.supervisor.processes.worker_control import ControlRoom, Reporter
+from headrace.supervisor.processes.worker_hearing import END_S, Hear, hear_out, watch_over
 from headrace.supervisor.processes.worker_process import EndReason, Host, Replica, WorkerSpec, start_host
 from headrace.supervisor.processes.zygotes import Zygotes
 from headrace.telemetry.logs import Log
@@ -34,8 +35,6 @@ _STOP_GRACE_S = 1.0
 _STOPS = "its version ends"
 _LEAVES_S = 1.0
 """How long gateways have to hear that a replica takes nothing more; what it was given before is finished."""
-_END_S = 1.0
-"""How long after its connections a process may end and still count as one that died."""
 
 
 class Workers:
@@ -158,7 +157,7 @@ class Workers:
         """A gateway's connection to a replica has ended: that is its end, or nothing can reach it any more."""
         if replica_id in self._replicas:
             why = "it has closed its connection to a gateway"
-            asyncio.get_running_loop().call_later(_END_S, self.kill, replica_id, why, "protocol")
+            asyncio.get_running_loop().call_later(END_S, self.kill, replica_id, why, "protocol")
 
     @property
     def _staying(self) -> list[Replica]:
@@ -266,7 +265,7 @@ class Workers:
     async def _follow_host(self, host: Host, reporter: Reporter) -> None:
         host.reporter = reporter
         reporter.load(self._path, {**self.spec.options, "version": self.spec.label.rpartition("/")[2]})
-        why, end = await self._listen(reporter, host, lambda event: self._host_said(host, reporter, event))
+        why, end = await self._hear_out(reporter, host, lambda event: self._host_said(host, reporter, event))
         host.reporter = None
         if host.serving is not None:
             self._lost(host.serving, why, end)
@@ -274,7 +273,7 @@ class Workers:
     def _host_said(self, host: Host, reporter: Reporter, event: Event) -> None:
         if isinstance(event, Loaded):
             # Not before: a model may take its time to load, and its process says nothing meanwhile.
-            self._watch_over(host, reporter, "worker host hung", self.spec.hung_after_s)
+            watch_over(host, reporter, "worker host hung", self.spec.hung_after_s, self._log)
             host.loaded, host.forkable, self.trouble = True, event.forkable, ""
             self.facts = {**msgspec.to_builtins(event.facts), "forkable": event.forkable}
             self.load_s = event.took_s
@@ -294,7 +293,7 @@ class Workers:
             else:
                 self._log.info("worker ended", worker=replica.id, exit=how)
         elif isinstance(event, Ready) and host.serving is not None:
-            self._watch_over(host.serving, reporter, "worker hung", self._patience_s)
+            watch_over(host.serving, reporter, "worker hung", self._patience_s, self._log)
             self._ready(host.serving, event)
 
     async def _follow_replica(self, replica: Replica, reporter: Reporter) -> None:
@@ -302,49 +301,21 @@ class Workers:
 
         def said(event: Event) -> None:
             if isinstance(event, Ready):
-                self._watch_over(replica, reporter, "worker hung", self._patience_s)
+                watch_over(replica, reporter, "worker hung", self._patience_s, self._log)
                 self._ready(replica, event)
 
         if replica.id in self._replicas:  # else its host ended before it could report, and another has its place
-            why, end = await self._listen(reporter, replica, said)
+            why, end = await self._hear_out(reporter, replica, said)
             self._lost(replica, why, end)
 
-    async def _listen(
-        self, reporter: Reporter, one: Replica | Host, hear: Callable[[Event], None]
-    ) -> tuple[str, EndReason]:
-        """Hear a process out; returns why it is lost. Whatever goes wrong meanwhile, it is lost and nothing else."""
-        try:
-            async for event in reporter.events():
-                one.heard(event)
-                hear(event)
-            if self._stopping or await reporter.ended(_END_S):
-                return "its process ended", "died"
-            why = "it has closed its control connection"
-        except ProtocolError as error:
-            why = str(error)
-        except Exception as error:  # noqa: BLE001 - a fault of ours, told with its traceback
-            why = f"{type(error).__name__}: {error}"
-            self._log.exception("a worker could not be followed", exc_info=error, pid=reporter.pid)
-        finally:
-            one.pulse.stop()
-        self._log.error("worker broke the protocol", pid=reporter.pid, reason=why)
-        one.kill(why, "protocol")
-        return why, "protocol"
+    async def _hear_out(self, reporter: Reporter, one: Replica | Host, hear: Hear) -> tuple[str, EndReason]:
+        return await hear_out(reporter, one, hear, lambda: self._stopping, self._log)
 
     @property
     def _patience_s(self) -> float | None:
         """How long a replica may be silent: it says nothing while it predicts, and that may take `timeout_s`."""
         hung_after_s = self.spec.hung_after_s
         return None if hung_after_s is None else hung_after_s + self.spec.timeout_s
-
-    def _watch_over(self, one: Replica | Host, reporter: Reporter, what: str, limit_s: float | None) -> None:
-        """Kill the process when it is silent for too long; its end is then dealt with as any other."""
-
-        def hung(silent_s: float) -> None:
-            self._log.warning(what, pid=reporter.pid, silent_s=round(silent_s, 1))
-            one.kill(f"silent for {silent_s:.1f} s", "hung")
-
-        one.pulse.start(limit_s, reporter.ping, hung)
 
     def _ready(self, replica: Replica, event: Ready) -> None:
         replica.ready, replica.rss_bytes = True, event.rss_bytes
