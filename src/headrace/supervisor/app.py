@@ -110,12 +110,12 @@ class Supervisor:
 
     @property
     def certificates(self) -> Sequence[PortCertificate]:
-        """What is shown on ports with TLS."""
+        """The certificates of the ports with TLS; none before `run`."""
         return self._front.security.certificates if self._front.security is not None else ()
 
     @property
     def access(self) -> AccessRules | None:
-        """Who may do what; None: everybody may do everything."""
+        """Who may do what; None: everybody may do everything, or `run` has not begun."""
         return self._front.security.rules if self._front.security is not None else None
 
     @property
@@ -278,7 +278,7 @@ class Supervisor:
     # What a reload asks for: see `reloading.Running`.
 
     async def become(self, config: Config, made: Plan) -> None:
-        """Have another configuration; `made` is what leads to it. Raises HeadraceError: then nothing has changed."""
+        """Run another configuration; `made` is the plan for it. Raises HeadraceError: then nothing has changed."""
         if self.draining:
             raise NotReloaded("headrace is about to end")
         await self._front.change(config, made, self.config)

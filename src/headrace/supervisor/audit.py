@@ -76,7 +76,7 @@ class AuditFile:
         self.note("keys changed", change)
 
     async def record(self, what: str, entry: Mapping[str, Any]) -> int:
-        """The same, and wait for it. Raises NotAudited where it cannot be written."""
+        """Append an entry and wait until it is on the disk; returns its number. Raises NotAudited where that fails."""
         try:
             return await asyncio.wrap_future(self.note(what, entry))
         except OSError as error:

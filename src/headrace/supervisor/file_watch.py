@@ -34,7 +34,7 @@ class FileWatch:
                 await self._on_change()
 
     def saw(self, content: bytes | None) -> bool:
-        """Whether this is another content than before, and was there at the last look already; None: no file."""
+        """Whether this content is new and was the same at the last look; None stands for no file."""
         is_news = content is not None and content == self._before and content != self._in_force
         self._before = content
         if is_news:

@@ -112,7 +112,7 @@ class Front:
                 task.cancel()
 
     def close(self, *, but_admin: bool = False) -> None:
-        """Close all ports: while any process holds one, who comes waits in it unheard, and is cut off at the end."""
+        """Close all ports: while a process holds one, clients that connect wait in it and are cut off at its end."""
         if but_admin:
             self.ports.close_data()
         else:
@@ -190,6 +190,6 @@ class Front:
 
 
 def longest_s(config: Config) -> float:
-    """How long what was asked may take to be answered: a gateway that is replaced has the time."""
+    """The most seconds that a request may take: a gateway that is replaced has so long to finish."""
     models = [*config.models.values(), *([config.wildcard] if config.wildcard is not None else [])]
     return max(config.gateway.drain_s, config.gateway.max_stream_s or 0.0, *(model.timeout_s for model in models))

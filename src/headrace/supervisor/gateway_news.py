@@ -35,7 +35,7 @@ class GatewayNews:
         self._tells_texts = tells_texts
 
     def heed(self, news: News) -> None:
-        """A gateway says something of a worker, or of a model."""
+        """Act on what a gateway reports of a worker or a model."""
         if isinstance(news, Hazard):
             self._hazard(news)
         elif isinstance(news, PoolLoad):

@@ -21,7 +21,7 @@ _HOLDS_S = 2.0
 
 
 class LoadWatch:
-    """One for each supervisor. `models` gives all that have processes."""
+    """Adapts the replicas of models that follow their load. `models` gives all models that have processes."""
 
     def __init__(self, models: Callable[[], Iterable[ServedModel]], log: Log) -> None:
         self._models = models

@@ -37,7 +37,7 @@ class NotReloaded(UsageError):
 
 
 class Running(Protocol):
-    """What runs."""
+    """What is reloaded: the supervisor."""
 
     @property
     def config(self) -> Config:

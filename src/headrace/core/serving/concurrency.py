@@ -55,7 +55,7 @@ class ConcurrencyFinder:
 
     @property
     def apart(self) -> bool:
-        """Whether calls are made in threads of their own."""
+        """Whether each call of a worker runs in a thread of its own."""
         return self.limit > 1 or self._typical_s is None or self._typical_s >= LONG_S
 
     @property
@@ -83,7 +83,7 @@ class ConcurrencyFinder:
             self._decide(may_grow=self._someone_waited)
 
     def goes_on(self, wall_s: float, cpu_s: float, delay_s: float) -> None:
-        """The same of a call that goes on."""
+        """What `answered` is told, of a call that has not ended: a stream between two pieces."""
         self._typical_s = max(self._typical_s or 0.0, wall_s)
         self._see(wall_s, cpu_s, delay_s)
         self._decide(may_grow=True)

@@ -14,7 +14,7 @@ MOST_LOOKS = 8
 
 
 class Gathering:
-    """One burst at a time."""
+    """Decides how long a burst of requests is waited for; one burst at a time."""
 
     __slots__ = ("_count", "_looks")
 

@@ -20,7 +20,7 @@ class Refused(HeadraceError):
 
 
 def refusal(error: HeadraceError) -> Response:
-    """The answer that says `error`."""
+    """The JSON answer for `error`, with its code, its message and its HTTP status."""
     return PrintableJSON({"error_code": error.code, "message": str(error)}, error.status)
 
 

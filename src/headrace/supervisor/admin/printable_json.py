@@ -11,9 +11,9 @@ from headrace.core.escaping import printable_json
 
 
 class PrintableJSON(JSONResponse):
-    """An answer of JSON."""
+    """A JSON answer that a lone surrogate in a text does not make fail."""
 
     def render(self, content: Any) -> bytes:
-        """Encode it; half a surrogate pair stays an escape."""
+        """Encode the content as UTF-8; a lone surrogate, which UTF-8 cannot have, stays an escape."""
         text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return printable_json(text).encode()

@@ -40,7 +40,7 @@ class ServerState(Protocol):
 
     @property
     def reloads(self) -> Reloads:
-        """Who compares it with its file."""
+        """What reads the configuration file again, and compares it with what runs."""
 
     @property
     def draining(self) -> bool:
@@ -56,7 +56,7 @@ class ServerState(Protocol):
 
     @property
     def wildcard(self) -> Wildcard | None:
-        """Who adds models that the registry has; None where none does."""
+        """What adds models that the registry lists; None where nothing does."""
 
     @property
     def gateways(self) -> Gateways:
@@ -68,7 +68,7 @@ class ServerState(Protocol):
 
     @property
     def audit(self) -> AuditFile | None:
-        """Where what is changed is written down; None where it is not."""
+        """The audit file; None where none is kept."""
 
     @property
     def zygotes(self) -> Zygotes | None:
@@ -84,11 +84,11 @@ class ServerState(Protocol):
 
     @property
     def webhooks(self) -> Verifier | None:
-        """Who checks the registry's webhooks; None where none are taken."""
+        """What checks the signatures of the registry's webhooks; None where none are accepted."""
 
     @property
     def certificates(self) -> Sequence[PortCertificate]:
-        """What is shown on ports with TLS."""
+        """The certificates of the ports with TLS."""
 
     @property
     def access(self) -> AccessRules | None:

@@ -76,11 +76,11 @@ class ControlledProcess(Generic[M]):
 
     @property
     def connected(self) -> bool:
-        """Whether there is somebody to `say` something to."""
+        """Whether a process is connected that `say` can send to."""
         return self._writer is not None and not self._writer.is_closing()
 
     def say(self, message: Any) -> None:
-        """Send a message; lost without an error where nobody is there."""
+        """Send a message; it is dropped without an error where no process is connected."""
         if self._writer is not None and self.connected:
             self._writer.write(framing.encode(message))
 

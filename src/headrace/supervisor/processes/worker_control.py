@@ -83,7 +83,7 @@ class Reporter:
         self._command("retire")
 
     def ping(self) -> None:
-        """Ask whether it is there."""
+        """Ask the process to answer, to see whether it hangs."""
         self._conversation.pinged()
         self._command("ping")
 
@@ -96,7 +96,7 @@ class Reporter:
                 os.kill(self.pid, signal.SIGKILL)
 
     async def ended(self, within_s: float) -> bool:
-        """Whether the process ends in that time; where the kernel does not tell, it is taken to."""
+        """Whether the process ends within so many seconds; True where the kernel cannot tell."""
         if self._pidfd is None:
             return True
         loop = asyncio.get_running_loop()
@@ -183,7 +183,7 @@ class ControlRoom:
         return token
 
     def uninvite(self, token: str) -> None:
-        """That process does not come any more."""
+        """Expect that process no longer: its token is not accepted."""
         self._invited.pop(token, None)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -30,7 +30,7 @@ EndReason = Literal["died", "hung", "protocol", "host", "load"]
 
 
 def none_ended() -> dict[EndReason, int]:
-    """Counts to begin with."""
+    """Counts of ended processes by reason, all 0."""
     return dict.fromkeys(get_args(EndReason), 0)
 
 
@@ -81,7 +81,7 @@ class Replica:
         return "leaving" if self.leaving else "ready" if self.ready else "starting"
 
     def heard(self, event: Event) -> None:
-        """Its process has said something."""
+        """Note that its process has said something: it is alive."""
         self.pulse.heard()
         told = event.facts.compiled if isinstance(event, Ready) else event.compiled if isinstance(event, Pong) else None
         if told is not None:
@@ -115,7 +115,7 @@ class Host:
     detail: str = ""
 
     def heard(self, event: Event) -> None:
-        """It has said something, for itself or as the replica that it is."""
+        """Note that it has said something, for itself or as the replica that it is: it is alive."""
         if self.serving is not None:
             self.serving.heard(event)
         else:

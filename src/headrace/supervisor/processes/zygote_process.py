@@ -103,7 +103,7 @@ class Zygote:
         return self._first_bytes is not None and now_bytes > self._first_bytes + _GROWS_BYTES
 
     async def bring(self, names: Iterable[str]) -> None:
-        """Have it import these, in their order. Raises LeftOut or ZygoteLost: then it is of no use any more."""
+        """Have it import these modules, in their order. Raises LeftOut or ZygoteLost: then its use has ended."""
         missing = [name for name in names if name not in self._names]
         for start in range(0, len(missing), _NAMES):
             some = missing[start : start + _NAMES]
@@ -130,7 +130,7 @@ class Zygote:
         return Child(process, OutputPipe(reading, log))
 
     def hang_up(self) -> None:
-        """It has ended: whoever waits for an answer is told, even where something else still has its end."""
+        """Shut its channel: a call that waits for an answer ends with ZygoteLost, even if another process holds it."""
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
 

@@ -56,7 +56,7 @@ class _Nest:
 
 
 class Zygotes:
-    """All of them. `first` is imported before anything is known of what models import."""
+    """All zygotes, one for each environment. `first` is imported before it is known what models import."""
 
     def __init__(self, room: ControlRoom, learned: Learned, log: Log, first: tuple[str, ...] = FIRST) -> None:
         self._room = room
@@ -72,7 +72,7 @@ class Zygotes:
         self._nest(prepared, environ).users += 1
 
     def leave(self, prepared: Prepared, environ: Mapping[str, str]) -> None:
-        """It wants none any more; the zygote of the last one ends."""
+        """A version that has entered wants no more hosts; when the last one leaves, the zygote ends."""
         key = _key(prepared, environ)
         nest = self._nests[key]
         nest.users -= 1
@@ -126,7 +126,7 @@ class Zygotes:
 
     @property
     def pids(self) -> list[int]:
-        """The processes that run."""
+        """The process ids of the zygotes that run."""
         return [n.zygote.child.pid for n in self._nests.values() if n.zygote is not None and n.zygote.child.running]
 
     async def close(self) -> None:

@@ -44,12 +44,12 @@ class Notice:
 
     @property
     def line(self) -> str:
-        """It in one sentence."""
+        """The notice in one sentence."""
         return sentence(f"{self.title}: {self.text}" if self.text else self.title)
 
 
 def condition(model: ServedModel) -> Condition:
-    """How it is, at a glance."""
+    """The state of a model in one word, with its colour."""
     current, candidate, main = model.current, model.main.candidate, model.main
     # What failed is tried again and again: until it comes up, it has failed.
     failed = bool(main.status.problem) and (candidate is None or is_again(main))
