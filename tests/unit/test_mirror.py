@@ -97,7 +97,7 @@ ELSEWHERE = {
     ),
     "headrace/supervisor/admin/try_request.py": ("tests/integration/test_dashboard.py", "in a real browser"),
     "headrace/supervisor/app.py": ("tests/integration/test_serve.py", "joins the parts; the real server"),
-    "headrace/supervisor/canaries.py": ("tests/unit/supervisor/test_served_model.py", "through what uses it"),
+    "headrace/supervisor/rollout/canaries.py": ("tests/unit/supervisor/test_served_model.py", "through what uses it"),
     "headrace/supervisor/security/certificates.py": (
         "tests/integration/test_tls.py",
         "files that change under a real server",

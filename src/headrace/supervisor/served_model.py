@@ -15,9 +15,9 @@ from headrace.core.telemetry.counts import VersionCounts
 from headrace.core.telemetry.tallies import Tallies
 from headrace.supervisor import wire_config
 from headrace.supervisor.answer_health import AnswerHealth
-from headrace.supervisor.canaries import Canaries
 from headrace.supervisor.health_probe import Prober
 from headrace.supervisor.rollout.alias_rollout import AliasRollout
+from headrace.supervisor.rollout.canaries import Canaries
 from headrace.supervisor.rollout.canary import Neighbours
 from headrace.supervisor.rollout.dependencies import Dependencies
 from headrace.supervisor.rollout.history import History
