@@ -58,7 +58,7 @@ def call(
 
 
 def model_path(name: str, what: str = "") -> str:
-    """The admin API's path of what concerns one model, whatever characters its name was given with."""
+    """The admin API's path of what concerns one model, with any characters in its name."""
     return f"/api/models/{quote(name, safe='')}/{what}".rstrip("/")
 
 

@@ -57,7 +57,7 @@ class Call:
 
     @property
     def deadline_s(self) -> float:
-        """When it ends whatever happens."""
+        """When it ends at the latest."""
         return float("inf") if self.options.deadline_s is None else self.started_s + self.options.deadline_s
 
 

@@ -19,7 +19,7 @@ from headrace.client.errors import (
 from headrace.core.client.retrying import Kind, Trouble, parse_retry_after
 
 MODEL_FAILED = "Encountered an unexpected error while evaluating the model"
-"""MLflow answers 400 for whatever a model raises; the text is what tells it from a wrong request."""
+"""MLflow answers 400 for every exception of a model; the text is what tells it from a wrong request."""
 
 _LONGEST_MESSAGE = 2000
 
@@ -125,7 +125,7 @@ class Failure:
 
 
 def _told(reply: Reply) -> tuple[str, str]:
-    """(error_code, message) of an answer that is an error, whoever made it."""
+    """(error_code, message) of an answer that is an error, of headrace, MLflow or a proxy."""
     try:
         value = json.loads(reply.body)
     except (ValueError, RecursionError):

@@ -13,7 +13,7 @@ Tell = Callable[[str], None]
 
 
 def make_room(path: Path) -> bool:
-    """Remove whatever stands at `path`, and never what a link there points to; False where nothing stands there.
+    """Remove what is at `path`, and never what a link there points to; False where nothing stands there.
 
     Raises OSError where it cannot be removed.
     """

@@ -19,7 +19,7 @@ _OPTIONS = {
 def run_local(name: str, model_uri: str, flavor: str | None = None, config: Mapping[str, Any] | None = None) -> None:
     """Serve a model until it is told to end. Raises MlflowException for what cannot be served.
 
-    MLflow has the target read before, and does not hand it on, whatever its own base module says.
+    MLflow has the target read before, and does not hand it on, against what its own base module says.
     """
     if flavor not in {None, "python_function"}:
         raise MlflowException(f"flavor {flavor!r}: headrace serves python_function", INVALID_PARAMETER_VALUE)

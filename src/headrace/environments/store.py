@@ -220,7 +220,7 @@ class EnvironmentStore:
             return os.open(path, how, 0o600)
 
     def _discard(self, digest: str) -> None:
-        """Remove what is no whole environment, whatever it is."""
+        """Remove a file or a directory that is no complete environment."""
         if self.find(digest) is None:
             with contextlib.suppress(OSError):
                 make_room(self.path(digest))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class GatewayState:
     """`report` sends a message to the supervisor. `recording` and `spans` are set before anybody connects, if at all.
 
-    No body may be larger than what one connection can have of the gateway's memory, whatever `limits` says.
+    No body may be larger than what one connection can have of the gateway's memory, even if `limits` allows it.
     `stream_shares`: how many streams each client has.
     """
 

@@ -105,7 +105,7 @@ class _Generation:
             self.leash = None
 
     def end(self) -> None:
-        """End whatever is left of it now, and remove its directory."""
+        """End all that is left of it now, and remove its directory."""
         self.close()
         if self._directory:
             shutil.rmtree(self._directory, ignore_errors=True)

@@ -14,7 +14,7 @@ from headrace.recorder.lines import moment
 from headrace_worker import wire
 
 MAX_NESTING = 200
-"""How deep a body may be to be kept: whoever reads an entry, or turns it into Parquet, must be able to read it, too."""
+"""How deep a body may be to be kept: what reads an entry, or turns it into Parquet, must be able to parse it."""
 
 
 class Entry(msgspec.Struct, kw_only=True):

@@ -34,7 +34,7 @@ def entries(directory: Path, name: str, *, since_s: float = 0.0) -> Iterator[Ent
 
 
 def tail(directory: Path, name: str, most: int, *, follow: bool) -> Iterator[Entry]:
-    """The last `most` entries, and then, with `follow`, each that comes, for ever, from whatever file it is in."""
+    """The last `most` entries, and then, with `follow`, each that comes, for ever, also from later files."""
     path = current_file(directory, name)
     file = _opened(path)
     known = {closed.stem for closed in _finished(directory, name)}

@@ -34,7 +34,7 @@ from headrace.registry.resolver import Resolver
 from headrace.registry.store import Store
 
 _MOST_MEMORY_BYTES = 1 << 30
-"""MLflow reads an answer whole, whatever its length: beyond this the question fails, instead of the machine."""
+"""MLflow reads an answer whole, of any length: beyond this the question fails, instead of the machine."""
 _MOST_MESSAGE_CHARACTERS = 2_000
 _COLLECT_AFTER = 100_000
 """Objects, not Python's 700: most of what this process ever makes are MLflow's modules, and looking through those again
@@ -56,7 +56,7 @@ class Agent:
         self._store = Store(Path(settings["home"]), settings["registry_key"], _tell)
 
     def run(self) -> NoReturn:
-        """Serve until the supervisor closes the channel, then end at once, whatever the threads wait for."""
+        """Serve until the supervisor closes the channel, then end at once, without waiting for the threads."""
         decoder: framing.Decoder[ToAgent] = framing.Decoder(ToAgent)
         # Questions and downloads apart: a download that hangs keeps nobody from asking.
         asking = ThreadPoolExecutor(max_workers=4, thread_name_prefix="asking")

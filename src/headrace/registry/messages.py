@@ -44,7 +44,7 @@ class Promote(msgspec.Struct, frozen=True, tag=True):
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
     """Registered names, and what the alias points at; `beyond` are the names of those above the bound.
 
-    Equal texts mean the same version: a model that was deleted and made anew has others, whatever they are called.
+    Equal texts mean the same version: a model that was deleted and made again has others, even with equal numbers.
     `more`: there are still others, which are not named.
     """
 

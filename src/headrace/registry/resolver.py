@@ -197,7 +197,7 @@ class Resolver:
     def _unmoved(self, uri: ModelUri) -> Resolved | None:
         """What an alias pointed at when it was last asked for, if it still does: one call, for a version never changes.
 
-        A model that was deleted and made anew under the same name is another one, whatever its versions are called.
+        A model that was deleted and made again under the same name is another one, even with equal versions.
         """
         model = self._ask().get_registered_model(uri.name or "")
         version = model.aliases.get(uri.selector)

@@ -40,7 +40,7 @@ _IGNORED = {"registered_model_meta"}  # MLflow writes it into whatever directory
 class Store:
     """The caches below one home directory, for one registry (`registry` is its URI, part of every key).
 
-    Whatever has become of a file of it counts as not there, and is made anew: `tell` is told. Raises UsageError where
+    A damaged file counts as not there, and is made again: `tell` is told. Raises UsageError where
     there cannot be such a directory.
     """
 
@@ -247,7 +247,7 @@ _digests = msgspec.json.Decoder(dict[str, str])
 
 
 def _read(path: Path, decoder: msgspec.json.Decoder[T]) -> T | None:
-    """What a file of ours holds; None for whatever cannot be read: it is brought anew."""
+    """What a file of ours holds; None for one that cannot be read: it is fetched again."""
     try:
         return decoder.decode(path.read_bytes()) if path.is_file() else None  # of a pipe one would wait for ever
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):

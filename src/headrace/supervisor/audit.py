@@ -33,7 +33,7 @@ class AuditFile:
     """Appends entries in the order in which they are asked for, in a thread of its own.
 
     `trouble` is why the last entry could not be written, or None. The log has the number and the hash of each entry:
-    whoever keeps the log elsewhere can show that none was removed. The file is locked: two headraces cannot share it.
+    a log that is kept elsewhere shows whether one was removed. The file is locked: two headraces cannot share it.
     """
 
     def __init__(self, path: Path, log: Log) -> None:

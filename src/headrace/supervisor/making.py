@@ -31,7 +31,7 @@ from headrace.telemetry.logs import Log
 class ModelMaker:
     """One for each supervisor. `registry_key` names the registry among those that share `home`.
 
-    A model that `follows` asks the registry by itself; another waits until whoever has listed it says so.
+    A model that `follows` asks the registry by itself; another waits until the wildcard says so.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ class ServedModel:
     """The owner of one configured model.
 
     `main` follows the configured URI; `canaries` follow the other aliases that take a share of the traffic or a copy of
-    it, and whatever happens to them, `main` does not notice. They are asked for every `canary_poll_s`. `failing` is
+    it, and what happens to them does not affect `main`. They are asked for every `canary_poll_s`. `failing` is
     `health.failing`, `tells_texts` whether texts of exceptions may be shown; `counts` gives what the gateways have
     counted. `lenient`, `policy`: see `AliasRollout`.
     """

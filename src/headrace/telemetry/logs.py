@@ -1,6 +1,6 @@
 """Logs: one line an event, for people on a terminal and as JSON otherwise, always on standard error.
 
-Names and messages of others stand in them: whatever these hold, a line is one line of printable characters.
+Names and messages of others stand in them: with any content of these, a line is one line of printable characters.
 """
 
 from __future__ import annotations

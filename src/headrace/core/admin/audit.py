@@ -1,7 +1,7 @@
 """A chain of entries of what was changed: lines of JSON, each of which holds the hash of the one before.
 
 Whoever changes, removes, inserts or moves a line breaks the chain there. Two things no chain shows by itself: that the
-newest lines were cut off, and that all were written anew. Both show to whoever has kept one hash elsewhere.
+newest lines were cut off, and that all were written anew. Both show beside one hash that was kept elsewhere.
 """
 
 from __future__ import annotations

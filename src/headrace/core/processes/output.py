@@ -1,6 +1,6 @@
 """What of a process's output is logged: lines, within a budget; the rest is counted, and said in one line a second.
 
-A model prints what it likes, as fast as it likes. Whatever it prints, the log grows by no more than `BYTES_A_SECOND`,
+A model prints what it likes, as fast as it likes. The log grows by no more than `BYTES_A_SECOND`,
 and each call does a bounded amount of work. Time is a number of seconds on a clock that does not go back.
 """
 
@@ -53,7 +53,7 @@ class Output:
         return self._left_out_bytes > 0
 
     def came(self, data: bytes) -> None:
-        """Keep the end of what has come, whatever is logged of it."""
+        """Keep the end of what has come, logged or not."""
         self._tail = (self._tail + data[-TAIL_BYTES:])[-TAIL_BYTES:]
 
     def take(self, data: bytes, now_s: float) -> tuple[list[Said], bytes]:

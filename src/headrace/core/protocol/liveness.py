@@ -6,7 +6,7 @@ import msgspec
 
 
 class Ping(msgspec.Struct, frozen=True, tag=True):
-    """Answer with `Pong` as soon as the event loop comes to it, whatever else is going on."""
+    """Answer with `Pong` as soon as the event loop comes to it."""
 
 
 class Pong(msgspec.Struct, frozen=True, tag=True):

@@ -36,7 +36,7 @@ class Rollout(Slots[Identity]):
     """See the module. Times are seconds on the caller's clock.
 
     `fixed`: the version stands in the configuration (a number, a directory), and no registry says otherwise. While
-    `paused`, `pinned` is what should serve, whatever the registry says (None: what does not serve yet does not come).
+    `paused`, `pinned` is what should serve, wherever the registry points (None: what does not serve yet does not come).
     `fares_well` is how what serves does now; `ill` are those of `served` that did badly when something else took over,
     and are not offered again.
     """
@@ -160,7 +160,7 @@ class Rollout(Slots[Identity]):
         return self._settle(now_s)
 
     def pause(self, now_s: float) -> list[Action[Identity]]:
-        """Keep what serves until `resume`, whatever the registry says; raises CannotPause."""
+        """Keep what serves until `resume`, also when the registry points elsewhere; raises CannotPause."""
         current = self.identity(self.serving)
         if current is not None and self.marks.was_sent_back(current):
             raise CannotPause(f"{current} was sent back, and another version is about to replace it")

@@ -15,7 +15,7 @@ CHANCE_BYTES = 64
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """`csrf` must come with whatever changes something. `key` is the key that was shown, None: it was no key."""
+    """`csrf` must come with each change. `key` is the key that was shown, None: it was no key."""
 
     grant: Grant
     key: Key | None

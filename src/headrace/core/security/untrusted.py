@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Untrusted(Exception):
-    """What was shown counts for nothing. The message says why, as far as whoever shows it may know."""
+    """What was shown counts for nothing. The message says why, as far as its sender may know."""
 
 
 class UnknownKey(Untrusted):

@@ -13,7 +13,7 @@ A stream whose reader is slower than its worker is parked: the frame stays with 
 With a `concurrency` above 1 a worker has so many frames in flight, for a model that mostly waits; `calls` says whether
 each may hold more than one request. What is left of a worker that died goes alone to a worker that does nothing else,
 so that the one who killed it takes nobody with it. A worker that is silent over one frame gets nothing new, and is
-given up when it is silent over all that it has: whoever else is with it is answered first.
+given up when it is silent over all that it has: other requests that it has are answered first.
 
 Pure: time is a number of seconds on any clock that does not go back.
 """

@@ -1,6 +1,6 @@
 """Which requests are looked at closer: decided by the request's id, so that everybody decides alike, and again alike.
 
-The rule, for whoever wants to repeat it elsewhere: ``crc32(id) * 2654435761 mod 2**32 < share * 2**32``. The
+The rule, to repeat it elsewhere: ``crc32(id) * 2654435761 mod 2**32 < share * 2**32``. The
 multiplication (Knuth's) spreads ids that differ in their last digits only.
 """
 

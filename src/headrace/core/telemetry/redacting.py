@@ -9,7 +9,7 @@ REDACTED = "[redacted]"
 
 
 def redact(value: Any, fields: AbstractSet[str]) -> Any:
-    """A copy of `value` in which whatever stands under one of `fields` is replaced, however deep it is.
+    """A copy of `value` in which each value of one of `fields` is replaced, however deep it is.
 
     A field is a member's name, or a column's in a table of the form ``{"columns": [...], "data": [[...]]}``.
     """

@@ -165,7 +165,7 @@ class Call:
             self.refuse("REQUEST_TIMEOUT", "The request did not arrive in time.")
 
     def refuse(self, code: str, message: str) -> None:
-        """End the call with an error, whatever it asks for."""
+        """End the call with an error, before or after it is understood."""
         if self.done or self.exchange is not None:
             return
         head = requests.refused(self.fields, self._method.want, code, message)

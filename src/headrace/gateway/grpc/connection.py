@@ -1,7 +1,7 @@
 """One client's connection: HTTP/2 (RFC 9113) as far as a server of gRPC needs it, written for short ways.
 
 An `asyncio.Protocol`. Frames come in and go to the `Call` of their stream; answers go out as far as the client's
-windows let them. Pushes, priorities and a table for what is written are not used. Whatever breaks the protocol ends
+windows let them. Pushes, priorities and a table for what is written are not used. What breaks the protocol ends
 the connection, and nothing else.
 
 `account` has what the client makes the gateway hold. `deadline_s` is when this connection is to be looked at:

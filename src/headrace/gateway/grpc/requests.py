@@ -56,7 +56,7 @@ def head_of(
 
 
 def refused(fields: Mapping[bytes, bytes], want: Want, code: str, message: str) -> RequestHead:
-    """The head of a call that is refused whatever else it says."""
+    """The head of a call that is refused."""
     head = _plain(fields)
     head.target = Target(want, protocol=wire.V2)
     head.problem, head.problem_code = message, code

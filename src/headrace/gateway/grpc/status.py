@@ -39,7 +39,7 @@ _MAX_MESSAGE = 1500
 _UNTOLD = frozenset((b"www-authenticate", b"allow", b"location", b"connection", b"content-length"))
 
 ANSWER = b"\x88" + literal(b"content-type", b"application/grpc")
-"""The fields that every answer begins with: its HTTP status is 200, whatever came of it."""
+"""The fields that every answer begins with: its HTTP status is 200, also for an error."""
 
 WELL = literal(b"grpc-status", b"0")
 

@@ -135,7 +135,7 @@ def with_request_id(body: bytes, request_id: bytes, flags: int) -> bytes:
 
 
 def http_date(moment: struct_time) -> bytes:
-    """A moment in UTC as RFC 9110 5.6.7 has it, whatever the locale."""
+    """A moment in UTC as RFC 9110 5.6.7 has it, in every locale."""
     year, month, day, hour, minute, second, weekday, _, _ = moment
     text = f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year} {hour:02}:{minute:02}:{second:02} GMT"
     return text.encode("ascii")

@@ -94,7 +94,7 @@ class Crew:
     async def _connect(self, ref: WorkerRef) -> None:
         """Connect to a worker. One that does not listen within half a second is reported lost.
 
-        Whatever else is in the way (this process has no descriptors left) is not the worker's fault: tried again.
+        Another reason (this process has no descriptors left) is not the worker's fault: tried again.
         """
         state = self._state
         refused = False

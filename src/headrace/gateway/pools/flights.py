@@ -2,7 +2,7 @@
 
 A request that misses starts a `Flight`, which is what the workers see; identical requests that come while it is in the
 air join it. Each of them has its own deadline and its own client, who may leave without hurting the others: a flight is
-given up when the last of them is gone. All of them get its answer, whatever it says; only status 200 is kept.
+given up when the last of them is gone. All of them get its answer, also an error; only status 200 is kept.
 
 Keys are exact: the head and the body themselves, or for longer bodies their BLAKE2b digest and length. Bodies above
 `_MAX_BODY_BYTES` go past the cache, for digesting them would hold up everybody else.

@@ -305,7 +305,7 @@ class Pool:
         self._feeder.flush()
 
     def _not_woken(self, trouble: str) -> None:
-        """Whoever waits need not wait for longer."""
+        """Fail all that wait: no worker can be started for them."""
         now_s = monotonic()
         message = f"Model '{self.version.config.model}' could not be woken: {trouble}; it is tried again."
         for job in self.core.evict():

@@ -1,7 +1,7 @@
 """Copies of requests for a shadow version: sent when the real answer is on its way, compared, counted, thrown away.
 
 A copy never meets the cache, is never joined with a real request, waits in no queue that is long already, and has no
-client: whatever becomes of it shows only in `headrace_shadow_total`.
+client: its result shows only in `headrace_shadow_total`.
 """
 
 from __future__ import annotations

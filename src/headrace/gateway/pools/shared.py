@@ -106,7 +106,7 @@ class SharedCache:
             self._spawn(self._write())
 
     def close(self) -> None:
-        """Ask and write nothing more; whoever waits is told 'not found'."""
+        """Ask and write nothing more; those who wait are told 'not found'."""
         self._closed = True
         self._writes.clear()
         self._spawn(self._disconnect())

@@ -1,4 +1,4 @@
-"""Lets nobody use the admin port who may not: a role for every request, whatever route it is for."""
+"""Checks who may use the admin port: every request needs a role, on every route."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _challenge(headers: Headers, message: str) -> Response:
 
 
 def needed(method: str) -> Role:
-    """The role that a request needs, whatever it is for."""
+    """The role that a request with this method needs, on every route."""
     return "read" if method in READING else "operate"
 
 

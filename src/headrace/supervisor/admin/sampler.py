@@ -15,7 +15,7 @@ KEPT_S = 900.0
 
 
 class Sampler:
-    """Owns `recent`; whoever shows it waits for `news`.
+    """Owns `recent`; what shows it waits for `news`.
 
     `on_fed` is called after each look. `news` is set when `recent` is fed again or `wake` is called, and is another
     event then: who takes it before looking at what is to be shown misses nothing that happens meanwhile.

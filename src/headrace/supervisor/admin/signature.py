@@ -1,6 +1,6 @@
 """What a model takes, as fields of a form: its signature as MLflow writes it, with a value made up for each.
 
-The signature is what a model's process has said: whatever is in it, reading it raises nothing, and it is bounded.
+The signature is what a model's process has said: reading it raises nothing, and is bounded.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Keeps one of headrace's own processes running, and speaks with it: a gateway, the registry agent, the recorder.
 
-Whatever goes wrong on the channel is the end of that process, and of nothing else: it is killed, counted, and replaced.
+Any error on the channel ends that process, and nothing else: it is killed, counted, and replaced.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _TELL_S = 1.0
 
 
 class Pulse:
-    """Watches one process, from `start` to `stop`; whoever reads what it says calls `heard`."""
+    """Watches one process, from `start` to `stop`; what reads its messages calls `heard`."""
 
     def __init__(self) -> None:
         self._watchdog: Watchdog | None = None

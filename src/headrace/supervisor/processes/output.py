@@ -39,7 +39,7 @@ class OutputPipe:
         return self._output.last_lines
 
     def close(self) -> None:
-        """Take what is there, a block or two, and read no more, whoever still has the other end."""
+        """Take what is there, a block or two, and read no more, even if a process still has the other end."""
         self._closing = True
         self._came.set()
 

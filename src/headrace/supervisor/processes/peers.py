@@ -16,7 +16,7 @@ _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2  # macOS
 class Peer(NamedTuple):
     """The process that connected, and its user. `pidfd` stands for this process and no later one; None: unknown here.
 
-    Whoever takes it closes `pidfd`.
+    The caller closes `pidfd`.
     """
 
     pid: int

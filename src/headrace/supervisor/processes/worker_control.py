@@ -129,7 +129,7 @@ class Reporter:
 
 
 class _Refused(Exception):
-    """Whoever connects was not invited; says why."""
+    """A process that connects was not invited; says why."""
 
 
 def _run_directory() -> Path:
@@ -246,7 +246,7 @@ class ControlRoom:
             self._refusal_told_s, self._refused = now_s, 0
 
     async def close(self) -> None:
-        """Cut the lifeline (whatever still runs ends now) and remove the directory."""
+        """Cut the lifeline (all that still runs ends now) and remove the directory."""
         if self._server:
             self._server.close()
         last = [*self._guests, *([self._reaper] if self._reaper else [])]

@@ -2,7 +2,7 @@
 
 A zygote is started when the first host is wanted, imports what loads of models like that one have imported, and is
 forked: the first host waits no longer than it would import by itself, each further one hardly waits, and all share the
-memory of what was imported. Whatever a zygote cannot do, a process of the model's own does: a failure costs time only.
+memory of what was imported. Where a zygote fails, the model gets a process of its own: a failure costs time only.
 
 Models whose variables differ in anything do not share a zygote: a library may read any variable when it is imported,
 and nothing of one model's is to be seen by another.

@@ -19,7 +19,7 @@ from headrace.telemetry.logs import Log
 class Canaries:
     """`by_alias` are those that have a part in the traffic; `going` are versions of those that had, and finish.
 
-    The registry is asked for each every `poll_s`. Whatever happens to one, the others and `main` do not notice.
+    The registry is asked for each every `poll_s`. What happens to one does not affect the others or `main`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The time that rollouts are decided by. It goes on evenly, whatever is done to the machine's clock."""
+"""The time that rollouts are decided by. It goes on evenly, also when the machine's clock is set."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Listener(Protocol):
         """The registry cannot be asked."""
 
     def absent(self, why: str) -> bool:
-        """There is no such alias; False where that is no answer to act on: whoever serves goes on serving."""
+        """There is no such alias; False where that changes nothing: what serves goes on serving."""
 
     def broke(self, what: str, error: Exception) -> None:
         """An error of headrace's own happened."""

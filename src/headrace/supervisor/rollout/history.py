@@ -37,7 +37,7 @@ class Memory(msgspec.Struct, kw_only=True):
 
 
 class _Entry(msgspec.Struct):
-    """What every entry has, for whoever shows it."""
+    """The fields that every entry has."""
 
     at: float
     event: str

@@ -1,4 +1,4 @@
-"""Which ports let in whoever reaches them although nobody said so."""
+"""Which ports everyone who reaches them may use, without the configuration saying so."""
 
 from __future__ import annotations
 

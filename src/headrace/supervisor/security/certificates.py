@@ -58,7 +58,7 @@ class PortCertificate:
             self._judge(time.time())
 
     def pinned(self) -> ssl.SSLContext:
-        """What a client of ours on this machine goes by: this very certificate, by whatever name the port is called."""
+        """What a client of ours on this machine goes by: this very certificate, with any host name."""
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         made.check_hostname = False
         made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

@@ -25,7 +25,7 @@ class _Tokens(msgspec.Struct, frozen=True):
 
 
 async def who_signed_in(keys: IssuerKeys, client: Client, flow: Flow, code: str) -> Grant:
-    """What whoever has come back with this code may do. Raises Unanswered or Untrusted."""
+    """What a user may do who has come back with this code. Raises Unanswered or Untrusted."""
     endpoint = (await keys.discovered()).token_endpoint
     form = {
         "grant_type": "authorization_code",

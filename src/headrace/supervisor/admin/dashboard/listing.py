@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 MOST_SHOWN = 60
 """Rows of a page, unless all are asked for."""
 ATTENTION = "attention"
-"""The filter for whatever is not well."""
+"""The filter for all models that are not well."""
 GROUPS = {"": "no groups", "state": "state", "name": "name prefix"}
 COLUMNS = {
     "name": "Model",
