@@ -7,17 +7,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Span, Trace
 
-from tests.integration.mlflow_server import MlflowServer
+from tests.integration.mlflow_server import MlflowServer, free_port
 from tests.integration.serving import JSON, Serving, ask, serving, until
 
 AGENT = Path(__file__).with_name("tracing_agent.py")
 CALLER = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
 EXPERIMENT = "served"
+SHARED_PORT = free_port()
 
 
 def asking(text: str, **more: Any) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def configured(tracking_uri: str, agent: Path, **telemetry: Any) -> dict[str, An
     return {
         "registry": {"tracking_uri": tracking_uri},
         "admin": {"port": 0},
-        "gateway": {"port": 0},
+        "gateway": {"port": SHARED_PORT},
         "telemetry": telemetry,
         "models": {"agent": {"uri": str(agent), "port": 0, "environment": "local", "replicas": 1}},
     }
@@ -145,6 +147,61 @@ def test_a_caller_s_trace_is_joined_by_all_of_its_requests_or_not_traced(one: Se
         client.get_trace(f"tr-{'1' * 32}", display=False)
 
 
+def feedback(url: str, **body: Any) -> tuple[int, Any]:
+    answer = ask(f"{url}/feedback", body, headers=JSON)
+    return answer.status, answer.json
+
+
+def test_feedback_is_an_assessment_on_the_trace_of_its_request(one: Serving, server: MlflowServer) -> None:
+    url, (trace_id, parent) = one.url("agent"), ("2" * 32, CALLER[1])
+    joined = {"traceparent": f"00-{trace_id}-{parent}-01"}
+    for request_id, headers in (("liked", {}), ("joined", joined)):
+        ask(f"{url}/invocations", asking("hello"), headers={**JSON, "X-Request-Id": request_id, **headers})
+    source = {"source_type": "LLM_JUDGE", "source_id": "judge-1"}
+    status, told = feedback(url, request_id="liked", name="helpful", value=True, source="ana", comment="quick")
+    assert status == 200, told
+    assert feedback(url, trace_id=told["trace_id"], name="score", value={"a": 0.5}, source=source)[0] == 200
+    assert feedback(url, request_id="joined", value=["good", 3]) == (
+        200,
+        {"trace_id": f"tr-{trace_id}", "assessment_id": ANY},
+    )
+    trace = MlflowClient(server.uri).get_trace(told["trace_id"], display=False)
+    found = {one.name: one for one in trace.info.assessments}
+    helpful, score = found["helpful"], found["score"]
+    assert (helpful.feedback.value, helpful.rationale, helpful.assessment_id) == (True, "quick", told["assessment_id"])
+    assert (helpful.source.source_type, helpful.source.source_id) == ("HUMAN", "ana")
+    assert (score.feedback.value, score.source.source_type) == ({"a": 0.5}, "LLM_JUDGE")
+    assert metric(one, "headrace_requests_total", route="feedback", model="agent", status="200") == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "why"),
+    [
+        ({"request_id": "never", "value": 1}, 404, "no trace of a request 'never' for model 'agent'"),
+        ({"request_id": "a'b", "value": 1}, 404, "no trace of a request"),
+        ({"trace_id": "3" * 32, "value": 1}, 404, "not sampled"),
+        ({"value": 1}, 400, "either request_id"),
+        ({"request_id": "a"}, 400, "value"),
+        ({"request_id": "a", "value": None}, 400, "value"),
+        ({"request_id": "a", "value": 1, "rating": 2}, 400, "rating"),
+        ({"request_id": "a", "value": 1, "source": {"source_type": "CAT"}}, 400, "CAT"),
+        ({"request_id": "a", "value": 1, "model": "other"}, 400, "is about 'agent'"),
+        ({"request_id": "a", "value": "x" * 70_000}, 400, "65536"),
+    ],
+)
+def test_feedback_that_cannot_be_given_says_why(one: Serving, body: dict[str, Any], status: int, why: str) -> None:
+    found, told = feedback(one.url("agent"), **body)
+    assert (found, why in told["message"]) == (status, True), told
+
+
+@pytest.mark.usefixtures("one")
+def test_feedback_on_the_shared_port_says_which_model() -> None:
+    shared = f"http://127.0.0.1:{SHARED_PORT}"
+    assert feedback(shared, request_id="a", value=1)[0] == 400
+    assert feedback(shared, request_id="a", value=1, model="other")[0] == 404
+    assert feedback(f"{shared}/models/agent", request_id="never", value=1)[0] == 404
+
+
 def test_while_the_server_is_away_answers_go_on_and_traces_wait(one: Serving, server: MlflowServer) -> None:
     url = f"{one.url('agent')}/invocations"
     after = len(one.events)
@@ -154,6 +211,8 @@ def test_while_the_server_is_away_answers_go_on_and_traces_wait(one: Serving, se
         told = one.event("traces not kept by MLflow", after=after)
         assert told["kept"] == "all serving, traces while there is room"
         assert metric(one, "headrace_mlflow_traces_up") == 0
+        status, told = feedback(one.url("agent"), request_id="away", value=1)
+        assert (status, "send it again" in told["message"]) == (503, True)
         assert ask(url, asking("still"), headers={**JSON, "X-Request-Id": "still"}).status == 200
     finally:
         server.start()

@@ -91,8 +91,16 @@ class LocalAnswers:
         self._fail(exchange, "OVERLOADED", message, now_s, retry_after_s=1)
 
     def refuse(self, exchange: Exchange, code: str, message: str, now_s: float) -> None:
-        """A request cannot be given to a model."""
-        self._fail(exchange, code, message, now_s)
+        """A request cannot be given to a model, or carried out."""
+        self._fail(exchange, code, message, now_s, retry_after_s=5 if answers.http_status(code) == 503 else 0)
+
+    def knows(self, model: str) -> bool:
+        """Whether there is a model of this name."""
+        return model in self._routes
+
+    def tell(self, exchange: Exchange, body: bytes, now_s: float) -> None:
+        """A request was carried out elsewhere: this is what came of it."""
+        self._reply(exchange, 200, body, now_s)
 
     def unknown_version(self, exchange: Exchange, wanted: str, there: list[str], now_s: float) -> None:
         """A request asks for a version that does not serve."""
@@ -209,7 +217,9 @@ class LocalAnswers:
 
     def _count(self, exchange: Exchange, status: int) -> None:
         want, model, *_ = exchange.request.target
-        if want in PREDICTIONS:  # a model that has no version to take it: the error is the model's, too
+        if want == Want.FEEDBACK:
+            key = ("feedback", model if model is not None and model in self._routes else "", status)
+        elif want in PREDICTIONS:  # a model that has no version to take it: the error is the model's, too
             key = ("invocations", model if model is not None and model in self._routes else "", status)
         else:
             key = (want.name.lower(), "", status)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from headrace.core.protocol import messages
 from headrace.gateway import asking
 from headrace.gateway.counters import PoolCounters
+from headrace.gateway.feedback import FeedbackDesk
 from headrace.gateway.http.clients import Clients
 from headrace.gateway.http.port import Port
 from headrace.gateway.http.targets import PREDICTIONS, Target, Want
@@ -52,6 +53,7 @@ class Gateway:
         self.clients = Clients(self.state, descriptors=descriptors)
         self.recording: Recording | None = None
         self._local = LocalAnswers(self.state.counters)
+        self._feedback = FeedbackDesk(self._local, self.state.spawn)
         self._quotas = quotas or Quotas(None, 1, 0)
         self._metered = False
         self._routes: dict[str, messages.Route] = {}
@@ -77,6 +79,7 @@ class Gateway:
         self.state.recording = self.recording = Recording(self.state.loop, options, self.state.spawn)
         if options.mlflow_sample is not None:
             self.state.spans = self.recording
+            self._feedback.open(options.socket)
 
     def port(
         self, model: str | None, *, tls: bool = False, guard: Guard | None = None, pages: PageCheck | None = None
@@ -176,7 +179,7 @@ class Gateway:
     def takes_body(self, target: Target) -> bool:
         """Whether a request for `target` would be given to a worker now, so that its body is needed."""
         if target.want not in PREDICTIONS:
-            return target.want == Want.INDEX
+            return target.want in {Want.INDEX, Want.FEEDBACK}
         if target.want is Want.ASK and target.model is None:
             return True
         entrance = self._entrances.get(target.model)
@@ -213,7 +216,13 @@ class Gateway:
     # Inside.
 
     def _spoken(self, exchange: Exchange, target: Target, now_s: float) -> bool:
-        """Take a request for a prediction in another protocol; False: it is none, or no worker can answer it."""
+        """Take a request for a prediction in another protocol; False: it is none, or no worker can answer it.
+
+        And feedback on one.
+        """
+        if target.want == Want.FEEDBACK:
+            self._feedback.take(exchange, now_s)
+            return True
         if target.want == Want.INFER:
             return self._infer(exchange, target, now_s)
         return target.want == Want.ASK and self._ask(exchange, now_s)

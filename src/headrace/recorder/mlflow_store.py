@@ -6,11 +6,12 @@ Called in threads of the recorder's, never in its loop: MLflow's client blocks.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from headrace.core.protocol.records import MlflowTraces
+from headrace.core.protocol.records import Feedback, FeedbackDone, MlflowTraces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,14 @@ REQUEST = "headrace.request."
 id, with the model as value."""
 
 _TIMEOUT_S = 10
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.:/ +=-]+")
+_WHY_NONE = ": it was not sampled, its caller's traceparent said so, or it was not asked here."
+
+
+class NoTrace(Exception):
+    """There is no trace that feedback is about."""
 
 
 class TraceStore:
@@ -64,6 +73,47 @@ class TraceStore:
             for name, value in info.tags.items():
                 if name.startswith(REQUEST):
                     client.set_trace_tag(info.trace_id, name, value)
+
+    def feedback(self, given: Feedback) -> FeedbackDone:
+        """Put an assessment on the trace that it is about; raises NoTrace."""
+        import mlflow  # noqa: PLC0415 - a slow import
+        from mlflow.entities import AssessmentSource  # noqa: PLC0415
+
+        self._tracing()
+        about = {MODEL: given.model, **({REQUEST_ID: given.request_id} if given.request_id else {})}
+        trace_id = self._find(given)
+        made = mlflow.log_feedback(
+            trace_id=trace_id,
+            name=given.name,
+            value=given.value,
+            source=AssessmentSource(source_type=given.source_type, source_id=given.source_id),
+            rationale=given.comment,
+            metadata=about,
+        )
+        return FeedbackDone(trace_id=trace_id, assessment_id=str(made.assessment_id))
+
+    def _find(self, given: Feedback) -> str:
+        """The id of the trace that feedback is about."""
+        from mlflow import MlflowClient  # noqa: PLC0415
+
+        if given.trace_id is not None:
+            if not self._is_there(given.trace_id):
+                raise NoTrace(f"There is no trace {given.trace_id}{_WHY_NONE}")
+            tags = self._tracing().get_trace_info(given.trace_id).tags
+            models = {value for name, value in tags.items() if name == MODEL or name.startswith(REQUEST)}
+            if given.model not in models:
+                raise NoTrace(f"The trace {given.trace_id} has no request for model '{given.model}'.")
+            return given.trace_id
+        request_id = given.request_id or ""
+        if _PLAIN.fullmatch(request_id) and "'" not in given.model:
+            client = MlflowClient(self._options.tracking_uri)
+            for tag, value in ((REQUEST_ID, request_id), (REQUEST + request_id, given.model)):
+                wanted = f"tag.`{tag}` = '{value}'"
+                found = client.search_traces([self.experiment_id()], filter_string=wanted, include_spans=False)
+                for trace in found:
+                    if tag != REQUEST_ID or trace.info.tags.get(MODEL) == given.model:
+                        return str(trace.info.trace_id)
+        raise NoTrace(f"There is no trace of a request '{request_id}' for model '{given.model}'{_WHY_NONE}")
 
     def _is_there(self, trace_id: str) -> bool:
         from mlflow.exceptions import MlflowException  # noqa: PLC0415

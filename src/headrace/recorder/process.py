@@ -35,6 +35,7 @@ from headrace.core.protocol.records import (
     Samples,
     Told,
     ToRecorder,
+    feedback_socket,
 )
 from headrace.recorder.lines import LineWriter
 from headrace.recorder.predictions import PredictionWriter
@@ -57,6 +58,7 @@ class Recorder:
         self._sinks: list[tuple[int, Sink]] = []
         self._lost: dict[str, int] = dict.fromkeys(LOGS.values(), 0)
         self._mlflow: MlflowWriter | None = None
+        self._feedback: asyncio.Server | None = None
         self._told_lost = 0
         self._tell_lost_at_s = 0.0
         self._gateways: set[asyncio.Task[None]] = set()
@@ -108,7 +110,7 @@ class Recorder:
         if opened.traces:
             self._open_traces(opened.otlp_endpoint)
         if opened.mlflow is not None:
-            self._open_mlflow(opened.mlflow)
+            await self._open_mlflow(opened.mlflow, feedback_socket(opened.socket))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(opened.socket)  # noqa: PTH108 - of a recorder that was killed
         self._server = await asyncio.start_unix_server(self._accept, opened.socket)
@@ -124,12 +126,17 @@ class Recorder:
         else:
             self._add(TRACE, "trace", writer)
 
-    def _open_mlflow(self, options: MlflowTraces) -> None:
+    async def _open_mlflow(self, options: MlflowTraces, socket: str) -> None:
+        from headrace.recorder.feedback import FeedbackServer  # noqa: PLC0415 - only where it is wanted
         from headrace.recorder.mlflow_store import TraceStore  # noqa: PLC0415 - only where it is wanted
         from headrace.recorder.mlflow_writer import MlflowWriter  # noqa: PLC0415
 
-        self._mlflow = MlflowWriter(TraceStore(options), self.tell)
+        store = TraceStore(options)
+        self._mlflow = MlflowWriter(store, self.tell)
         self._add(MLFLOW, "mlflow_trace", self._mlflow)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(socket)  # noqa: PTH108 - of a recorder that was killed
+        self._feedback = await asyncio.start_unix_server(FeedbackServer(store).listen, socket)
 
     def _add(self, wanted_by: int, log: str, writer: Writer) -> None:
         self._sinks.append((wanted_by, Sink(log, writer, _MAX_WAITING_BYTES, self.tell)))
@@ -183,8 +190,9 @@ class Recorder:
         return values
 
     async def _finish(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        for server in (self._server, self._feedback):
+            if server is not None:
+                server.close()
         if self._gateways:  # what their sockets still hold
             await asyncio.wait(self._gateways, timeout=_LAST_WORDS_S)
         await asyncio.gather(*(asyncio.to_thread(sink.finish, _FINISH_S) for _, sink in self._sinks))

@@ -6,7 +6,7 @@ its own, does all that takes longer: lines, files, exports. Framing as everywher
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -117,6 +117,33 @@ class PredictionLog(msgspec.Struct, frozen=True, kw_only=True):
     max_file_age_s: float = 3600.0
     keep: int | None = 24
     redact: tuple[str, ...] = ()
+
+
+class Feedback(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody thinks of an answer of `model`; either `trace_id` or `request_id` says which."""
+
+    model: str
+    trace_id: str | None = None
+    request_id: str | None = None
+    name: str
+    value: Any
+    source_type: str
+    source_id: str
+    comment: str | None = None
+
+
+class FeedbackDone(msgspec.Struct, frozen=True):
+    """MLflow has it, or an error's `code` and why it has not."""
+
+    code: str = ""
+    message: str = ""
+    trace_id: str = ""
+    assessment_id: str = ""
+
+
+def feedback_socket(recorder: str) -> str:
+    """Where a recorder whose socket is `recorder` takes feedback, one a connection."""
+    return f"{recorder}.feedback"
 
 
 class MlflowTraces(msgspec.Struct, frozen=True, kw_only=True):

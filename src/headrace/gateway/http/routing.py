@@ -32,8 +32,15 @@ _METHODS: dict[Want, tuple[tuple[bytes, ...], bytes]] = {
     Want.LOAD: _POST,
     Want.OPENAPI: _GET,
     Want.DOCS: _GET,
+    Want.FEEDBACK: _POST,
 }
-_ACTIONS = {b"invocations": Want.INVOKE, b"ping": Want.HEALTH, b"health": Want.HEALTH, b"version": Want.VERSION}
+_ACTIONS = {
+    b"invocations": Want.INVOKE,
+    b"ping": Want.HEALTH,
+    b"health": Want.HEALTH,
+    b"version": Want.VERSION,
+    b"feedback": Want.FEEDBACK,
+}
 
 
 def resolve(method: bytes, raw_target: bytes, port_model: str | None) -> Target:
@@ -79,6 +86,8 @@ def _match(path: bytes, port_model: str | None) -> Target:
     if port_model is None:
         if path == b"/models":
             return Target(Want.MODELS)
+        if path == b"/feedback":
+            return Target(Want.FEEDBACK)
         return Target(Want.HEALTH) if path in {b"/ping", b"/health"} else protocols.match(path, None)
     wanted = _ACTIONS.get(path[1:]) if path[:1] == b"/" else None
     return protocols.match(path, port_model) if wanted is None else Target(wanted, port_model)

@@ -28,6 +28,7 @@ class Want(IntEnum):
     OPENAPI = 16
     DOCS = 17
     ASK = 18
+    FEEDBACK = 19
 
 
 PREDICTIONS = frozenset((Want.INVOKE, Want.INFER, Want.ASK))
@@ -35,7 +36,7 @@ PREDICTIONS = frozenset((Want.INVOKE, Want.INFER, Want.ASK))
 
 
 class Target(NamedTuple):
-    """`model` None stands for all models of the port, and for one that the body of an `ASK` names.
+    """`model` None stands for all models of the port, and for one that the body of an `ASK`, or of FEEDBACK, names.
 
     `protocol` is `wire.V1`, `wire.V2`, `wire.OPENAI`, or empty for MLflow's. `detail` is Allow's value, the path to
     redirect to, the version that is asked for, or the kind of request in OpenAI's dialect.

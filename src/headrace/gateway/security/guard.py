@@ -121,9 +121,9 @@ def _allows(who: Grant, target: Target, port_model: str | None) -> bool:
     want, model = target.want, target.model
     if not who.roles:
         return False
-    if want is Want.ASK and model is None:
+    if want in {Want.ASK, Want.FEEDBACK} and model is None:
         return who.has("predict")  # of which model its body says: the gateway asks again when it has read that
-    if want in PREDICTIONS:
+    if want in PREDICTIONS or want is Want.FEEDBACK:
         return model is not None and who.predicts(model)
     if model is not None:
         return who.sees(model)
