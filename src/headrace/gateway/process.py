@@ -218,6 +218,7 @@ class GatewayProcess:
             await asyncio.sleep(0)
             for server in self._servers:
                 server.close()
+            self._control.send(messages.ListensNoMore())
             # A client between two requests is given the time to send the next and be told that it is the last: a
             # connection that is closed under its hands would be an error to it.
             gateway.clients.begin_drain()

@@ -18,6 +18,7 @@ from headrace.core.protocol.messages import Configure, Recording, Ties
 from headrace.keeper.kept import Kept
 from headrace.security.contexts import ServerContext
 from headrace.supervisor import wire_config
+from headrace.supervisor.admin.server import FOLLOWED
 from headrace.supervisor.ports import ADMIN, Ports
 from headrace.supervisor.processes.gateways import Gateways
 from headrace.supervisor.security.anonymous import anonymous_ports
@@ -181,7 +182,7 @@ class Front:
         """Go by the files and the admin port of now; who is being answered there is answered."""
         for task in (self._following, self._administrating):
             if task is not None:
-                task.cancel()
+                task.cancel(FOLLOWED)
         security, admin = self.security, self.ports.admin
         if security is not None:
             self._following = self._tasks.create_task(security.run())

@@ -300,6 +300,10 @@ class Drained(msgspec.Struct, frozen=True, tag=True):
     pool: str
 
 
+class ListensNoMore(msgspec.Struct, frozen=True, tag=True):
+    """This gateway was told to drain, and accepts no connection any more: who connects meets another."""
+
+
 class WorkerLost(msgspec.Struct, frozen=True, tag=True):
     """The connection to this worker broke; `in_flight` requests were with it and go elsewhere once."""
 
@@ -406,4 +410,4 @@ ToGateway = Access | Certificate | Configure | Table | Drain | AskStats | Ping |
 News = WorkerLost | WorkerHung | WorkerBroke | Hazard | ModelFailed | PoolLoad
 """What a gateway says of workers and models without being asked."""
 
-FromGateway = Applied | Drained | News | KeysWanted | Crowded | Stats | Pong | Probed
+FromGateway = Applied | Drained | ListensNoMore | News | KeysWanted | Crowded | Stats | Pong | Probed

@@ -35,6 +35,10 @@ from headrace.supervisor.admin.sign_in import SignIn
 from headrace.supervisor.admin.state import ServerState
 from headrace.telemetry.exposition import exposition
 
+FOLLOWED = "another serves the port from now on"
+_PATIENCE_S = 10.0
+"""How long who has connected to a server that another follows has for the first request: it holds nobody up."""
+
 
 def make_app(server: ServerState) -> Starlette:
     """The admin application: health, metrics, and the state of every model."""
@@ -133,17 +137,36 @@ def make_app(server: ServerState) -> Starlette:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn would take the signals for itself; they are the supervisor's."""
+    """uvicorn would take the signals for itself; they are the supervisor's.
+
+    And it would cut off who has connected and not asked yet: their first request is awaited, for `patience_s`.
+    """
+
+    patience_s = 0.3
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        until_s = time.monotonic() + self.patience_s
+        await asyncio.sleep(0)  # who was accepted by then is known after that
+        connections = self.server_state.connections
+        while any(_has_not_asked(one) for one in connections) and time.monotonic() < until_s:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)  # uvicorn tells of nothing that could be awaited
+        await super().shutdown(sockets)
+
+
+def _has_not_asked(connection: object) -> bool:
+    return getattr(connection, "cycle", None) is None
+
 
 async def serve_admin(server: ServerState, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
     """Serve the admin application on a bound socket until cancelled; what it answers then has three seconds.
 
-    `tls` None: by plain HTTP.
+    `tls` None: by plain HTTP. Cancelled with the message `FOLLOWED` it leaves who comes to another on the same socket.
     """
     config = uvicorn.Config(
         make_app(server), log_config=None, access_log=False, lifespan="off", http="h11", ws="none",
@@ -156,7 +179,8 @@ async def serve_admin(server: ServerState, listener: socket.socket, tls: ssl.SSL
     serving = asyncio.create_task(uvicorn_server.serve(sockets=[listener]))
     try:
         await asyncio.shield(serving)
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as cancelled:
+        uvicorn_server.patience_s = _PATIENCE_S if FOLLOWED in cancelled.args else uvicorn_server.patience_s
         uvicorn_server.should_exit = True
         await serving
         raise

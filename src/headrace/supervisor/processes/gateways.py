@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from headrace.core.protocol.messages import (
     Drained,
     FromGateway,
     KeysWanted,
+    ListensNoMore,
     News,
     Probe,
     Probed,
@@ -46,6 +48,8 @@ _CROWDED = {
 _COME_UP_S = 60.0
 """How long new gateways may take until they have the ports; milliseconds are usual."""
 _OVERDUE_S = 10.0
+_LISTENS_ON_S = 10.0
+"""How long is waited for a gateway that is told to drain and does not say that it accepts no connection any more."""
 
 
 class _Slot:
@@ -60,6 +64,7 @@ class _Slot:
         self.process = process
         self.task: asyncio.Task[None] | None = None
         self.applied = -1
+        self.listens = True
         self.told: set[str] = set()
         self.stats: dict[int, asyncio.Future[Stats]] = {}
         self.probes: dict[int, asyncio.Future[Probed]] = {}
@@ -162,7 +167,7 @@ class Gateways:
 
         They come up beside those that run. Those then take no more connections; each answer ends its connection, and
         what was asked has `within_s` to be answered. Raises HeadraceError where the new ones do not come up: then those
-        that run go on. Cancelling it means the same.
+        that run go on. Cancelling it before they take over means the same.
 
         What clients have used counts on, unless there are more or fewer gateways than before, or those of the last time
         have not all ended.
@@ -200,6 +205,10 @@ class Gateways:
             slot.process.end_after(Drain(within_s=within_s, patient=True))
             overdue_s = within_s + _OVERDUE_S
             asyncio.get_running_loop().call_later(overdue_s, slot.process.kill, "it had finished nothing for too long")
+        # Until it has heard of that, a former gateway accepts clients beside the new ones, and answers by what was.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LISTENS_ON_S):
+                await self.until(lambda: not any(slot.listens and slot.process.connected for slot in old))
 
     def show(self, certificate: Certificate) -> None:
         """Have every gateway show this certificate from now on."""
@@ -341,6 +350,8 @@ class Gateways:
             self.opened = True
         elif isinstance(message, Drained):
             slot.told.discard(message.pool)
+        elif isinstance(message, ListensNoMore):
+            slot.listens = False
         elif isinstance(message, Stats):
             self._totals.feed(slot.serial, message.values)
             future = slot.stats.pop(message.token, None)

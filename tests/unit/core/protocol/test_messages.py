@@ -24,6 +24,7 @@ from headrace.core.protocol.messages import (
     KeysWanted,
     Limits,
     Listener,
+    ListensNoMore,
     ModelFailed,
     Pool,
     PoolLoad,
@@ -99,6 +100,7 @@ TO = [
 FROM = [
     Applied(7),
     Drained("main"),
+    ListensNoMore(),
     WorkerLost("w1", 2),
     WorkerHung("w1", 60.5),
     WorkerBroke("w1", "speaks no protocol"),

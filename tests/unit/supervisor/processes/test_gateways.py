@@ -19,6 +19,7 @@ from headrace.core.protocol.messages import (
     Drain,
     Drained,
     Hazard,
+    ListensNoMore,
     News,
     Pool,
     Probe,
@@ -255,8 +256,12 @@ async def test_new_gateways_take_over_when_they_are_up_and_not_before(make: Any)
     three.up()
     three.says(Applied(2))
     two.says(Applied(2))
-    await task
+    await until(lambda: one.last is not None)
     assert one.last == Drain(within_s=9.0, patient=True)
+    await asyncio.sleep(0)
+    assert not task.done(), "who connects may still meet the former one"
+    one.says(ListensNoMore())
+    await task
     assert gateways.pids == [two.pid, three.pid]
     # What it still answers, it answers by what there is, and all of it is counted.
     gateways.publish(table(3))
@@ -274,6 +279,23 @@ async def test_new_gateways_take_over_when_they_are_up_and_not_before(make: Any)
     gateways.drain()
     for process in (two, three):
         assert process.last == Drain()
+    await asyncio.wait_for(running, 60)
+
+
+async def test_a_former_gateway_that_says_nothing_is_not_waited_for_without_end(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LISTENS_ON_S", 0.0)
+    gateways, (one,) = make(1)
+    running = asyncio.create_task(gateways.run())
+    one.up()
+    one.says(Applied(0))
+    task = await replacing(gateways, 0)
+    Process.made[1].up()
+    Process.made[1].says(Applied(0))
+    await asyncio.wait_for(task, 60)
+    assert gateways.pids == [Process.made[1].pid]
+    gateways.drain()
     await asyncio.wait_for(running, 60)
 
 
@@ -302,6 +324,8 @@ async def test_what_clients_have_used_counts_on_and_each_part_of_it_has_one_writ
         for process in made:
             process.up()
             process.says(Applied(0))
+        for process in Process.made[known - count : known]:
+            process.says(ListensNoMore())
         await task
         return made
 
