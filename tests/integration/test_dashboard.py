@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Locator, expect
 from tests.dashboard_rig.browser import ACCESSIBILITY, CONTRAST, LONG_NAMES, Open, live
 from tests.integration.moving import Registry
 from tests.integration.serving import PATIENCE_S, Serving, ask, serving, until
+from tests.registries import place
 
 TEXT = {"dataframe_records": [{"text": "a text"}]}
 MARKUP = '<img src=x onerror="document.title=1">'
@@ -312,9 +313,8 @@ def test_a_server_that_goes_is_told_and_one_that_comes_back_is_found(
     registry: str, browser: Browser, tmp_path: Path
 ) -> None:
     document: dict[str, Any] = {
-        "registry": {"tracking_uri": registry},
         "admin": {"port": 0},
-        "models": {"mood": {"uri": "models:/mood@production", "port": 0}},
+        "models": {"mood": {"uri": place(registry, "mood/1"), "port": 0}},
     }
     with serving(tmp_path, document) as first:
         admin = first.admin

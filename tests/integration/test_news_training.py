@@ -261,6 +261,7 @@ def test_a_registry_that_cannot_be_reached_is_one_line(tmp_path: Path, cache_dir
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow  # pip is tried three times; the unit tests of archives have what it says then
 def test_no_network_is_one_line(tmp_path: Path) -> None:
     done = run_training(
         "--state-dir", tmp_path, "--only", "sentiment", PIP_NO_INDEX="1", PIP_CONFIG_FILE=os.devnull, PIP_FIND_LINKS=""
