@@ -45,7 +45,6 @@ class LocalAnswers:
         """Answer a request of `client` without a worker."""
         request = exchange.request
         want, model, detail, protocol = request.target
-        pool = self._serving.get(model) if model is not None else None
         if request.problem:
             self._fail(exchange, request.problem_code, request.problem, now_s)
         elif want == Want.PREFLIGHT:
@@ -73,17 +72,20 @@ class LocalAnswers:
             self._answer_for_all(exchange, client, now_s)
         elif want == Want.WRONG_MODEL or (model not in self._routes and client.port.model is None):
             self._answer_unknown_model(exchange, client, now_s)
-        elif want == Want.VERSION and pool is not None:
+        elif want == Want.VERSION and (pool := self._pool(model)) is not None:
             self._reply(exchange, 200, pool.version.config.mlflow_version.encode(), now_s)
         elif want == Want.LOAD:
             self._fail(exchange, "BAD_REQUEST", describing.REFUSED_LOAD, now_s)
-        elif want == Want.METADATA and pool is not None:
+        elif want == Want.METADATA and (pool := self._pool(model)) is not None:
             self._describe(exchange, pool, now_s)
-        elif want == Want.OPENAPI and pool is not None:
+        elif want == Want.OPENAPI and (pool := self._pool(model)) is not None:
             told = self._described.openapi(model or "", pool, is_own_port=client.port.model is not None)
             self._reply(exchange, 200, msgspec.json.encode(told), now_s)
         else:
             self._fail(exchange, "TEMPORARILY_UNAVAILABLE", self.why_not(model or ""), now_s, retry_after_s=1)
+
+    def _pool(self, model: str | None) -> Pool | None:
+        return self._serving.get(model) if model is not None else None
 
     def overloaded(self, exchange: Exchange, now_s: float) -> None:
         """There is no memory for a request."""
