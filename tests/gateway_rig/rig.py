@@ -160,6 +160,7 @@ class GatewayRig:
         self.received: list[msgspec.Struct] = []
         self.generation = 0
         self.quotas: tuple[Quota, ...] = ()
+        self.tools: tuple[str, ...] | None = None
         self.workers: list[StubWorker] = []
         self._stream_workers: list[StreamWorker] = []
         self.start()
@@ -241,7 +242,11 @@ class GatewayRig:
         self.generation += 1
         self.send(
             messages.Table(
-                generation=self.generation, routes=tuple(routes), pools=tuple(pools), quotas=tuple(self.quotas)
+                generation=self.generation,
+                routes=tuple(routes),
+                pools=tuple(pools),
+                quotas=tuple(self.quotas),
+                tools=self.tools,
             )
         )
         generation = self.generation

@@ -21,6 +21,8 @@ NOT_OF_SRC = {"examples", "deploy"}
 # Modules without a unit test file: which test file covers each instead, and why that one. A name that ends in a slash
 # stands for all modules of a folder that have none.
 ELSEWHERE = {
+    "headrace/gateway/mcp/calling.py": ("tests/integration/test_gateway_mcp.py", "a real gateway and workers"),
+    "headrace/gateway/mcp/endpoint.py": ("tests/integration/test_gateway_mcp.py", "a real gateway and workers"),
     "headrace/cli/check.py": ("tests/integration/test_client_commands.py", "the real command against a real server"),
     "headrace/cli/env.py": ("tests/integration/test_env_command.py", "the real command"),
     "headrace/cli/security/key.py": ("tests/integration/test_access.py", "the real command"),

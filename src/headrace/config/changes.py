@@ -208,6 +208,7 @@ _TABLE: dict[Path, How] = {
     ("auth", "issuers"): How.LIVE,
     ("admin",): How.LIVE,
     ("gateway",): How.GATEWAYS,
+    ("mcp",): How.LIVE,
     ("errors",): How.PROCESSES,
     ("environments",): How.LIVE,
     ("environments", "prebuilt"): How.RESTART,
@@ -256,8 +257,10 @@ _TABLE: dict[Path, How] = {
     (*_MODEL, "at_most"): How.LIVE,
 }
 _AS_A_WHOLE: dict[Path, How] = {
-    # A port turns from plain to encrypted, or begins to ask who somebody is: gateways know that from their start.
+    # A port turns from plain to encrypted, begins to ask who somebody is, or looks at other headers: gateways know that
+    # from their start.
     ("tls",): How.GATEWAYS,
     ("auth",): How.GATEWAYS,
+    ("mcp",): How.GATEWAYS,
 }
 """Where a section comes or goes as a whole, and that is another way than for what is in it."""

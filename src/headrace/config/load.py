@@ -224,6 +224,8 @@ def _combined(config: tree.Config, wrong: Collection[str] = ()) -> Iterator[Prob
             taken[port] = path
     if config.wildcard is not None and not shared:
         yield Problem(f"models.{WILDCARD}", "is served on the shared port: set gateway.port")
+    if config.mcp is not None and not shared:
+        yield Problem("mcp", "is spoken on the shared port: set gateway.port")
     if gateway.grpc_port is not None and not all(find_spec(name) for name in ("hpack", "google.protobuf")):
         yield Problem("gateway.grpc_port", "needs the package 'hpack': install headrace's extra 'grpc'")
     if config.telemetry.otlp is not None and not _otlp_there():

@@ -89,6 +89,15 @@ class Gateway(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hosts: tuple[NonEmpty, ...] = ()
 
 
+class Mcp(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`mcp:` models as tools of agents: the Model Context Protocol at /mcp on the shared port (docs/mcp.md).
+
+    `models`: which, by name or by pattern: `[topic, "sent*"]`. Who may ask a model may call its tool.
+    """
+
+    models: tuple[NonEmpty, ...]
+
+
 class Errors(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`errors:` how failures are told. `mode` is `mlflow`, or `strict`: 4xx for callers' faults only, no traces."""
 
@@ -381,6 +390,7 @@ class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     gateway: Gateway = Gateway()
     models: dict[str, Model] = {}  # noqa: RUF012 - a struct copies it
     wildcard: Wildcard | None = None
+    mcp: Mcp | None = None
     errors: Errors = Errors()
     environments: Environments = Environments()
     health: Health = Health()

@@ -49,8 +49,8 @@ class ModelUri(msgspec.Struct, frozen=True):
 class Resolved(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What a URI pointed at when it was asked for: one version, never to be asked again.
 
-    `source` is where its artifacts are; `name` and `version` are None outside of the registry. Equal where the version
-    is, however it was asked for.
+    `source` is where its artifacts are; `name` and `version` are None outside of the registry. `description` is what
+    the registry said of it then. Equal where the version is, however it was asked for.
     """
 
     uri: str
@@ -58,6 +58,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     version: str | None
     source: str
     run_id: str | None = None
+    description: str = ""
 
     @property
     def identity(self) -> tuple[str | None, str | None, str]:

@@ -51,7 +51,7 @@ class LocalAnswers:
             self._reply(exchange, 204, b"", now_s, content_type=None)
         elif want in {Want.HEALTH, Want.READY}:
             self._answer_health(exchange, client, model, now_s)
-        elif want == Want.NOT_FOUND:
+        elif want in {Want.NOT_FOUND, Want.MCP}:
             body = answers.protocol_error(protocol, "NOT_FOUND", "Not Found") if protocol else answers.NOT_FOUND
             self._reply(exchange, 404, body, now_s)
         elif want == Want.WRONG_METHOD:

@@ -15,6 +15,7 @@ from headrace.gateway.http.clients import Clients
 from headrace.gateway.http.port import Port
 from headrace.gateway.http.targets import PREDICTIONS, Target, Want
 from headrace.gateway.local import LocalAnswers
+from headrace.gateway.mcp.endpoint import Endpoint
 from headrace.gateway.pools.crossing import Crossing
 from headrace.gateway.pools.load import LoadReports
 from headrace.gateway.pools.pool import Pool
@@ -54,6 +55,7 @@ class Gateway:
         self.recording: Recording | None = None
         self._local = LocalAnswers(self.state.counters)
         self._feedback = FeedbackDesk(self._local, self.state.spawn)
+        self._mcp = Endpoint(self.state.counters)
         self._quotas = quotas or Quotas(None, 1, 0)
         self._metered = False
         self._routes: dict[str, messages.Route] = {}
@@ -116,6 +118,7 @@ class Gateway:
         }
         self.state.writer.strict_models = {model for model, route in routes.items() if route.errors == "strict"}
         self._local.configure(routes, self._serving, self._pools, table.ready)
+        self._mcp.configure(table.tools, routes, self._serving)
         self._open_entrances(metered=self._quotas.configure(table.quotas))
         for pool in gone:
             self._retired[pool.version.config.key] = pool
@@ -179,7 +182,7 @@ class Gateway:
     def takes_body(self, target: Target) -> bool:
         """Whether a request for `target` would be given to a worker now, so that its body is needed."""
         if target.want not in PREDICTIONS:
-            return target.want in {Want.INDEX, Want.FEEDBACK}
+            return target.want in {Want.INDEX, Want.FEEDBACK} or (target.want == Want.MCP and self._mcp.spoken)
         if target.want is Want.ASK and target.model is None:
             return True
         entrance = self._entrances.get(target.model)
@@ -225,6 +228,11 @@ class Gateway:
             return True
         if target.want == Want.INFER:
             return self._infer(exchange, target, now_s)
+        if target.want == Want.MCP and self._mcp.spoken:
+            call = self._mcp.take(exchange, now_s)
+            if call is not None:
+                self.handle(call, now_s)
+            return True
         return target.want == Want.ASK and self._ask(exchange, now_s)
 
     def _infer(self, exchange: Exchange, target: Target, now_s: float) -> bool:

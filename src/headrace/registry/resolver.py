@@ -39,6 +39,8 @@ _MOST_BEYOND = 500
 """So many models beyond `at_most` are named."""
 _MOST_CHARACTERS = 4_096
 """Of a name, a version or a place: more than any registry has."""
+_MOST_DESCRIPTION = 2_000
+"""Characters of a description; the rest is cut off."""
 
 
 class Resolver:
@@ -64,6 +66,7 @@ class Resolver:
         self._kept: dict[str, tuple[int, Resolved]] = {}
         self._aliased: dict[str, str] = {}
         self._made_ms: dict[str, int] = {}
+        self._described: dict[str, str | None] = {}
 
     def resolve(self, text: str) -> Resolved:
         """What `text` points at now. Raises ModelNotFound, UsageError, or RegistryError when it cannot be asked."""
@@ -82,7 +85,12 @@ class Resolver:
             if not source:
                 raise RegistryError(f"{uri.text}: the registry does not say where version {found.version} is")
         resolved = Resolved(
-            uri=text, name=found.name, version=str(found.version), source=source, run_id=found.run_id or None
+            uri=text,
+            name=found.name,
+            version=str(found.version),
+            source=source,
+            run_id=found.run_id or None,
+            description=_description(found.description or self._described.get(found.name)),
         )
         if uri.kind == "alias":
             self._kept[text] = (self._made_ms.get(found.name, 0), resolved)
@@ -205,6 +213,7 @@ class Resolver:
             raise ModelNotFound(f"{uri.text}: the model {uri.name!r} has no {self._known(model.name, uri)}")
         self._check(uri, model.name, str(version))
         self._aliased[uri.text] = str(version)
+        self._described[model.name] = model.description
         self._made_ms[model.name] = model.creation_timestamp or 0
         made_ms, kept = self._kept.get(uri.text, (0, None))
         return (
@@ -312,6 +321,11 @@ def _check_lengths(*texts: str) -> None:
         raise RegistryError(
             f"the registry answered with a name or a place of more than {_MOST_CHARACTERS:,} characters"
         )
+
+
+def _description(text: object) -> str:
+    """A registry's answer may hold halves of characters, which go nowhere from here."""
+    return text.strip()[:_MOST_DESCRIPTION].encode("utf-8", "replace").decode() if isinstance(text, str) else ""
 
 
 def _public(uri: str) -> str:

@@ -318,6 +318,7 @@ class Supervisor:
             open=self._takeover.open,
             ready=self.config.health.ready,
             quotas=wire_config.quotas(self.config),
+            tools=self.config.mcp.models if self.config.mcp is not None else None,
         )
 
     def _counted(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from headrace.config import environment
 from headrace.config.traffic import PIN_HEADER, WILDCARD, shadow_of
 from headrace.config.tree import Config, Model, Queue
+from headrace.core.contract import tools
 from headrace.core.identity import parse_model_uri
 from headrace.core.protocol.messages import (
     BatchOptions,
@@ -75,6 +76,8 @@ def watched_headers(config: Config) -> tuple[str, ...]:
         names |= {"traceparent", "tracestate"}
     if config.auth is not None and config.auth.proxy is not None:
         names.add(config.auth.proxy.header.lower())
+    if config.mcp is not None:
+        names |= set(tools.HEADERS)
     names |= {model.queue.client_header.lower() for model in models if model.queue.client_header is not None}
     return tuple(sorted(names | {PIN_HEADER for model in models if model.pin_header}))
 

@@ -38,7 +38,7 @@ GROUPS: dict[str, dict[str, Definition]] = {
             "counter",
             "requests",
             "Predictions asked for in another protocol than MLflow's: v2 (Open Inference Protocol), v1 (KServe), "
-            "grpc. They are in all other numbers, too.",
+            "openai, grpc, mcp (calls of tools). They are in all other numbers, too.",
             ("model", "protocol"),
         ),
         "headrace_request_seconds": Definition(

@@ -64,6 +64,8 @@ def test_defaults_hold_where_nothing_is_said() -> None:
         ({**GOOD, "gateway": {"port": 5001}}, "models.topic.port", "already used by gateway.port"),
         ({**GOOD, "admin": {"port": 5001}}, "models.topic.port", "already used by admin.port"),
         ({"models": {"a": {"uri": "models:/a/1"}}}, "models.a.port", "set gateway.port"),
+        ({"models": {"a": {"uri": "m", "port": 1}}, "mcp": {"models": ["a"]}}, "mcp", "set gateway.port"),
+        ({"models": {"a": {"uri": "m", "port": 1}}, "mcp": {}}, "mcp.models", ""),
         (
             {"models": {"a": {"uri": "models:/a/Nonsense", "port": 1}}},
             "models.a.uri",

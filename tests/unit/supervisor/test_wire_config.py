@@ -37,6 +37,8 @@ def test_headers_that_settings_look_at_are_watched_in_lower_case() -> None:
         "c": {"uri": URI, "pin_header": True},
     }
     assert wire_config.watched_headers(config(models=models)) == ("headrace-version", "x-tenant", "x-user")
+    spoken = config(gateway={"port": 1}, mcp={"models": ["*"]}, models={"a": {"uri": URI}})
+    assert wire_config.watched_headers(spoken) == ("mcp-method", "mcp-name", "mcp-protocol-version")
 
 
 def test_a_route_has_the_settings_of_its_model() -> None:

@@ -20,7 +20,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`inputs`, `outputs` and `params` are the parts of the signature, each spec as MLflow writes it.
 
     `example` is the body of a request to ``/invocations``. `speaks` are the kinds of request of OpenAI's dialect that
-    the model answers. `whole`: False where the signature is too large to be told.
+    the model answers. `description` is what the registry says of it. `whole`: False where the signature is too
+    large to be told.
     """
 
     inputs: list[dict[str, Any]] = []
@@ -30,15 +31,16 @@ class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     type_hint: bool = False
     streams: bool = False
     speaks: list[str] = []
+    description: str = ""
     whole: bool = True
 
 
-def encode(facts: Mapping[str, Any], example: bytes | None) -> str:
+def encode(facts: Mapping[str, Any], example: bytes | None, description: str = "") -> str:
     """What the gateways are told of a version with these facts; `example` is the body of a request."""
     signature = facts.get("signature")
     speaks = [kind for kind in facts.get("speaks") or () if kind in dialect.PATHS]
     is_hint, streams = bool(facts.get("type_hint")), bool(facts.get("streams"))
-    bare = About(type_hint=is_hint, streams=streams, speaks=speaks, whole=False)
+    bare = About(type_hint=is_hint, streams=streams, speaks=speaks, description=description, whole=False)
     whole = msgspec.structs.replace(
         bare,
         inputs=_specs(signature, "inputs"),

@@ -40,6 +40,12 @@ def paths(name: str, speaks: Sequence[str], errors: dict[str, Any]) -> dict[str,
     return {PATHS[kind]: {"post": _ask(name, kind, errors)} for kind in speaks}
 
 
+def arguments(kind: str) -> dict[str, Any]:
+    """The schema of a request of this kind, without the name of its model."""
+    member, schema, _ = _TAKES[kind]
+    return {"type": "object", "properties": {member: schema}, "required": [member]}
+
+
 def _ask(name: str, kind: str, errors: dict[str, Any]) -> dict[str, Any]:
     member, schema, example = _TAKES[kind]
     takes = {"type": "object", "properties": {"model": _TEXT, member: schema}, "required": ["model", member]}

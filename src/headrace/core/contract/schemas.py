@@ -27,16 +27,20 @@ _ROWS: dict[str, Any] = {"type": "array", "minItems": 1}
 
 def request(about: About) -> dict[str, Any]:
     """The schema of a body in JSON."""
-    choices = [_form(name, schema) for name, schema in _forms(about).items()]
+    choices = [_form(name, schema) for name, schema in forms(about).items()]
     if not about.params:
         return {"anyOf": choices}
-    properties = {str(spec.get("name", "")): _param(spec) for spec in about.params}
-    params = {
+    told = params(about)
+    return {"anyOf": [{**one, "properties": {**one["properties"], "params": told}} for one in choices]}
+
+
+def params(about: About) -> dict[str, Any]:
+    """The schema of ``params``: what the model is told beside its inputs."""
+    return {
         "type": "object",
-        "properties": properties,
+        "properties": {str(spec.get("name", "")): _param(spec) for spec in about.params},
         "description": "What the model is told beside its inputs.",
     }
-    return {"anyOf": [{**one, "properties": {**one["properties"], "params": params}} for one in choices]}
 
 
 def example(about: About) -> Any:
@@ -71,7 +75,8 @@ def column(spec: Any, depth: int = 0) -> dict[str, Any]:
     return dict(_SCALARS.get(str(kind), {}))
 
 
-def _forms(about: About) -> dict[str, dict[str, Any]]:
+def forms(about: About) -> dict[str, dict[str, Any]]:
+    """The members that a body may have, one of them, and the schema of each; ``inputs`` is always among them."""
     specs = about.inputs
     if about.type_hint:
         return {"inputs": {**_ROWS, "items": column(specs[0]) if len(specs) == 1 else _row(specs)}}

@@ -260,6 +260,8 @@ class Table(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """How many models must be ready for the shared port to be."""
     quotas: tuple[Quota, ...] = ()
     """How much clients may ask for; of each the first that fits."""
+    tools: tuple[str, ...] | None = None
+    """Patterns of the models that are tools of MCP on the shared port; None: MCP is not spoken."""
 
 
 class Drain(msgspec.Struct, frozen=True, tag=True):

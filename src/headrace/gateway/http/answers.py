@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from headrace.core.errors import HTTP_STATUS
+from headrace.gateway.http.targets import MCP
 from headrace_worker.wire import FLAG_ERROR_OBJECT, OPENAI
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _REASONS = {
     200: b"OK",
+    202: b"Accepted",
     204: b"No Content",
     307: b"Temporary Redirect",
     400: b"Bad Request",
@@ -32,6 +34,7 @@ _REASONS = {
     403: b"Forbidden",
     404: b"Not Found",
     405: b"Method Not Allowed",
+    406: b"Not Acceptable",
     408: b"Request Timeout",
     409: b"Conflict",
     413: b"Content Too Large",
@@ -97,7 +100,10 @@ def error_body(code: str, message: str, request_id: bytes | None = None) -> byte
 
 
 def protocol_error(protocol: str, code: str, message: str) -> bytes:
-    """The JSON body of an error as OpenAI's dialect has it, or as the Open Inference Protocol does, and KServe's V1."""
+    """The JSON body of an error as its protocol has it; the Open Inference Protocol's is KServe's V1's, too."""
+    if protocol == MCP:
+        error = {"code": -32000, "message": message, "data": {"error_code": code}}
+        return msgspec.json.encode({"jsonrpc": "2.0", "id": None, "error": error})
     return msgspec.json.encode({"error": _dialect_error(code, message) if protocol == OPENAI else message})
 
 

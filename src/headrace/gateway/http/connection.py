@@ -26,7 +26,7 @@ from headrace.gateway.http import answers
 from headrace.gateway.http.flow import LINGER_S, Flow
 from headrace.gateway.http.heads import RequestHead
 from headrace.gateway.http.parsing import BODY, HEAD, IDLE, STOPPED, RequestReader
-from headrace.gateway.http.targets import PREDICTIONS
+from headrace.gateway.http.targets import MAY_ASK
 
 if TYPE_CHECKING:
     from headrace.gateway.http.port import Port
@@ -164,7 +164,7 @@ class Connection(asyncio.Protocol):
 
     def on_head(self, head: RequestHead) -> bool:
         """A request waits for ``100 Continue``."""
-        if head.target.want not in PREDICTIONS or head.problem:
+        if head.target.want not in MAY_ASK or head.problem:
             # The final answer at once; the body, if it comes at all, is not read as a request.
             head.keep_alive = False
             self._lingering = True

@@ -11,7 +11,7 @@ from __future__ import annotations
 from urllib.parse import unquote_to_bytes
 
 from headrace.gateway.http import protocols
-from headrace.gateway.http.targets import Target, Want
+from headrace.gateway.http.targets import MCP, Target, Want
 
 _GET: tuple[tuple[bytes, ...], bytes] = ((b"GET",), b"GET")
 _PROBE: tuple[tuple[bytes, ...], bytes] = ((b"GET", b"HEAD"), b"GET")
@@ -55,8 +55,8 @@ def resolve(method: bytes, raw_target: bytes, port_model: str | None) -> Target:
             at = raw.find(b"://")
             raw = raw[raw.find(b"/", at + 3) :] if at > 0 else raw
             return Target(Want.REDIRECT, None, raw.rstrip(b"/") + query)
-    if want is Want.NOT_FOUND or want is Want.WRONG_MODEL:
-        return target
+    if want is Want.NOT_FOUND or want is Want.WRONG_MODEL or want is Want.MCP:
+        return target  # of the last, the gateway looks at the method: where MCP is not spoken there is no such path
     methods, allow = _METHODS[want]
     if method not in methods:
         return Target(Want.WRONG_METHOD, target.model, allow, target.protocol)
@@ -88,6 +88,8 @@ def _match(path: bytes, port_model: str | None) -> Target:
             return Target(Want.MODELS)
         if path == b"/feedback":
             return Target(Want.FEEDBACK)
+        if path == b"/mcp":
+            return Target(Want.MCP, protocol=MCP)
         return Target(Want.HEALTH) if path in {b"/ping", b"/health"} else protocols.match(path, None)
     wanted = _ACTIONS.get(path[1:]) if path[:1] == b"/" else None
     return protocols.match(path, port_model) if wanted is None else Target(wanted, port_model)

@@ -29,17 +29,24 @@ class Want(IntEnum):
     DOCS = 17
     ASK = 18
     FEEDBACK = 19
+    MCP = 20
 
 
 PREDICTIONS = frozenset((Want.INVOKE, Want.INFER, Want.ASK))
 """What is asked of a model itself, in whichever protocol."""
 
+MAY_ASK = PREDICTIONS | {Want.MCP}
+"""What may turn out to be asked of a model when its body is read."""
+
+MCP = "mcp"
+"""The protocol of a `Target` that wants `MCP`."""
+
 
 class Target(NamedTuple):
     """`model` None stands for all models of the port, and for one that the body of an `ASK`, or of FEEDBACK, names.
 
-    `protocol` is `wire.V1`, `wire.V2`, `wire.OPENAI`, or empty for MLflow's. `detail` is Allow's value, the path to
-    redirect to, the version that is asked for, or the kind of request in OpenAI's dialect.
+    `protocol` is `wire.V1`, `wire.V2`, `wire.OPENAI`, `MCP`, or empty for MLflow's. `detail` is Allow's value, the path
+    to redirect to, the version that is asked for, or the kind of request in OpenAI's dialect.
     """
 
     want: Want

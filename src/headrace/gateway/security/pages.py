@@ -12,7 +12,7 @@ from headrace.gateway.http.targets import Target, Want
 _PREFLIGHT = (
     b"access-control-allow-methods: GET, POST\r\n"
     b"access-control-allow-headers: accept, authorization, cache-control, content-encoding, content-type, "
-    b"headrace-version, request-timeout-ms, x-request-id\r\n"
+    b"headrace-version, mcp-method, mcp-name, mcp-protocol-version, request-timeout-ms, x-request-id\r\n"
     b"access-control-max-age: 600\r\n"
 )
 _EXPOSED = b"access-control-expose-headers: headrace-model, retry-after, x-request-id\r\n"

@@ -185,7 +185,7 @@ class Version:
     def _told_about(self) -> str:
         """What the gateways can tell of the model; made once, when its facts are known."""
         if self._about is None and self.workers is not None and self.workers.facts:
-            self._about = about.encode(self.workers.facts, own_example(self.stored))
+            self._about = about.encode(self.workers.facts, own_example(self.stored), self.resolved.description)
         return self._about or ""
 
     def _identity(self) -> str:
