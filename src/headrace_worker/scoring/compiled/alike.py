@@ -6,14 +6,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from headrace_worker.scoring.compiled.forms import Core
 
 _THRESHOLDS = 4096
 """How many thresholds of one model are looked at: those of the first trees."""
 
-_SIZES = (1, 1, 1, 2, 3, 16, 64, 256)
+SIZES = (1, 1, 1, 2, 3, 16, 64, 256)
 """Rows of the calls of one turn: those of a request alone, and of merged ones."""
 
 _LONG_TEXT = "word " * 2000
@@ -48,7 +48,7 @@ def first_different(data: Any, one: Any, other: Any) -> Any:
     return part[:100].tolist() if hasattr(part, "tolist") else repr(part)[:10_000]
 
 
-def edge_rows(core: Core, turns: int, seed: int = 0) -> Iterator[Any]:
+def edge_rows(core: Core, turns: int, seed: int = 0, sizes: Sequence[int] = SIZES) -> Iterator[Any]:
     """Inputs for the last step: at its trees' thresholds, just beside them, and what is not finite."""
     np: Any = sys.modules["numpy"]
     pd: Any = sys.modules["pandas"]
@@ -59,7 +59,7 @@ def edge_rows(core: Core, turns: int, seed: int = 0) -> Iterator[Any]:
         return values if core.names is None else pd.DataFrame(values, columns=core.names)
 
     for turn in range(turns):
-        for size in _SIZES:
+        for size in sizes:
             values = np.empty((size, core.width))
             for feature, known in enumerate(by_feature):
                 chosen = random.choice(known, size)

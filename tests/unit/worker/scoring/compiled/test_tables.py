@@ -19,6 +19,7 @@ from headrace_worker.scoring.compiled import forms, install
 from headrace_worker.scoring.compiled.alike import edge_rows, mutations, same
 from headrace_worker.scoring.compiled.tables import Declined
 from tests.unit.worker.scoring.compiled.made import data, fitted, loaded
+from tests.unit.worker.scoring.compiled.test_trees import LARGE
 
 KINDS: dict[str, Any] = {
     "LinearRegression": linear_model.LinearRegression,
@@ -49,18 +50,19 @@ def found(kind: str, method: str, directory: Path) -> forms.Form | None:
     return forms.find(loaded(directory, estimator, method)) if hasattr(estimator, method) else None
 
 
-def compare(kind: str, method: str, directory: Path, turns: int) -> int:
+def compare(kind: str, method: str, directory: Path, *, large: bool = False) -> int:
     form = found(kind, method, directory)
     compared = 0
     if form is None:
         return 100_000
     frame, _ = data(300, seed=3)
     whole = [frame, *mutations(frame, 8)]
+    edges = edge_rows(form.core, 60, 4, LARGE) if large else edge_rows(form.core, 1, 4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of floats that are too large
         for reference, fast, given in [
             *((form.reference, form.fast, one) for one in whole),
-            *((form.last, form.fast_last, one) for one in edge_rows(form.core, turns, seed=4)),
+            *((form.last, form.fast_last, one) for one in edges),
         ]:
             try:
                 answer = reference(given)
@@ -76,14 +78,14 @@ def compare(kind: str, method: str, directory: Path, turns: int) -> int:
 @pytest.mark.parametrize("method", ["predict", "predict_proba"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_bytes_are_the_same(kind: str, method: str, tmp_path: Path) -> None:
-    assert compare(kind, method, tmp_path, 1) > 300
+    assert compare(kind, method, tmp_path) > 300
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["predict", "predict_proba"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_bytes_are_the_same_of_a_hundred_thousand_rows(kind: str, method: str, tmp_path: Path) -> None:
-    assert compare(kind, method, tmp_path, 300) >= 100_000
+    assert compare(kind, method, tmp_path, large=True) >= 100_000
 
 
 def test_a_scaler_in_front_is_given_numbers_too(tmp_path: Path) -> None:

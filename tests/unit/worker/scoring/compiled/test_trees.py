@@ -17,11 +17,11 @@ from headrace_worker.scoring.compiled.tables import Declined
 from headrace_worker.scoring.compiled.trees import MOST_ROWS
 from tests.unit.worker.scoring.compiled.made import KINDS, data, fitted, loaded
 
-HUNDREDS, MANY = 1, 300
-"""Turns of `edge_rows`, each of 350 rows."""
+LARGE = (1, 2, 700, 1000)
+"""Rows of the calls of a turn, where there are to be many in few calls."""
 
 
-def compare(kind: str, method: str, *, as_array: bool, directory: Path, turns: int) -> int:
+def compare(kind: str, method: str, *, as_array: bool, directory: Path, large: bool = False) -> int:
     estimator = fitted(KINDS[kind](), labels="regression" not in kind, as_array=as_array)
     if not hasattr(estimator, method):
         return 1
@@ -29,7 +29,7 @@ def compare(kind: str, method: str, *, as_array: bool, directory: Path, turns: i
     compared = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of floats that are too large
-        for given in edge_rows(form.core, turns, seed=5):
+        for given in edge_rows(form.core, 60, 5, LARGE) if large else edge_rows(form.core, 1, 5):
             try:
                 found = form.fast_last(given)
             except Declined:
@@ -43,14 +43,14 @@ def compare(kind: str, method: str, *, as_array: bool, directory: Path, turns: i
 @pytest.mark.parametrize("method", ["predict", "predict_proba"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_bytes_are_the_same(kind: str, method: str, as_array: bool, tmp_path: Path) -> None:  # noqa: FBT001
-    assert compare(kind, method, as_array=as_array, directory=tmp_path, turns=HUNDREDS)
+    assert compare(kind, method, as_array=as_array, directory=tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["predict", "predict_proba"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_bytes_are_the_same_of_a_hundred_thousand_rows(kind: str, method: str, tmp_path: Path) -> None:
-    found = compare(kind, method, as_array=True, directory=tmp_path, turns=MANY)
+    found = compare(kind, method, as_array=True, directory=tmp_path, large=True)
     assert found == 1 or found >= 100_000
 
 
