@@ -174,6 +174,7 @@ def test_feedback_is_an_assessment_on_the_trace_of_its_request(one: Serving, ser
     assert metric(one, "headrace_requests_total", route="feedback", model="agent", status="200") == 3
 
 
+@pytest.mark.slow  # a trace is looked for during seconds; test_feedback.py has what is read
 @pytest.mark.parametrize(
     ("body", "status", "why"),
     [
@@ -194,6 +195,7 @@ def test_feedback_that_cannot_be_given_says_why(one: Serving, body: dict[str, An
     assert (found, why in told["message"]) == (status, True), told
 
 
+@pytest.mark.slow  # as above
 @pytest.mark.usefixtures("one")
 def test_feedback_on_the_shared_port_says_which_model() -> None:
     shared = f"http://127.0.0.1:{SHARED_PORT}"
@@ -202,6 +204,7 @@ def test_feedback_on_the_shared_port_says_which_model() -> None:
     assert feedback(f"{shared}/models/agent", request_id="never", value=1)[0] == 404
 
 
+@pytest.mark.slow  # the server starts anew; test_mlflow_writer.py has what becomes of traces meanwhile
 def test_while_the_server_is_away_answers_go_on_and_traces_wait(one: Serving, server: MlflowServer) -> None:
     url = f"{one.url('agent')}/invocations"
     after = len(one.events)
