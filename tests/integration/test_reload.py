@@ -279,6 +279,25 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(one: Reloaded) -> No
     assert one.pids("mood") == before
 
 
+def test_models_become_tools_and_none_is_lost_on_the_way(one: Reloaded) -> None:
+    url = f"http://127.0.0.1:{one.document['gateway']['port']}/mcp"
+
+    def tools() -> list[str]:
+        told = ask(url, {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).json
+        return [tool["name"] for tool in told["result"]["tools"]]
+
+    assert ask(url, {"jsonrpc": "2.0", "id": 1, "method": "ping"}).status == 404
+    first = one.gateways()
+    with asked(one, "mood"):
+        assert one.become({**one.document, "mcp": {"models": ["mo*"]}}).status == 200
+        second = one.gateways()
+        assert tools() == ["mood"]
+        assert one.become({**one.document, "mcp": {"models": ["other"]}}).status == 200
+        assert tools() == ["other"]
+    assert not first & second, "they look at no other headers than before"
+    assert one.gateways() == second
+
+
 def test_sighup_reloads_and_who_it_was_is_in_the_history(one: Reloaded) -> None:
     one.write(one.edit("mood", batch={"max_bytes": 1000}))
     seen = len(one.server.events)
