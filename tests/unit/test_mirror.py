@@ -24,6 +24,7 @@ ELSEWHERE = {
     "headrace/gateway/mcp/calling.py": ("tests/integration/test_gateway_mcp.py", "a real gateway and workers"),
     "headrace/gateway/mcp/endpoint.py": ("tests/integration/test_gateway_mcp.py", "a real gateway and workers"),
     "headrace/cli/check.py": ("tests/integration/test_client_commands.py", "the real command against a real server"),
+    "headrace/cli/compile.py": ("tests/integration/test_compiled.py", "the real command on real models"),
     "headrace/cli/env.py": ("tests/integration/test_env_command.py", "the real command"),
     "headrace/cli/security/key.py": ("tests/integration/test_access.py", "the real command"),
     "headrace/supervisor/admin/sign_in.py": ("tests/integration/test_sign_in.py", "a real server, issuer and browser"),
