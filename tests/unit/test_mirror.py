@@ -58,6 +58,8 @@ ELSEWHERE = {
     "headrace/client/options.py": ("tests/integration/test_client_equal.py", "every option that both ways take"),
     "headrace/client/plain.py": ("tests/integration/test_client_equal.py", "models without a signature, both ways"),
     "headrace/client/remote.py": ("tests/faults/test_client_faults.py", "real servers that fail in every way"),
+    "headrace/cluster/asking.py": ("tests/cluster/test_cluster.py", "the real commands on a real Ray"),
+    "headrace/cluster/controller.py": ("tests/cluster/test_cluster.py", "it needs a real Ray"),
     "headrace/config/fitting.py": ("tests/unit/config/test_load_mistakes.py", "through what uses it"),
     "headrace/config/schema.py": ("tests/docs/test_schema.py", "through what uses it"),
     "headrace/config/security.py": ("tests/integration/test_access.py", "through what uses it"),

@@ -37,10 +37,11 @@ _COMMANDS = {
     "audit": "Check that nobody has changed the file of who changed what.",
     "env": "List, build, check and remove the environments that models were trained in.",
     "compile": "Say which models have a faster form, and prove it.",
+    "cluster": "Show a cluster of several machines, empty a node, end it.",
     "package": "Write models and their environments into a directory that needs no registry.",
 }
 _FOLDERS = {
-    **dict.fromkeys(("rollback", "promote", "pause", "resume", "scale", "refresh"), "headrace.cli.orders"),
+    **dict.fromkeys(("rollback", "promote", "pause", "resume", "scale", "refresh", "cluster"), "headrace.cli.orders"),
     **dict.fromkeys(("key", "audit"), "headrace.cli.security"),
 }
 _EXAMPLES = (

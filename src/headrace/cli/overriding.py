@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 
+from headrace.config import environment
 from headrace.config.load import check
 from headrace.config.tree import Admin, Config, Model
 from headrace.core.errors import UsageError
+from headrace.core.security.addresses import is_loopback
 
 
 def for_all(config: Config, change: Callable[[Model], dict[str, Any]]) -> Config:
@@ -32,6 +34,19 @@ def with_grpc(config: Config, port: int) -> Config:
 def with_admin(config: Config, port: int) -> Config:
     """The configuration with another admin port."""
     return msgspec.structs.replace(config, admin=msgspec.structs.replace(config.admin or Admin(), port=port))
+
+
+def for_node(config: Config, file: Path, address: str) -> Config:
+    """What the node with this address of a cluster has of the cluster's configuration; `file` is where it is.
+
+    Its ports are on that address, and so is the admin port where that is a loopback one: such nodes share a machine.
+    Its home is its own, for nodes may share a disk.
+    """
+    admin, home = config.admin, environment.home(config.home) / "nodes" / address
+    if admin is not None and is_loopback(address):
+        admin = msgspec.structs.replace(admin, host=address)
+    config = msgspec.structs.replace(config, cluster=None, admin=admin, home=home)
+    return overridden(config, file, host=address)
 
 
 def overridden(

@@ -14,9 +14,11 @@ from click.core import ParameterSource
 
 from headrace.cli.commands import Exampled
 from headrace.cli.main import forget_unwritable_output
-from headrace.cli.overriding import for_all, overridden, with_admin, with_grpc
+from headrace.cli.overriding import for_all, for_node, overridden, with_admin, with_grpc
+from headrace.cli.saying import say
 from headrace.cli.screen import show
 from headrace.config import environment
+from headrace.config.cluster import Cluster
 from headrace.config.load import check, load_file, place
 from headrace.config.tree import Config, Gateway, Model
 from headrace.core.errors import ConfigError, UsageError
@@ -96,6 +98,8 @@ _ADMIN_PORT = 5100
     "--watch", is_flag=True, envvar="HEADRACE_WATCH",
     help="Reload the file whenever it changes, a mounted ConfigMap's, too.",
 )  # fmt: skip
+@click.option("--on-node", hidden=True)
+@click.option("--relative-to", hidden=True, type=click.Path(path_type=Path))
 @click.option("--log-format", type=click.Choice(["auto", "text", "json"]), default=None)
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default=None)
 def command(
@@ -114,6 +118,8 @@ def command(
     pass_env: tuple[str, ...],
     strict: bool,  # noqa: FBT001
     watch: bool,  # noqa: FBT001
+    on_node: str | None,
+    relative_to: Path | None,
     log_format: str | None,
     log_level: str | None,
 ) -> None:
@@ -140,7 +146,9 @@ def command(
     def read() -> Config:
         """The file, or what stands for it, with what the command line says above it: now, and at each reload."""
         if file is not None:
-            config = overridden(load_file(file), file, **given)
+            config = overridden(load_file(file, folder=relative_to), file, **given)
+            if on_node is not None:
+                config = for_node(config, file, on_node)
         else:
             config = configured(model_uri or "", port, host, timeout, workers, admin_port, name)
         if grpc is not None:
@@ -155,6 +163,9 @@ def command(
         return msgspec.structs.replace(config, log=msgspec.structs.replace(config.log, **asked))
 
     config = read()
+    if config.cluster is not None and file is not None:
+        _on_cluster(config.cluster, config, file)
+        return
     source = Source(file.absolute(), read) if file is not None else None
     level = Level(config.log.level)
     logger = make_log(config.log.format, level)
@@ -185,6 +196,23 @@ def command(
     # At once: a thread that still reads a model's files, for one, would hold up an orderly end.
     forget_unwritable_output()
     os._exit(code)
+
+
+def _on_cluster(cluster: Cluster, config: Config, file: Path) -> None:
+    """Have a cluster serve the file, and tell how each of its nodes is."""
+    from headrace.cli.orders.cluster import check_change, tell_node  # noqa: PLC0415 - one machine needs nothing of it
+    from headrace.cluster import asking  # noqa: PLC0415 - as above
+
+    context = click.get_current_context()
+    beside = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if others := sorted({name.replace("_", "-") for name in beside} - {"file"}):
+        raise UsageError(
+            f"--{others[0]} cannot stand beside a file with 'cluster:', whose nodes go by the file: put it there"
+        )
+    folder = file.absolute().parent
+    text = file.read_text(encoding="utf-8")
+    asking.serve(cluster.address, text, str(folder), lambda order: check_change(order, config, file), tell_node)
+    say(f"{file}: served by the cluster, which goes on: see 'headrace cluster status'; 'headrace cluster down' ends it")
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

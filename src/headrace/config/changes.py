@@ -201,6 +201,7 @@ _TABLE: dict[Path, How] = {
     ("registry", "timeout_s"): How.RESTART,
     ("registry", "fetch_timeout_s"): How.RESTART,
     ("registry", "webhook_secret"): How.LIVE,
+    ("cluster",): How.RESTART,
     ("tls",): How.LIVE,
     ("tls", "handshake_timeout_s"): How.GATEWAYS,
     ("auth",): How.LIVE,

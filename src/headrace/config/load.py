@@ -29,10 +29,11 @@ M = TypeVar("M", bound=tree.Model)
 _NO_MODELS = "at least one model is needed, such as 'topic: {uri: \"models:/topic@production\"}'"
 
 
-def load_file(path: Path, environ: Mapping[str, str] | None = None) -> tree.Config:
+def load_file(path: Path, environ: Mapping[str, str] | None = None, folder: Path | None = None) -> tree.Config:
     """Parse and check one YAML file; raises UsageError with a line for each thing that is wrong.
 
-    Variables are expanded (`environ` None: with those of this process); relative paths start where the file is.
+    Variables are expanded (`environ` None: with those of this process); relative paths start in
+    `folder` (None: where the file is).
     """
     environ = os.environ if environ is None else environ
     try:
@@ -44,7 +45,7 @@ def load_file(path: Path, environ: Mapping[str, str] | None = None) -> tree.Conf
         config, problems = _parse(root)
     if problems or config is None:
         raise ConfigErrors(_in_order(root, problems), str(path))
-    return _anchored(config, path.absolute().parent)
+    return _anchored(config, folder or path.absolute().parent)
 
 
 def read_document(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from headrace.config.cluster import Cluster
 from headrace.config.registry import Registry
 from headrace.config.replicas import Replicas
 from headrace.config.section import Count, NonEmpty, Port, Positive, Section
@@ -383,6 +384,7 @@ class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     registry: Registry = Registry()
+    cluster: Cluster | None = None
     tls: Tls | None = None
     auth: Auth | None = None
     quotas: dict[NonEmpty, Quota] = {}  # noqa: RUF012 - a struct copies it

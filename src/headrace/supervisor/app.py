@@ -344,7 +344,8 @@ class Supervisor:
 
     def _tell_ready(self) -> None:
         ready = sum(m.ready for m in self.models.values())
-        self._notifier.ready(f"{ready} of {len(self.models)} models can answer")
+        problem = f"; not reloaded: {' '.join(self.reloads.problem.split())}" if self.reloads.problem else ""
+        self._notifier.ready(f"{ready} of {len(self.models)} models can answer{problem}")
 
     async def _drain(self, gateways: asyncio.Task[None]) -> None:
         self._notifier.stopping()

@@ -20,7 +20,7 @@ BIN = Path(sys.executable).parent
 HEADRACE = str(BIN / "headrace")
 NAMES = [
     *("serve", "check", "status", "predict", "errors", "history", "rollback", "promote", "pause", "resume", "scale"),
-    *("refresh", "reload", "diff", "log", "config", "key", "audit", "env", "compile", "package"),
+    *("refresh", "reload", "diff", "log", "config", "key", "audit", "env", "compile", "cluster", "package"),
 ]
 
 
