@@ -68,7 +68,10 @@ def fetch(archive: Archive, cache_dir: Path, *, first_pause_s: float = FIRST_PAU
     target = cache_dir / archive.filename
     if target.is_file() and sha256_of_file(target) == archive.sha256:
         return target
-    cache_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NewsError(f"cannot write downloads to {cache_dir}: {error.strerror}; see --cache-dir") from error
     with tempfile.TemporaryDirectory(dir=cache_dir, prefix=".download-") as scratch:
         reason = ""
         for attempt in range(ATTEMPTS):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sklearn.pipeline import Pipeline
 
-    from news.progress import Progress
+    from news.progress import Steps
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Trained:
     examples: tuple[str, ...]
 
 
-def make_topic_model(cache_dir: Path, progress: Progress) -> Trained:
+def make_topic_model(cache_dir: Path, progress: Steps) -> Trained:
     """Fetch, train and evaluate the model that says what a text is about. Raises NewsError if data is missing."""
     with progress.step("topic: fetching documents"):
         data = load_topic_data(cache_dir)
@@ -64,7 +64,7 @@ def make_topic_model(cache_dir: Path, progress: Progress) -> Trained:
     )
 
 
-def make_sentiment_model(cache_dir: Path, progress: Progress) -> Trained:
+def make_sentiment_model(cache_dir: Path, progress: Steps) -> Trained:
     """Fetch, train and evaluate the model that says how a text sounds. Raises NewsError if data is missing."""
     with progress.step("sentiment: fetching rated texts"):
         data = load_sentiment_data(cache_dir)
@@ -86,7 +86,7 @@ def make_sentiment_model(cache_dir: Path, progress: Progress) -> Trained:
     )
 
 
-RECIPES: Final[dict[str, Callable[[Path, Progress], Trained]]] = {
+RECIPES: Final[dict[str, Callable[[Path, Steps], Trained]]] = {
     "classification": make_topic_model,
     "sentiment": make_sentiment_model,
 }

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
+from news.aside import make
 from news.errors import NewsError
 from news.fingerprint import FILES, fingerprint, pinned_requirements
 from news.progress import Progress
@@ -108,7 +109,6 @@ def _train_and_register(
     with progress.shown():
         with progress.step("opening the registry"), quiet():
             # Seconds of imports that a run with nothing to do must not pay for.
-            from news.recipes import RECIPES  # noqa: PLC0415
             from news.registry import Registry  # noqa: PLC0415
 
             registry = Registry(
@@ -117,14 +117,13 @@ def _train_and_register(
                 artifact_location=artifacts.as_uri() if artifacts is not None else None,
             )
             known = {} if force else {name: registry.find(name, digest) for name, digest in wanted.items()}
-        for name, digest in wanted.items():
+        for name in wanted:
             if known.get(name) is not None:
                 console.print(f"{name}: registered already, version {known[name]}", highlight=False)
-                continue
-            with quiet():
-                trained = RECIPES[name](cache_dir, progress)
+        missing = [name for name in wanted if known.get(name) is None]
+        for name, trained in make(missing, cache_dir, progress):
             with progress.step(f"{name}: registering"), quiet():
-                version = registry.add(name, trained, digest, pinned_requirements())
+                version = registry.add(name, trained, wanted[name], pinned_requirements())
             first = trained.evaluations[0]
             console.print(
                 f"{name} version {version}: accuracy {first.accuracy:.1%}, macro-F1 {first.macro_f1:.3f} "

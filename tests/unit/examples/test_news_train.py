@@ -25,6 +25,7 @@ PACKAGE = Path(train.__file__).parent
 # Neither these nor what they alone import has a say in what a model becomes.
 NOT_OF_A_MODEL = {
     "__init__.py",
+    "aside.py",
     "choose.py",
     "errors.py",
     "fingerprint.py",
