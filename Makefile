@@ -156,7 +156,7 @@ try-wheel: dist ## install the wheel into an environment of its own for each Pyt
 
 .PHONY: constraints
 constraints: install ## pin the newest versions that pyproject.toml allows
-	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --output-file constraints.txt --upgrade --quiet \
+	@$(BIN)/uv pip compile pyproject.toml $(foreach extra,full redis parquet otel grpc,--extra $(extra)) --group dev --output-file constraints.txt --upgrade --quiet \
 	    --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --annotation-style line \
 	    --custom-compile-command 'make constraints'
 

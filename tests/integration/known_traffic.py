@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.moving import Registry
 from tests.integration.serving import JSON, Serving, ask, until
+from tests.processes import command
 
 TIMEOUT_S = 10.0
 GOOD, BAD, OTHER = "good great happy", "bad awful sad", "excellent fun"
@@ -192,8 +193,8 @@ def kill(one: Serving) -> Scrape:
     """A gateway, a worker, a host and the registry agent; then one more request to each model that lost something."""
     (gateway,) = one.processes("headrace.gateway")
     (agent,) = one.processes("headrace.registry")
-    (replica,) = (p for p in one.processes("role=replica") if "picky/1" in " ".join(p.cmdline()))
-    (host,) = (p for p in one.processes("role=host") if "picky/1" in " ".join(p.cmdline()))
+    (replica,) = (p for p in one.processes("role=replica") if "picky/1" in command(p))
+    (host,) = (p for p in one.processes("role=host") if "picky/1" in command(p))
     for process in (gateway, agent, replica):
         os.kill(process.pid, signal.SIGKILL)
     wait_for(one, "headrace_worker_restarts_total", 1, model="picky", reason="died")

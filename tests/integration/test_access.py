@@ -23,7 +23,7 @@ from headrace.supervisor.app import Supervisor
 from headrace.telemetry.logs import make_log
 from tests.integration.serving import HEADRACE, Answer, Serving, ask, serving, until
 from tests.integration.test_serve import HAPPY, config
-from tests.processes import family
+from tests.processes import command, family
 
 ROLES = ("predict", "read", "operate", "admin")
 
@@ -228,7 +228,7 @@ def test_no_key_is_in_logs_status_command_lines_or_workers(one: Serving, keys: d
     everything.append(get(f"{one.admin}/metrics", keys["admin"]).body.decode())
     assert "headrace_access_refused_total{" in everything[-1]
     for process in family(one.process.pid):
-        everything.append(" ".join(process.cmdline()))
+        everything.append(command(process))
         try:
             everything.append(str(process.environ()))
         except psutil.AccessDenied:  # headrace's own are not dumpable

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.integration.serving import HEADRACE, Serving, ask, serving, until
+from tests.processes import command
 
 BUILD = Path(__file__).with_name("build_forests.py")
 COLUMNS = ["a", "b", "c", "d"]
@@ -123,7 +124,7 @@ def test_a_difference_goes_back_for_good(served: tuple[Serving, Path], forests: 
     assert any("refused" in line for line in metrics(one) if 'model="rare"' in line)
     # Whoever comes later knows: a replica that takes another's place, and another start.
     for process in one.processes("role=replica"):
-        if "rare" in " ".join(process.cmdline()):
+        if "rare" in command(process):
             process.kill()
     until(lambda: one.status("rare")["current"]["restarts"] >= 2, "two replicas to be replaced")
     state(one, "rare", "refused")
@@ -134,8 +135,8 @@ def test_a_difference_goes_back_for_good(served: tuple[Serving, Path], forests: 
 
 def compile_command(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environ = {**os.environ, "HEADRACE_HOME": str(directory), "COLUMNS": "200"}
-    command = [HEADRACE, "compile", "--local", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=280, env=environ)
+    asked = [HEADRACE, "compile", "--local", *arguments]
+    return subprocess.run(asked, capture_output=True, text=True, check=False, timeout=280, env=environ)
 
 
 def test_the_command_says_what_would_be_done(forests: Path, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ PATHS: tuple[str, ...] = (
     "/v2/models/topic/infer", "/v2/models/missing/infer", "/v2/repository/index", "/v2/repository/models/topic/load",
     "/v1/models", "/v1/models/topic", "/v1/models/topic:predict", "/models/topic/v2/models/topic/infer",
     "/models/topic/v1/chat/completions", "/models/missing/v1/embeddings",
-    "/openapi.json", "/models/topic/openapi.json", "/docs", "/models/topic/docs", "/models/missing/docs",
+    "/mcp", "/openapi.json", "/models/topic/openapi.json", "/docs", "/models/topic/docs", "/models/missing/docs",
 )  # fmt: skip
 # Whatever the tables of routes have is asked, too: a route that is added is walked, and not left out by accident.
 TABLES = (

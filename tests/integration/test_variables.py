@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.integration.serving import Serving, ask, serving
+from tests.processes import command
 
 SECRETS = {
     "HEADRACE_WEBHOOK_SECRET": "not-for-models",
@@ -76,7 +77,7 @@ def test_who_needs_a_variable_is_told_what_to_do(one: Serving) -> None:
 
 def test_a_model_reads_no_variables_of_headraces_own_processes(one: Serving) -> None:
     family = [psutil.Process(one.process.pid), *psutil.Process(one.process.pid).children(recursive=True)]
-    pids = {own: [p.pid for p in family if own in " ".join(p.cmdline())] for own in OWN}
+    pids = {own: [p.pid for p in family if own in command(p)] for own in OWN}
     pids["headrace serve"] = [one.process.pid]
     assert all(pids.values())
     for own, found in pids.items():
@@ -96,8 +97,8 @@ def give_up_capabilities() -> None:
 def readable_by_a_model(path: str) -> bool:
     """Whether a process of the same user that may not trace others can read it."""
 
-    command = [sys.executable, "-c", "import sys; print(len(open(sys.argv[1], 'rb').read()))", path]
-    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=give_up_capabilities, check=False)
+    asked = [sys.executable, "-c", "import sys; print(len(open(sys.argv[1], 'rb').read()))", path]
+    done = subprocess.run(asked, capture_output=True, text=True, preexec_fn=give_up_capabilities, check=False)
     assert done.returncode == 0 or "Permission" in done.stderr, done.stderr
     return done.returncode == 0
 

@@ -305,7 +305,6 @@ def test_a_call_that_waits_is_told_of_while_it_does(server: Server, peer: Peer) 
     told = peer.frame()
     assert (told.kind, told.batch_id) == (wire.WAITS, 1)
     wall_us, cpu_us, delay_us = wire.decode_waits(told.payload)
-    assert wall_us >= LOOK_AFTER_S * 1e6
     assert cpu_us + delay_us < wall_us / 2
     later = peer.frame()
     assert later.kind == wire.WAITS, "and told of again"

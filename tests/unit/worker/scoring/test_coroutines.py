@@ -12,6 +12,7 @@ from mlflow.pyfunc import save_model
 from mlflow.pyfunc.model import PythonModel
 
 from headrace_worker import scoring, wire
+from headrace_worker.scoring.streaming import ToldInStream
 from tests.unit.worker.models import TEXT, ask, load, predictions
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -92,10 +93,13 @@ def test_an_asynchronous_stream_that_nobody_reads_on_is_closed(streaming_scorer:
 
 
 def test_what_an_asynchronous_stream_raises_is_told_in_it(streaming_scorer: scoring.Scorer) -> None:
-    first, last = stream(streaming_scorer, "fail")
-    assert first == b'data: "fail 0"\n\n'
+    events = stream(streaming_scorer, "fail")
+    assert next(events) == b'data: "fail 0"\n\n'
+    last = next(events)
     assert b"event: error" in last
     assert b"ValueError: why" in last
+    with pytest.raises(ToldInStream):
+        next(events)
     assert AsyncStream.ended.pop() == "fail"
 
 
