@@ -51,10 +51,14 @@ def test_a_node_without_headrace_is_told_in_a_line() -> None:
 
 
 def test_the_variables_of_a_node_are_those_that_its_process_was_started_with() -> None:
-    child = subprocess.Popen(["/bin/sleep", "60"], env={"ONE": "1=1"})
+    child = subprocess.Popen(["/bin/cat"], env={"ONE": "1=1"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+    assert child.stdin is not None
+    assert child.stdout is not None
     try:
+        child.stdin.write(b"\n")
+        assert child.stdout.read(1) == b"\n", "before that it is not yet what it will be"
         assert variables_of(child.pid) == {"ONE": "1=1"}
     finally:
         child.kill()
-        child.wait()
+        child.communicate()
     assert variables_of(child.pid) == dict(os.environ)
