@@ -87,9 +87,12 @@ def _measure(model: Path, requests: list[Any], way: str, given: argparse.Namespa
             if way == "auto":
                 _until_compiled(admin, port, bodies)
             wide = load.run(port, bodies, connections=64, seconds=given.seconds)
-            one = load.run(port, bodies, connections=1, seconds=given.seconds / 2)
+            one = load.run(port, bodies, connections=1, seconds=max(given.seconds // 2, 1))
             large = load.run(
-                port, [("/invocations", json.dumps(many))], connections=given.replicas, seconds=given.seconds / 2
+                port,
+                [("/invocations", json.dumps(many))],
+                connections=given.replicas,
+                seconds=max(given.seconds // 2, 1),
             )
             memory_mb = running.pss_mb()
         finally:
