@@ -45,7 +45,7 @@ _COLUMNS = ("model", "faster form", "rows proved", "one row", "was", "64 rows", 
 @click.option("-c", "--config", "file", type=click.Path(path_type=Path), help="A headrace.yaml: all of its models.")
 @click.option("--local", is_flag=True, help="Use the running environment, whatever the model was trained in.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(uris: tuple[str, ...], file: Path | None, local: bool, as_json: bool) -> None:  # noqa: FBT001
+def command(uris: tuple[str, ...], file: Path | None, local: bool, as_json: bool) -> None:  # noqa: FBT001 - click's flags
     """Say which models would be answered by a faster form, prove it on generated input, and measure both.
 
     Each model is loaded in its own environment, as it would be to serve. Live rows, which a server compares as well,

@@ -9,19 +9,9 @@ from functools import lru_cache
 
 import msgspec
 
+from headrace.gateway import bodies
 from headrace.gateway.http.heads import RequestHead
-from headrace.gateway.security.guard import NOT_YOURS
 from headrace_worker import wire
-
-_MOST_NAME = 512
-
-
-class Refused(Exception):
-    """The request is answered with an error that has this code."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class _Body(msgspec.Struct):
@@ -30,26 +20,12 @@ class _Body(msgspec.Struct):
 
 
 def read(head: RequestHead, body: bytes) -> RequestHead:
-    """The head of a request whose body is read; raises Refused."""
+    """The head of a request whose body is read; raises bodies.Refused."""
     target = head.target
-    _, coding, _ = wire.split_head(head.wire_head)
-    if coding:
-        raise Refused("UNSUPPORTED_MEDIA_TYPE", "Send the body as it is: no Content-Encoding is taken here.")
-    try:
-        told = msgspec.json.decode(body, type=_Body)
-    except msgspec.ValidationError as error:
-        raise Refused("BAD_REQUEST", f"The body is no request: {error}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused("BAD_REQUEST", f"The body is not valid JSON: {error}.") from None
+    told = bodies.decode(head, body, _Body, "request")
     model = target.model
     if model is None:
-        if not told.model:
-            raise Refused("BAD_REQUEST", "model: say which model is asked; GET /v1/models lists them.")
-        model = told.model
-        if len(model) > _MOST_NAME:
-            raise Refused("NOT_FOUND", "There is no model with a name as long as that.")
-        if head.scope is not None and not head.scope.predicts(model):
-            raise Refused("PERMISSION_DENIED", NOT_YOURS)
+        model = bodies.named(head, told.model, "model: say which model is asked; GET /v1/models lists them.")
     stream = bool(told.stream)
     return head.asking(target._replace(model=model), _wire_head(target.detail, model, stream=stream), stream=stream)
 

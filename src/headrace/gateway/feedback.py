@@ -14,9 +14,9 @@ import msgspec
 
 from headrace.core.protocol import framing
 from headrace.core.protocol.records import Feedback, FeedbackDone, feedback_socket
+from headrace.gateway import bodies
+from headrace.gateway.bodies import Refused
 from headrace.gateway.http.heads import RequestHead
-from headrace.gateway.security.guard import NOT_YOURS
-from headrace_worker import wire
 
 if TYPE_CHECKING:
     from headrace.gateway.exchange import Exchange
@@ -44,14 +44,6 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     source: _Source | Annotated[str, msgspec.Meta(min_length=1, max_length=250)] = _Source()
     comment: Annotated[str, msgspec.Meta(max_length=16_384)] | None = None
     model: str | None = None
-
-
-class Refused(Exception):
-    """The feedback is answered with an error that has this code."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class FeedbackDesk:
@@ -123,26 +115,14 @@ async def _ask(socket: str, given: Feedback) -> FeedbackDone:
 
 def read(head: RequestHead, body: bytes) -> Feedback:
     """What a request says; raises Refused."""
-    _, coding, _ = wire.split_head(head.wire_head) if head.wire_head else (None, b"", b"")
-    if coding:
-        raise Refused("UNSUPPORTED_MEDIA_TYPE", "Send the body as it is: no Content-Encoding is taken here.")
     if len(body) > MOST_BYTES:
         raise Refused("BAD_REQUEST", f"The body has {len(body)} bytes; feedback may have {MOST_BYTES}.")
-    try:
-        told = msgspec.json.decode(body, type=_Body)
-    except msgspec.ValidationError as error:
-        raise Refused("BAD_REQUEST", f"The body is no feedback: {error}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused("BAD_REQUEST", f"The body is not valid JSON: {error}.") from None
+    told = bodies.decode(head, body, _Body, "feedback")
     if (told.trace_id is None) == (told.request_id is None):
         raise Refused("BAD_REQUEST", "Say what it is about: either request_id (of X-Request-Id) or trace_id, not both.")
     model = head.target.model
     if model is None:
-        if not told.model:
-            raise Refused("BAD_REQUEST", "model: say which model's answer it is about; GET /models lists them.")
-        model = told.model
-        if head.scope is not None and not head.scope.predicts(model):
-            raise Refused("PERMISSION_DENIED", NOT_YOURS)
+        model = bodies.named(head, told.model, "model: say which model's answer it is about; GET /models lists them.")
     elif told.model not in {None, model}:
         raise Refused("BAD_REQUEST", f"model: feedback sent here is about '{model}'; leave it out.")
     source = _Source(source_id=told.source) if isinstance(told.source, str) else told.source

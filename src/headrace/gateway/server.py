@@ -8,7 +8,7 @@ from time import gmtime, monotonic
 from typing import TYPE_CHECKING
 
 from headrace.core.protocol import messages
-from headrace.gateway import asking
+from headrace.gateway import asking, bodies
 from headrace.gateway.counters import PoolCounters
 from headrace.gateway.feedback import FeedbackDesk
 from headrace.gateway.http.clients import Clients
@@ -260,7 +260,7 @@ class Gateway:
         """Give a request in OpenAI's dialect to the pool that will answer it; False: no worker can."""
         try:
             request = asking.read(exchange.request, exchange.body)
-        except asking.Refused as refused:
+        except bodies.Refused as refused:
             if refused.code == "PERMISSION_DENIED" and exchange.connection is not None:
                 exchange.connection.port.count_forbidden()
             self._local.refuse(exchange, refused.code, str(refused), now_s)

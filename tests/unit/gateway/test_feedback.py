@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from headrace.core.protocol.records import Feedback
-from headrace.gateway.feedback import MOST_BYTES, Refused, read
+from headrace.gateway.bodies import Refused
+from headrace.gateway.feedback import MOST_BYTES, read
 from headrace.gateway.http.heads import RequestHead
 from headrace.gateway.http.targets import Target, Want
 from headrace_worker import wire
