@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,9 +26,3 @@ def collect(pieces: Iterable[Any], into: list[Any]) -> None:
     """Keep what comes before an error too."""
     for piece in pieces:
         into.append(piece)  # noqa: PERF402 - `extend` keeps nothing of what an iterator gave before it raised
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

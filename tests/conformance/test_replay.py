@@ -1,7 +1,6 @@
 """The recordings of MLflow's server, replayed by their own replayer against a running headrace, over HTTP."""
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 
 from tests import scoring_corpus as corpus
 from tests.integration.serving import ask, serving, until
+from tests.ports import free_port
 
 pytestmark = [corpus.needs_recordings, pytest.mark.timeout(1500)]
 
@@ -49,9 +49,7 @@ def models(labels: tuple[str, ...]) -> dict[str, dict[str, Any]]:
 @contextmanager
 def recorded(labels: tuple[str, ...], directory: Path, **more: Any) -> Iterator[tuple[Any, str]]:
     """A headrace with these models; yields it and its shared port's URL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     document = {
         "admin": {"port": 0},
         "gateway": {"port": port},

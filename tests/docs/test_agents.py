@@ -6,7 +6,6 @@ import doctest
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,15 +15,11 @@ import psutil
 import pytest
 
 from tests.integration.serving import PATIENCE_S, ask, until
+from tests.ports import free_port
 from tests.processes import family, tied
 
 PAGE = Path(__file__).parents[2] / "docs" / "agents.md"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        return int(held.getsockname()[1])
 
 
 class Reader:

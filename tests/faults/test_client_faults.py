@@ -18,9 +18,10 @@ from headrace.client import (
     Unavailable,
     connect,
 )
-from tests.client_rig.faults import CUT, GONE, HELD, LATE, RESET, RESET_AFTER, free_port
+from tests.client_rig.faults import CUT, GONE, HELD, LATE, RESET, RESET_AFTER
 from tests.client_rig.proxy import Fault, Proxy
 from tests.integration.serving import Serving
+from tests.ports import free_port
 
 pytestmark = pytest.mark.timeout(300)  # the server of all starts in one of them
 

@@ -13,8 +13,8 @@ from headrace.client import (
     ClientError,
     connect,
 )
-from tests.client_rig.faults import free_port
 from tests.integration.serving import Serving, ask, serving, until
+from tests.ports import free_port
 from tests.registries import place
 
 pytestmark = pytest.mark.timeout(300)  # the server of all starts in one of them

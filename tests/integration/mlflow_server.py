@@ -6,13 +6,13 @@ import base64
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.integration.serving import ask, until
+from tests.ports import free_port
 from tests.processes import family, tied
 
 _SCRIPT = Path(__file__).with_name("build_pair.py")
@@ -27,12 +27,6 @@ _ENVIRON = {
     "MLFLOW_WEBHOOK_CACHE_TTL": "0",  # a webhook counts at once, and one that was deleted no longer
     "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": base64.urlsafe_b64encode(b"0" * 32).decode(),
 }
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
 
 
 class MlflowServer:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.integration.mlflow_server import free_port
+from tests.ports import free_port
 
 _SETTINGS = ("fsync=off", "listen_addresses=127.0.0.1", "unix_socket_directories=")
 

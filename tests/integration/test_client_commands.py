@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from news.test_model_serving import main as verify_the_demo
 from tests.client_rig.proxy import HANG, Fault, Proxy
 from tests.integration.serving import HEADRACE, Serving, serving, until
+from tests.ports import free_port
 
 pytestmark = pytest.mark.timeout(300)  # the server of all starts in one of them
 
@@ -30,9 +30,7 @@ def run(*arguments: object, stdin: str = "", environ: dict[str, str] | None = No
 
 
 def nobody() -> str:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{one.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 def test_check_says_what_is_well(client_server: Serving) -> None:

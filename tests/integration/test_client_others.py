@@ -7,7 +7,6 @@ import http.client
 import json
 import math
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ import requests
 
 from headrace.client import BadRequest, ModelError, connect
 from tests.integration.serving import Serving, ask, until
+from tests.ports import free_port
 from tests.processes import family
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]  # the server of all starts in one of them
@@ -33,9 +33,7 @@ FRAME = pd.DataFrame({"x": [1.5, math.nan], "n": [1, -3], "s": ["a", "ü"]})
 @pytest.fixture(scope="module")
 def mlflow_server(client_registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real `mlflow models serve` of the model table."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     mlflow = str(Path(sys.executable).with_name("mlflow"))
     command = [mlflow, "models", "serve", "-m", "models:/table/1", "-p", str(port), "--env-manager", "local"]
     # It starts uvicorn by name.

@@ -20,7 +20,7 @@ from mlflow.deployments.cli import commands  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
 from tests.integration.serving import Serving, ask, serving  # noqa: E402
-from tests.integration.test_reload import free_port  # noqa: E402
+from tests.ports import free_port  # noqa: E402
 from tests.registries import place  # noqa: E402
 
 deploy_client: Callable[[str], Any] = get_deploy_client  # MLflow's has no types

@@ -17,16 +17,11 @@ from tests.authority import Authority
 from tests.grpc_rig.client import Caller, message, packed, raw, refusal, texts
 from tests.integration.serving import Serving, ask, serving, until
 from tests.integration.test_access import run
+from tests.ports import free_port
 
 HAPPY = ["good great happy", "bad awful sad"]
 MODELS = ("echo", "text")
 MOST_BYTES = 1_000_000
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def document(registry: str, port: int) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What orchestrators ask: alive, started, ready, as a whole and for each model; and what probes find out."""
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 
 from tests import registries
 from tests.integration.serving import Answer, Serving, ask, serving, until
+from tests.ports import free_port
 
 HAPPY = {"instances": ["good great happy"]}
 NOTES = "notes"
@@ -22,10 +22,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-        return number
+    return free_port()
 
 
 @pytest.fixture(scope="module")

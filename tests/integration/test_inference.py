@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.integration.serving import JSON, Answer, Serving, ask, serving
 from tests.integration.test_serve import HAPPY, config
+from tests.ports import free_port
 from tests.registries import place
 
 TENSOR = {"name": "text", "shape": [2, 1], "datatype": "BYTES", "data": ["good great happy", "bad awful sad"]}
@@ -25,9 +25,7 @@ REQUEST = {"id": "7", "inputs": [TENSOR]}
 @pytest.fixture(scope="module")
 def shared() -> str:
     """The shared port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 @pytest.fixture(scope="module")

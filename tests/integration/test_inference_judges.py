@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.integration.serving import Answer, ask, serving, until
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -33,14 +33,6 @@ def environment(directory: Path, packages: list[str]) -> Path:
     python = str(directory / "bin" / "python")
     subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *packages], check=True)
     return directory / "bin"
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    found = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +53,7 @@ def mlserver(directory: Path) -> Iterator[str]:
         told = {"name": name, "implementation": "mlserver_mlflow.MLflowRuntime"}
         parameters = {"uri": str(directory / name), "version": "1"}
         (settings / name / "model-settings.json").write_text(json.dumps({**told, "parameters": parameters}))
-    http, grpc, metrics = free_ports(3)
+    http, grpc, metrics = free_port(), free_port(), free_port()
     ports = {"http_port": http, "grpc_port": grpc, "metrics_port": metrics}
     (settings / "settings.json").write_text(json.dumps({**ports, "parallel_workers": 0, "host": "127.0.0.1"}))
     with (directory / "mlserver.log").open("w") as log:
@@ -79,7 +71,7 @@ def mlserver(directory: Path) -> Iterator[str]:
 def headrace(directory: Path, mlserver: str) -> Iterator[str]:
     """headrace on the same models; returns where its shared port is."""
     assert mlserver
-    port, grpc = free_ports(2)
+    port, grpc = free_port(), free_port()
     (directory / "grpc").write_text(f"127.0.0.1:{grpc}")
     models = {name: {"uri": str(directory / name), "environment": "local"} for name in MODELS}
     with serving(

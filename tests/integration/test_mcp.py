@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.serving import ask, serving, until
-from tests.integration.test_inference_judges import environment, free_ports
+from tests.integration.test_inference_judges import environment
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 JUDGES = ["mcp==2.3.0", "pydantic-ai-slim[mcp]==2.68.0"]
@@ -31,7 +32,7 @@ def url(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     made = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{directory}/mlflow.db"}
     models = ROOT / "openai_rig" / "models.py"
     subprocess.run([sys.executable, models, directory], check=True, capture_output=True, env=made)
-    (port,) = free_ports(1)
+    port = free_port()
     document = {
         "admin": {"port": 0},
         "gateway": {"port": port},

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from tests.integration.known_traffic import (
 )
 from tests.integration.moving import Registry
 from tests.integration.serving import serving
+from tests.ports import free_port
 
 
 class Seen(NamedTuple):
@@ -42,9 +42,7 @@ class Seen(NamedTuple):
 @pytest.fixture(scope="module")
 def seen(registry: str, moves: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     directory = tmp_path_factory.mktemp("metrics")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     moves.point("mood", "metrics", "1")
     moves.point("mood", "dark", "2")
     moves.point("shifty", "metrics", "1")

@@ -13,8 +13,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Span, Trace
 
-from tests.integration.mlflow_server import MlflowServer, free_port
+from tests.integration.mlflow_server import MlflowServer
 from tests.integration.serving import JSON, Serving, ask, serving, until
+from tests.ports import free_port
 
 AGENT = Path(__file__).with_name("tracing_agent.py")
 CALLER = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")

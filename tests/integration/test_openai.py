@@ -20,6 +20,7 @@ import pytest
 
 from tests.integration.serving import Serving, ask, serving, until
 from tests.integration.test_inference_judges import environment
+from tests.ports import free_port
 
 RIG = Path(__file__).parents[1] / "openai_rig"
 LANGCHAIN = ["langchain-openai==1.7.4"]
@@ -32,9 +33,7 @@ USAGE = (3, 2, 5)
 @pytest.fixture(scope="module")
 def shared() -> str:
     """The shared port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 @pytest.fixture(scope="module")

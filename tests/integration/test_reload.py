@@ -19,15 +19,9 @@ import yaml
 from tests.integration.load import Load
 from tests.integration.serving import HEADRACE, Answer, Serving, ask, serving, until
 from tests.integration.test_serve import HAPPY, config
+from tests.ports import free_port
 
 MOOD = "models:/mood@production"
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        number: int = one.getsockname()[1]
-        return number
 
 
 class Reloaded:

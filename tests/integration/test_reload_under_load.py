@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from tests.integration.load import Load
 from tests.integration.serving import ask, serving, until
-from tests.integration.test_reload import MOOD, Reloaded, free_port
+from tests.integration.test_reload import MOOD, Reloaded
 from tests.integration.test_serve import HAPPY, config
+from tests.ports import free_port
 
 CLIENTS = 64
 PORTS = [free_port() for _ in range(4)]

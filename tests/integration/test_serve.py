@@ -17,6 +17,7 @@ import pytest
 
 from tests.integration.moving import Registry
 from tests.integration.serving import HEADRACE, Answer, ask, serving, until
+from tests.ports import free_port
 from tests.registries import place
 
 HAPPY = {"instances": ["good great happy"]}
@@ -36,9 +37,7 @@ def test_two_models_on_their_ports_and_on_the_shared_one(registry: str, tmp_path
     )
     document["gateway"] = {"port": 0}
     # Port 0 of the shared port is not told per model: give it a number that is free.
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        document["gateway"]["port"] = free.getsockname()[1]
+    document["gateway"]["port"] = free_port()
     shared = f"http://127.0.0.1:{document['gateway']['port']}"
     with serving(tmp_path, document) as one:
         for name in ("mood", "staged"):
@@ -80,9 +79,7 @@ def test_a_second_run_has_the_ports_again_and_brings_nothing_anew(registry: str,
     root = Path(registry.removeprefix("sqlite:///")).parent / "artifacts"
     before = {p: p.stat().st_mtime_ns for p in root.rglob("*")}
     assert before
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     document = config(registry, mood={"uri": "models:/mood@production"})
     document["models"]["mood"]["port"] = port
     digests, copies = [], []
@@ -296,9 +293,7 @@ def test_models_come_up_one_after_another_where_that_is_asked_for(registry: str,
 
 def test_health_is_503_until_a_worker_is_ready(registry: str, tmp_path: Path) -> None:
     document = config(registry, moody={"uri": place(registry, "moody/1")})
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        document["models"]["moody"]["port"] = free.getsockname()[1]
+    document["models"]["moody"]["port"] = free_port()
     url = f"http://127.0.0.1:{document['models']['moody']['port']}"
     with serving(tmp_path, document, environ={"MOODY_SLOW_LOAD": "1", "HEADRACE_PASS_ENV": "MOODY_*"}) as one:
         early = until(lambda: ask(f"{url}/ping"), "the gateway to answer")
