@@ -9,7 +9,8 @@ rounds. A body that MLflow refuses and headrace repairs is compared with MLflow 
 refused for a bound of headrace's own is not given to MLflow, for which it may be too much.
 
 Ends with 1 where `first` takes more than twice as long as MLflow, or where a doubling takes more than three times as
-long; below 20 ms neither is told from noise.
+long; below 20 ms neither is told from noise. What MLflow refuses and headrace takes may take four times as long: it is
+given to MLflow first, and once more when it is repaired.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from tests.unit.worker.models import ask, load  # noqa: E402 - run as a script
 
 NOISE_MS = 20.0
 MAX_RATIO = 2.0
+MAX_REPAIRED_RATIO = 4.0
 MAX_GROWTH = 3.0
 
 
@@ -72,8 +74,8 @@ def mlflow_body(form: Form, body: bytes) -> tuple[str, bytes]:
     return form.kind, plain
 
 
-def measure(form: Form, body: bytes, rounds: int) -> tuple[float, float, float]:
-    """(first, again, MLflow) in milliseconds."""
+def measure(form: Form, body: bytes, rounds: int) -> tuple[float, float, float, bool]:
+    """(first, again, MLflow) in milliseconds, and whether MLflow had to be given a repaired request."""
     kind, plain = (form.kind, b"") if form.is_beyond else mlflow_body(form, body)
     firsts, agains, references = [], [], []
     for _ in range(rounds):
@@ -85,7 +87,8 @@ def measure(form: Form, body: bytes, rounds: int) -> tuple[float, float, float]:
         scorer, _ = load(count, form.inputs, params=form.params)
         invocations = scorer.oracle.server.invocations
         references.append(cpu_ms(lambda s=scorer, f=invocations: f(plain, kind, s.model, s.oracle.input_schema)))
-    return min(firsts), min(agains), min(references, default=0.0)
+    is_repaired = not form.is_beyond and plain != form.plain(body)
+    return min(firsts), min(agains), min(references, default=0.0), is_repaired
 
 
 def main() -> int:
@@ -96,6 +99,7 @@ def main() -> int:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--only", default="", help="forms with this in their name")
     given = options.parse_args()
+    gc.freeze()  # as a worker's host does: no collection looks at what the libraries are made of
     print(f"{'form':36} {'bytes':>9} {'first':>8} {'again':>8} {'mlflow':>8} {'ratio':>6} {'growth':>6}")
     bad = 0
     for name, form in FORMS.items():
@@ -104,10 +108,11 @@ def main() -> int:
         before = 0.0
         for size in (given.size << i for i in range(given.doublings + 1)):
             body = form.body(size)
-            first, again, reference = measure(form, body, given.rounds)
+            first, again, reference, is_repaired = measure(form, body, given.rounds)
             ratio = first / reference if reference else 0.0
             growth = first / before if before else 1.0
-            is_bad = first > NOISE_MS and (ratio > MAX_RATIO or growth > MAX_GROWTH)
+            most = MAX_REPAIRED_RATIO if is_repaired else MAX_RATIO
+            is_bad = first > NOISE_MS and (ratio > most or growth > MAX_GROWTH)
             bad += is_bad
             figures = f"{first:8.1f} {again:8.1f} {reference:8.1f} {ratio:6.2f} {growth:6.2f}"
             print(f"{name:36} {len(body):9} {figures}{'  <<' if is_bad else ''}", flush=True)

@@ -31,7 +31,7 @@ def parse(body: bytes, *, decode_first: bool, max_nesting: int, max_integer_digi
     `decode_first` follows the MLflow versions that decode the body as UTF-8 before they parse it; the others
     leave it to `json.loads`, which also takes UTF-16 and UTF-32. A byte order mark is taken from all.
     """
-    if _most_levels(body) > max_nesting and _deeper_than(body, max_nesting):
+    if _may_be_deeper_than(body, max_nesting) and _deeper_than(body, max_nesting):
         raise Refusal(
             400, "BAD_REQUEST", f"The JSON body is nested too deeply: at most {max_nesting} levels are accepted."
         )
@@ -52,12 +52,13 @@ def _unescaped(body: bytes) -> bytes:
     return body.replace(b"\\\\", b"").replace(b'\\"', b"")
 
 
-def _most_levels(body: bytes) -> int:
-    """How deep `body` can be at most: a bracket that opens where another has just closed adds no level.
+def _may_be_deeper_than(body: bytes, max_nesting: int) -> bool:
+    """Whether the number of brackets allows it: one that opens where another has just closed adds no level.
 
     That holds wherever the two stand, for they are both in a string or both outside of one.
     """
-    return body.count(b"[") + body.count(b"{") - sum(map(body.count, _NEIGHBOURS))
+    brackets = body.count(b"[") + body.count(b"{")
+    return brackets > max_nesting and brackets - sum(map(body.count, _NEIGHBOURS)) > max_nesting
 
 
 def _deeper_than(body: bytes, max_nesting: int) -> bool:

@@ -54,16 +54,20 @@ def all_without_zone(values: Iterable[Any]) -> dict[str, str | None]:
 
 def in_utc(values: Sequence[Any]) -> NDArray[np.datetime64] | None:
     """The moments of dates with a zone, in nanoseconds; None where one of them is not written in the usual form."""
-    import numpy as np
-
     if not all(type(value) is str and _USUAL.fullmatch(value) for value in values):
         return None
-    plain = [text[:-1] if text[-1] in "Zz" else text[:-6] for text in values]
+    return _moments(values)
+
+
+def _moments(usual: Sequence[str]) -> NDArray[np.datetime64] | None:
+    import numpy as np
+
+    cuts = [-1 if text[-1] in "Zz" else -6 for text in usual]
     try:
-        moments = np.array(plain, "datetime64[ns]")
+        moments = np.array([text[:cut] for text, cut in zip(usual, cuts)], "datetime64[ns]")
     except ValueError:  # the 30th of February
         return None
-    zones = [text[-1] if text[-1] in "Zz" else text[-6:] for text in values]
+    zones = [text[cut:] for text, cut in zip(usual, cuts)]
     minutes = {zone: int(_offset(zone).total_seconds()) // 60 for zone in set(zones)}
     if any(minutes.values()):
         moments -= np.array([minutes[zone] for zone in zones], "timedelta64[m]")
@@ -75,7 +79,7 @@ def _by_numpy(texts: Iterable[str]) -> dict[str, str]:
     import numpy as np
 
     usual = [text for text in texts if _USUAL.fullmatch(text)]
-    moments = in_utc(usual)
+    moments = _moments(usual)
     return {} if moments is None else dict(zip(usual, np.datetime_as_string(moments).tolist()))
 
 
