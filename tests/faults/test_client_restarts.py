@@ -64,6 +64,7 @@ class Load:
         until(lambda: self.failures or sum(self.answers.values()) >= wanted, f"{count} further answers")
 
 
+@pytest.mark.slow
 def test_a_server_restarted_in_the_middle_fails_no_call(registry: str, tmp_path: Path) -> None:
     port = free_port()
     document = {

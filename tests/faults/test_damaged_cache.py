@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.integration.serving import ask, serving
 
 BODY = {"inputs": ["good great happy"]}
@@ -24,6 +26,7 @@ def files_for_directories(home: Path) -> None:
         path.write_text("x", encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_starts_with_a_damaged_cache(registry: str, tmp_path: Path) -> None:
     model = {"uri": "models:/moody@production", "port": 0, "environment": "local"}
     document: dict[str, Any] = {

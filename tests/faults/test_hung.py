@@ -84,6 +84,7 @@ def _ask_within(url: str, within_s: float) -> bytes:
     return body
 
 
+@pytest.mark.slow
 def test_a_supervisor_whose_loop_hangs_is_replaced(registry: str, tmp_path: Path) -> None:
     """Its log goes to a pipe that nobody reads: the write that fills it never returns, and nor do those of the next."""
     document = config(registry, mood={"uri": place(registry, "mood/1")})

@@ -61,6 +61,7 @@ def test_a_zygote_and_its_host_killed_under_load_fail_no_request(registry: str, 
         until(lambda: not zombies(one), "the dead to be collected")
 
 
+@pytest.mark.slow
 def test_what_a_model_leaves_behind_is_collected(registry: str, tmp_path: Path) -> None:
     """As process 1 of a container nobody else would: here the supervisor is their subreaper, which is the same."""
     document = config(registry, moody={"uri": place(registry, "moody/1")})

@@ -97,6 +97,7 @@ def test_killed_fifty_times_under_load_it_fails_no_request(registry: str, moves:
     die_under_load(registry, moves, tmp_path, 50)
 
 
+@pytest.mark.slow
 def test_killed_before_it_has_taken_over_those_before_it_serve_on(registry: str, tmp_path: Path) -> None:
     with serving(tmp_path, config(registry, moody={"uri": place(registry, "moody/1")})) as one:
         url = f"{one.url('moody')}/invocations"
@@ -111,6 +112,7 @@ def test_killed_before_it_has_taken_over_those_before_it_serve_on(registry: str,
         until(lambda: len(pids(one, "role=replica")) == 1, "the end of those that served before")
 
 
+@pytest.mark.slow
 def test_a_long_answer_is_finished_by_those_before(registry: str, tmp_path: Path) -> None:
     import threading
 

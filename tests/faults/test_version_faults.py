@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from tests.integration.load import Load
 from tests.integration.moving import Registry
@@ -60,6 +61,7 @@ def test_a_copy_that_is_damaged_while_it_serves_is_not_loaded_again(moves: Regis
         assert set(load.statuses) == {200}, load.statuses
 
 
+@pytest.mark.slow
 def test_a_restart_after_the_alias_was_deleted_serves_what_served(moves: Registry, tmp_path: Path) -> None:
     moves.point("shifty", "deleted", "1")
     with serving(tmp_path, config(moves.uri, "deleted")) as one:

@@ -217,6 +217,7 @@ def test_predict_says_what_is_wrong_with_the_standard_streams(client_server: Ser
     assert shell(r"""p -i <(:) ; printf '\xef\xbb\xbfa\r\n\n\xe2\x80\xa8' | p""").stdout == "a\n\n\u2028\n"
 
 
+@pytest.mark.slow
 def test_predict_with_a_model_in_the_commands_own_process(client_registry: str) -> None:
     done = run("predict", "-m", "models:/echo@production", "a", environ={"MLFLOW_TRACKING_URI": client_registry})
     assert done.stdout == "a\n", done.stderr

@@ -56,6 +56,7 @@ def mlflow_server(client_registry: str, tmp_path_factory: pytest.TempPathFactory
         psutil.wait_procs(running, timeout=60)
 
 
+@pytest.mark.slow
 def test_mlflows_own_server_is_served_as_well(mlflow_server: str, client_server: Serving) -> None:
     with connect(mlflow_server) as theirs, connect(client_server.url("table")) as ours:
         for data in (FRAME, FRAME.to_dict(orient="list"), FRAME.to_dict(orient="records")):

@@ -139,6 +139,7 @@ def compile_command(directory: Path, *arguments: str) -> subprocess.CompletedPro
     return subprocess.run(asked, capture_output=True, text=True, check=False, timeout=280, env=environ)
 
 
+@pytest.mark.slow
 def test_the_command_says_what_would_be_done(forests: Path, tmp_path: Path) -> None:
     forest, bagging = str(forests / "forest"), str(forests / "bagging")
     done = compile_command(tmp_path, "-m", forest, "--json")

@@ -309,6 +309,7 @@ def test_a_tried_request_is_bounded(one: Serving) -> None:
     assert ask_as(one.admin, "POST", "/api/models/none/try", b"{}", Content_Type="application/json").status == 404
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_is_told_and_one_that_comes_back_is_found(
     registry: str, browser: Browser, tmp_path: Path
 ) -> None:

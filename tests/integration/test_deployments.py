@@ -158,6 +158,7 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(client: Any, registry: 
     file.write_text(before, encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_commands_that_need_no_server() -> None:
     """As a user types them: this is where MLflow looks for entry points of what is installed."""
     mlflow = str(Path(sys.executable).with_name("mlflow"))

@@ -74,6 +74,7 @@ def test_check_build_list_and_prune(tmp_path: Path) -> None:
     assert not (tmp_path / "home/envs" / digest).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)  # the registry is made first, and two commands start MLflow's client
 def test_a_model_of_the_registry_and_one_that_is_not_there(registry: str, tmp_path: Path) -> None:
     environ = {**os.environ, "HEADRACE_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": registry}

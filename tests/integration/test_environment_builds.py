@@ -354,6 +354,7 @@ def test_what_cannot_be_read_is_told_under_local_and_refused_otherwise(home: Pat
             prepare(home, folder, policy, environ={})
 
 
+@pytest.mark.slow
 def test_pruning_by_age_and_size_spares_what_is_in_use(home: Path, wheels: Path, tmp_path: Path) -> None:
     # Each is built by a process of its own, which uses it until it ends.
     names = []

@@ -102,6 +102,7 @@ def test_the_old_version_serves_on_and_the_status_says_why(registry: str, versio
         assert psutil.wait_procs(builders, timeout=60)[1] == []
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # as above
 def test_the_report_of_a_version_that_was_refused_is_data(registry: str, versions: Versions, tmp_path: Path) -> None:
     document = config(registry, versions)
@@ -124,6 +125,7 @@ def test_the_report_of_a_version_that_was_refused_is_data(registry: str, version
         assert one.status("pinned")["failed"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # as above
 def test_a_build_that_failed_is_tried_again_with_growing_pauses(
     registry: str, versions: Versions, tmp_path: Path

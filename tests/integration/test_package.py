@@ -82,6 +82,7 @@ def test_a_package_holds_everything(package: Path, tmp_path: Path) -> None:
     assert not list((tmp_path / "third" / "envs").glob("*/bin"))
 
 
+@pytest.mark.slow
 def test_a_wheel_that_was_exchanged_is_refused(package: Path, tmp_path: Path) -> None:
     wheel(package / "wheels", "numpy", "1.0", content="evil = True")
     said = shell(tmp_path, nowhere(tmp_path, "other"))("env", "build", "-c", str(package / "headrace.yaml"), code=1)

@@ -116,6 +116,7 @@ def label(url: str) -> str:
     return ask(url, TEXT).headers.get("headrace-model", "")
 
 
+@pytest.mark.slow
 def test_a_slow_registry_is_asked_lightly_and_nothing_on_the_data_path_notices(
     between: Between, served: Registry, tmp_path: Path
 ) -> None:

@@ -299,6 +299,7 @@ def test_a_damaged_copy_is_fetched_again(moves: Registry, tmp_path: Path) -> Non
         assert copy.read_text(encoding="utf-8") != "garbage"
 
 
+@pytest.mark.slow
 def test_an_alias_that_moves_twice_during_a_bring_up(moves: Registry, tmp_path: Path) -> None:
     moves.point("shifty", "twice", "1")
     document = config(moves.uri, "twice")

@@ -75,6 +75,7 @@ def test_one_model_by_the_options_of_mlflow(registry: str, tmp_path: Path) -> No
             assert systemd.recv(200).startswith(b"STOPPING=1\n")
 
 
+@pytest.mark.slow
 def test_a_second_run_has_the_ports_again_and_brings_nothing_anew(registry: str, tmp_path: Path) -> None:
     root = Path(registry.removeprefix("sqlite:///")).parent / "artifacts"
     before = {p: p.stat().st_mtime_ns for p in root.rglob("*")}

@@ -297,6 +297,7 @@ save_model(sys.argv[2], python_model=sys.argv[1], pip_requirements=["mlflow"])
 """
 
 
+@pytest.mark.slow
 def test_the_settings_are_those_of_the_configuration(tmp_path: Path) -> None:
     echo, model = Path(__file__).parents[1] / "client_rig" / "echo.py", tmp_path / "model"
     subprocess.run([sys.executable, "-W", "ignore", "-c", SAVE, str(echo), str(model)], check=True)

@@ -30,6 +30,7 @@ def labels(url: str, count: int = 20, **headers: str) -> Counter[str]:
     return Counter(ask(url, TEXT, headers={**JSON, **named}).headers["headrace-model"] for _ in range(count))
 
 
+@pytest.mark.slow
 def test_a_canary_takes_its_share_and_is_promoted(moves: Registry, tmp_path: Path) -> None:
     moves.point("shifty", "main", "1")
     moves.point("shifty", "canary", "1")

@@ -57,6 +57,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_what_is_kept_can_be_read_by_many_threads_at_once(home: Path) -> None:
     command = [sys.executable, "-c", READ, str(home)]
     for _ in range(PROCESSES):
