@@ -178,7 +178,7 @@ class GatewayProcess:
             if table.open and not self._servers and self._draining is None:
                 # Only now: before the first table there is nothing true to answer; the kernel holds who comes early.
                 await self._listen(config, gateway)
-            self._control.send(messages.Applied(table.generation))
+            self._control.send(messages.Applied(table.generation, listens=bool(self._servers)))
 
     async def _listen(self, config: messages.Configure, gateway: Gateway) -> None:
         loop = asyncio.get_running_loop()
@@ -218,6 +218,7 @@ class GatewayProcess:
             await asyncio.sleep(0)
             for server in self._servers:
                 server.close()
+            self._servers.clear()
             self._control.send(messages.ListensNoMore())
             # A client between two requests is given the time to send the next and be told that it is the last: a
             # connection that is closed under its hands would be an error to it.

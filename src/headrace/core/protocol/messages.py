@@ -291,9 +291,13 @@ class Probe(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 class Applied(msgspec.Struct, frozen=True, tag=True):
-    """The table of this generation is in force for every request from now on."""
+    """The table of this generation is in force for every request from now on.
+
+    `listens`: clients that connect are taken, which they are not before a table that is `open`.
+    """
 
     generation: int
+    listens: bool = True
 
 
 class Drained(msgspec.Struct, frozen=True, tag=True):

@@ -55,6 +55,7 @@ _LISTENS_ON_S = 10.0
 class _Slot:
     """One gateway's place: its sockets are ours and outlive it. `applied` is the generation of its newest table.
 
+    `is_open`: it may take clients. `listens`: it does, for all that is known.
     `serial` is its own for ever: a gateway that takes over from another has the index of that one.
     """
 
@@ -64,7 +65,8 @@ class _Slot:
         self.process = process
         self.task: asyncio.Task[None] | None = None
         self.applied = -1
-        self.listens = True
+        self.is_open = True
+        self.listens = False
         self.told: set[str] = set()
         self.stats: dict[int, asyncio.Future[Stats]] = {}
         self.probes: dict[int, asyncio.Future[Probed]] = {}
@@ -165,9 +167,10 @@ class Gateways:
     ) -> None:
         """Have gateways of these configurations take over; returns when clients that connect meet them alone.
 
-        They come up beside those that run. Those then take no more connections; each answer ends its connection, and
-        what was asked has `within_s` to be answered. Raises HeadraceError where the new ones do not come up: then those
-        that run go on. Cancelling it before they take over means the same.
+        They come up beside those that run, and take no client before all of them are up. Those that run then take no
+        more connections; each answer ends its connection, and what was asked has `within_s` to be answered. Raises
+        HeadraceError where the new ones do not come up: then those that run go on, and no client has met another.
+        Cancelling it before the new ones take clients means the same; after that it has no effect.
 
         What clients have used counts on, unless there are more or fewer gateways than before, or those of the last time
         have not all ended.
@@ -180,6 +183,7 @@ class Gateways:
         self._successors = [self._slot(memory.told(one, half)) for one in configurations]
         try:
             for slot in self._successors:
+                slot.is_open = False
                 slot.task = self._tasks.create_task(slot.process.run())
             async with asyncio.timeout(_COME_UP_S):
                 await self.until(lambda: all(slot.applied >= 0 for slot in self._successors))
@@ -201,14 +205,24 @@ class Gateways:
         self._memory, self._half = memory, half
         self._former_restarts += sum(slot.process.restarts.total for slot in old)
         self._leaving += old
+        await asyncio.shield(self._tasks.create_task(self._hand_over(old, within_s)))
+
+    async def _hand_over(self, old: list[_Slot], within_s: float) -> None:
+        """Have the new gateways take clients, and then the old ones no more."""
+        for slot in self._slots:
+            slot.is_open = True
+            slot.process.say(self._table)
+        # One that ends just now is started again, and the kernel holds who connects to it until then.
+        if self._table.open:
+            await self._until_at_most(_COME_UP_S, lambda: self._draining or all(slot.listens for slot in self._slots))
         for slot in old:
             slot.process.end_after(Drain(within_s=within_s, patient=True))
             overdue_s = within_s + _OVERDUE_S
             asyncio.get_running_loop().call_later(overdue_s, slot.process.kill, "it had finished nothing for too long")
         # Until it has heard of that, a former gateway accepts clients beside the new ones, and answers by what was.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LISTENS_ON_S):
-                await self.until(lambda: not any(slot.listens and slot.process.connected for slot in old))
+        await self._until_at_most(
+            _LISTENS_ON_S, lambda: not any(slot.listens and slot.process.connected for slot in old)
+        )
 
     def show(self, certificate: Certificate) -> None:
         """Have every gateway show this certificate from now on."""
@@ -227,13 +241,18 @@ class Gateways:
         self._table = table
         for slot in self._all:
             slot.told |= {p.key for p in table.pools}
-            slot.process.say(table)
+            slot.process.say(self._table_of(slot))
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition` holds; it is looked at whenever a gateway says something."""
         while not condition():
             self._changed.clear()
             await self._changed.wait()
+
+    async def _until_at_most(self, most_s: float, condition: Callable[[], bool]) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(most_s):
+                await self.until(condition)
 
     async def drained(self, pool: str) -> None:
         """Wait until no gateway has anything of a pool that was taken out of the table."""
@@ -334,11 +353,15 @@ class Gateways:
         if self._access is not None:
             slot.process.say(self._access)
         slot.process.say(slot.configure)
-        slot.process.say(self._table)
+        slot.process.say(self._table_of(slot))
+
+    def _table_of(self, slot: _Slot) -> Table:
+        return self._table if slot.is_open else structs.replace(self._table, open=False)
 
     def _down(self, slot: _Slot) -> None:
         """A gateway has ended, and has nothing of any pool any more. Who connects meanwhile waits for the next one."""
         slot.applied = -1
+        slot.listens = False
         slot.told = set()
         self._totals.forget(slot.serial)
         self._leaving = [one for one in self._leaving if one is not slot]
@@ -347,6 +370,7 @@ class Gateways:
     def _heard(self, slot: _Slot, message: FromGateway) -> None:
         if isinstance(message, Applied):
             slot.applied = message.generation
+            slot.listens = message.listens
             self.opened = True
         elif isinstance(message, Drained):
             slot.told.discard(message.pool)

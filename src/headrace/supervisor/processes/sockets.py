@@ -45,14 +45,14 @@ def listen(host: str, port: int, path: str, *, copies: int = 1) -> list[socket.s
 def listen_again(first: socket.socket, path: str, *, copies: int) -> list[socket.socket]:
     """`copies` more sockets on the address of one that listens, for more gateways; none where that is 0 or less.
 
-    Raises ConfigError, as `listen`.
+    They do not listen: the kernel gives a share of the clients to each socket that does, and a gateway that may never
+    come up must not be given any. A gateway listens by itself. Raises ConfigError, as `listen`.
     """
     made: list[socket.socket] = []
     try:
         for _ in range(copies):
             first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             made.append(_bind(first.family, first.type, first.getsockname(), shared=True))
-            made[-1].listen(BACKLOG)
     except OSError as error:
         for one in made:
             one.close()

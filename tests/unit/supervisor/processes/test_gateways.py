@@ -282,6 +282,71 @@ async def test_new_gateways_take_over_when_they_are_up_and_not_before(make: Any)
     await asyncio.wait_for(running, 60)
 
 
+async def test_new_gateways_take_no_client_before_all_of_them_are_up(make: Any) -> None:
+    gateways, (one,) = make(1)
+    running = asyncio.create_task(gateways.run())
+    one.up()
+    gateways.publish(table(1))
+    one.says(Applied(1))
+    task = await replacing(gateways, 0, 1)
+    two, three = Process.made[1:]
+    two.up()
+    two.says(Applied(1, listens=False))
+    gateways.publish(table(2))
+    three.up()
+    assert [(told.generation, told.open) for told in two.said if isinstance(told, Table)] == [(1, False), (2, False)]
+    assert [process.asked(Table).open for process in (one, two, three)] == [True, False, False]
+    three.says(Applied(2, listens=False))
+    await until(lambda: three.asked(Table).open)
+    assert two.asked(Table).open
+    two.says(Applied(2))
+    await asyncio.sleep(0)
+    assert one.last is None, "a client would have waited for the other to listen"
+    three.says(Applied(2))
+    await until(lambda: one.last is not None)
+    one.says(ListensNoMore())
+    await task
+    gateways.drain()
+    await asyncio.wait_for(running, 60)
+
+
+async def test_a_gateway_that_dies_before_it_takes_clients_is_started_again_and_nothing_goes_back(make: Any) -> None:
+    gateways, (one,) = make(1)
+    running = asyncio.create_task(gateways.run())
+    one.up()
+    one.says(Applied(0))
+    task = await replacing(gateways, 0)
+    two = Process.made[1]
+    two.up()
+    two.says(Applied(0, listens=False))
+    await until(lambda: two.asked(Table).open)
+    two.down()
+    task.cancel()  # too late
+    two.up()
+    assert two.asked(Table).open
+    two.says(Applied(0))
+    await until(lambda: one.last is not None)
+    assert gateways.pids == [two.pid]
+    gateways.drain()
+    await asyncio.wait_for(running, 60)
+
+
+async def test_a_stop_while_new_gateways_begin_to_take_clients_is_no_wait(make: Any) -> None:
+    gateways, (one,) = make(1)
+    running = asyncio.create_task(gateways.run())
+    one.up()
+    one.says(Applied(0))
+    await replacing(gateways, 0)
+    two = Process.made[1]
+    two.up()
+    two.says(Applied(0, listens=False))
+    await until(lambda: two.asked(Table).open)
+    gateways.drain()
+    two.down()
+    one.down()
+    await asyncio.wait_for(running, 30)
+
+
 async def test_a_former_gateway_that_says_nothing_is_not_waited_for_without_end(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
