@@ -37,7 +37,6 @@ ELSEWHERE = {
     "headrace/cli/log.py": ("tests/integration/test_prediction_log.py", "the real command on a real log"),
     "headrace/cli/packaging.py": ("tests/integration/test_package.py", "what it writes is started"),
     "headrace/cli/predict.py": ("tests/integration/test_client_commands.py", "the real command against a real server"),
-    "headrace/cli/screen.py": ("tests/integration/test_status.py", "what it repeats is printed by the real command"),
     "headrace/client/__init__.py": ("tests/docs/test_client.py", "names that come when they are asked for"),
     "headrace/client/asynchronous.py": (
         "tests/integration/test_client_equal.py",

@@ -15,7 +15,7 @@ from rich.text import Text
 from headrace.cli.rich_text import plain
 from headrace.core.environments.requirements import without_secrets
 from headrace.supervisor.admin.addresses import model_url, url
-from headrace.supervisor.admin.examples import own_example
+from headrace.supervisor.admin.examples import made_up, own_example
 
 if TYPE_CHECKING:
     from headrace.supervisor.app import Supervisor
@@ -60,9 +60,11 @@ def _curl(address: str, body: str) -> str:
 
 
 def _example(model: ServedModel) -> str:
-    example = own_example(model)
-    body = json.dumps(example)
-    return body if example is not None and len(body) <= _MOST_EXAMPLE_BYTES else _NO_EXAMPLE
+    for example in (own_example(model), made_up(model)):
+        body = json.dumps(example)
+        if example is not None and len(body) <= _MOST_EXAMPLE_BYTES:
+            return body
+    return _NO_EXAMPLE
 
 
 def _look(registry: str, port: int) -> str:

@@ -97,10 +97,11 @@ class Fitting:
         near = difflib.get_close_matches(folded, known, n=1) or [one for one in known if one.startswith(f"{folded}_")]
         elsewhere = [place for place, section in kinds.sections(tree.Config) if name in section.__struct_fields__]
         if near:
-            says = f"did you mean {near[0]!r}?"
+            place = next(filter(None, elsewhere), "")
+            says = f"did you mean {near[0]!r}{f', or {place}.{name}' if place else ''}?"
             self.meant.add(f"{path}.{near[0]}".lstrip("."))
         elif elsewhere:
-            says = f"it stands under {' or '.join(one or 'the file itself' for one in elsewhere[:3])}"
+            says = f"it belongs under {' or '.join(one or 'the file itself' for one in elsewhere[:3])}"
         else:
             says = "known here: " + ", ".join(known)
         at = next((line(key) for key, _ in reversed(list(entries(node))) if key_of(key) == name), None)

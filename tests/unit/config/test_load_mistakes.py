@@ -73,7 +73,8 @@ gatway: {port: 5000}
     [
         ("modles: {m: {uri: 'models:/m/1', port: 1}}\n", "modles", "did you mean 'models'?"),
         (MODEL % ", Timeout: 5", "models.m.Timeout", "did you mean 'timeout_s'?"),
-        (MODEL % ", max_rows: 5", "models.m.max_rows", "it stands under models.NAME.batch or models.NAME.queue"),
+        (MODEL % ", max_rows: 5", "models.m.max_rows", "it belongs under models.NAME.batch or models.NAME.queue"),
+        ("environment: local\n" + MODEL % "", "environment", "'environments', or models.NAME.environment?"),
         ("errors: strict\n" + MODEL % "", "errors", "expected a section, got the text 'strict': write {mode: strict}"),
         (MODEL % ", batch: 64", "models.m.batch", "write {max_rows: 64}"),
         ("models: {m: models:/m@production}\n", "models.m", "write {uri: models:/m@production}"),
