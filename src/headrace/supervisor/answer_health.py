@@ -1,4 +1,4 @@
-"""Whether the version that serves a model fails most of what it is asked, and what it failed with last."""
+"""Whether the version that serves a model fails on most requests, and its last error."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class AnswerHealth:
 
     @property
     def failing(self) -> str:
-        """In one line, what fails; empty while the version does well, as far as is known."""
+        """The failure in one line; empty if the version is well, as far as is known."""
         if self._watch.since_s is None:
             return ""
         if self._last is None:
@@ -48,7 +48,7 @@ class AnswerHealth:
         return f"{self._watch.share:.0%} of its last answers are errors, the last {told}"
 
     def flipped(self, version: Version | None, counts: Mapping[tuple[str, str], VersionCounts]) -> None:
-        """Another version serves; `counts` are those of the last look."""
+        """Another version serves now; `counts` are the last ones that were read."""
         self._version, self._watch, self._last, self._example = version, FailureWatch(), None, ""
         if version is None or version.workers is None:
             return
@@ -60,7 +60,7 @@ class AnswerHealth:
             self._log.warning("failing", version=version.label, reason=self._example)
 
     def count(self, counts: Mapping[tuple[str, str], VersionCounts]) -> None:
-        """Look at what the gateways have counted up to now."""
+        """Take the counts of the gateways up to now."""
         version = self._version
         if version is None:
             return
@@ -88,7 +88,7 @@ class AnswerHealth:
             }
 
     def describe(self) -> dict[str, Any] | None:
-        """Since when (Unix seconds), how much, and the last error; None while it does well."""
+        """Since when (Unix seconds), the share of failures and the last error; None if the version is well."""
         if self._watch.since_s is None:
             return None
         return {

@@ -193,13 +193,13 @@ class Supervisor:
         self._stop.set()
 
     def publish(self) -> None:
-        """Send the whole route table, as it is now, to every gateway."""
+        """Send the present route table to every gateway."""
         self.fleet.settle()
         self._generation += 1
         self.gateways.publish(self._table(self._generation))
 
     async def drained(self, pool: str) -> None:
-        """Wait until nothing of a pool is in any gateway."""
+        """Wait until no gateway has requests of a pool."""
         await self.gateways.drained(pool)
 
     def changes(self) -> dict[str, Any]:
@@ -211,15 +211,15 @@ class Supervisor:
         return self._front.security.own_context() if self._front.security is not None else None
 
     async def samples(self) -> list[Sample]:
-        """What the gateways have counted, added up."""
+        """The sums of the counters of all gateways."""
         return await self.gateways.samples()
 
     async def past(self, model: str, version: str) -> Figures:
-        """What a version did in the last 15 minutes, up to now."""
+        """The figures of a version of the last 15 minutes, up to now."""
         return await self.sampler.past(model, version)
 
     async def probe(self, pool: str, body: bytes, within_s: float) -> Probed:
-        """Have a pool answer as if a client asked; raises nothing."""
+        """Have a pool answer a request as it answers clients. Raises nothing."""
         return await self.gateways.probe(pool, body, within_s)
 
     def _prepare(self, room: ControlRoom, ties: Ties | None) -> None:
@@ -269,7 +269,7 @@ class Supervisor:
         self.fleet.begin(maker, config)
 
     def _set_up(self) -> None:
-        """What the configuration says of the supervisor itself."""
+        """Apply the settings of the supervisor itself."""
         secret = environment.webhook_secret(self.config.registry.webhook_secret, self._given)
         self.webhooks = Verifier(secret) if secret else None
         if self._level is not None:
@@ -288,12 +288,12 @@ class Supervisor:
         self.publish()
 
     def note(self, name: str, reason: str) -> None:
-        """Put into the history of a model that its settings have changed."""
+        """Add to the history of a model that its settings have changed."""
         current = self.models[name].current
         self.models[name].history.add("reloaded", current.label if current else "", reason)
 
     async def _reload(self, who: str) -> None:
-        """Reload because of a signal: the log says what comes of it."""
+        """Reload after a signal. The result is in the log."""
         await self._begun.wait()
         self._notifier.reloading()
         with contextlib.suppress(HeadraceError):
@@ -374,7 +374,7 @@ def _first(group: BaseExceptionGroup[HeadraceError]) -> HeadraceError:
 
 
 def _on_terminal() -> bool:
-    """Whether somebody looks at the log: a terminal that is closed is none any more."""
+    """Whether the log goes to a terminal that is still open."""
     try:
         return os.isatty(2)
     except OSError:

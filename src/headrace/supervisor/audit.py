@@ -1,4 +1,4 @@
-"""The audit file: what was changed, by whom, from where; each line is on the disk before its change is made."""
+"""The audit file: what was changed, by whom and from where. Each line is on the disk before its change is made."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class AuditFile:
         self._writer = ThreadPoolExecutor(1, "audit")
 
     def open(self) -> None:
-        """Take the file, and go on where it ends. Raises ConfigError with what is wrong, and what to do."""
+        """Open and lock the file, and continue its chain. Raises ConfigError with what is wrong and what to do."""
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -68,11 +68,11 @@ class AuditFile:
         return self._writer.submit(self._append, whole)
 
     def note_entry(self, model: str, entry: Mapping[str, Any]) -> None:
-        """Append what a model's history says."""
+        """Append an entry of a model's history."""
         self.note(entry["event"], {"model": model, **{key: entry[key] for key in entry if key not in {"at", "event"}}})
 
     def note_keys(self, change: Mapping[str, Sequence[str]]) -> None:
-        """Append which keys have come and gone."""
+        """Append which keys were added and removed."""
         self.note("keys changed", change)
 
     async def record(self, what: str, entry: Mapping[str, Any]) -> int:
@@ -83,7 +83,7 @@ class AuditFile:
             raise NotAudited(f"nothing was changed: the audit file cannot be written to ({error.strerror})") from None
 
     def close(self) -> None:
-        """Say that headrace ends, and let the file go."""
+        """Append that headrace ends, and unlock the file."""
         self.note("stopped", {})
         self._writer.shutdown()
         if self._fd >= 0:
@@ -121,7 +121,7 @@ class AuditFile:
         self._last = last
 
     def _look_at_the_end(self) -> None:
-        """Find the last entry, and what a crash or a full disk has left after it. Raises Broken."""
+        """Find the last entry, and incomplete lines that a crash or a full disk has left after it. Raises Broken."""
         size = os.fstat(self._fd).st_size
         at = max(0, size - _TAIL_BYTES)
         lines = os.pread(self._fd, size - at, at).removesuffix(b"\n").split(b"\n")
@@ -147,6 +147,6 @@ def open_audit(config: Config, log: Log) -> AuditFile | None:
 
 
 def _write_whole(fd: int, data: bytes) -> None:
-    """Write all at once: a part means that the disk is full. Raises OSError."""
+    """Write everything in one call. Raises OSError, also if only a part was written: the disk is full then."""
     if os.write(fd, data) < len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,4 +1,4 @@
-"""Notices that a file holds something else: edited in place, replaced by another, or behind links that were turned.
+"""Notices that the content of a file has changed: edited in place, replaced, or behind links that were changed.
 
 A mounted ConfigMap is the last: its files are links through a link that is replaced. So the content is looked at, and
 not the events of one directory.
@@ -27,7 +27,7 @@ class FileWatch:
         self._in_force = self._before = self._look()
 
     async def run(self) -> None:
-        """Look at the file again and again, until cancelled."""
+        """Read the file at intervals, until cancelled."""
         while True:
             await asyncio.sleep(self._look_s)
             if self.saw(await asyncio.to_thread(self._look)):

@@ -1,4 +1,4 @@
-"""What clients and operators meet: the ports, what is shown there and who may use them, and the gateways behind.
+"""The ports, their certificates and access rules, and the gateways behind them.
 
 One configuration after another is made so (`change`), or leaves everything as it is.
 """
@@ -36,7 +36,7 @@ class Front:
     """
 
     def __init__(self, log: Log, kept: Kept | None = None) -> None:
-        """`kept`: who has the sockets beside us, and may have had them before us."""
+        """`kept`: the keeper, which holds the sockets, too, and may have held them for a supervisor before this one."""
         self.ports = Ports.kept(kept.sockets if kept is not None else {})
         self.security: PortSecurity | None = None
         self._log = log
@@ -62,7 +62,7 @@ class Front:
         return self.ports.address(ADMIN)
 
     def configures(self, config: Config, recording: Recording | None, ties: Ties | None) -> list[Configure]:
-        """What each gateway is told first; the recording and the ties hold for all that come later, too."""
+        """The first message to each gateway; the recording and the ties hold for later gateways, too."""
         self._recording, self._ties = recording, ties
         return self._configures(config, self.ports)
 
@@ -107,7 +107,7 @@ class Front:
             self._follow()
 
     def stop(self) -> None:
-        """Follow nothing any more, answer no operator, and renew nothing."""
+        """Stop following files, answering operators and renewing gateways."""
         for task in (self._following, self._administrating, self._renewing):
             if task is not None:
                 task.cancel()
@@ -133,7 +133,7 @@ class Front:
             await self._serve_admin(own, tls)
 
     async def _renew(self, config: Config) -> None:
-        """Have others of their kind take over from gateways that are old: each life of a process has an end."""
+        """Replace gateways that are older than `gateway.max_age_s`."""
         age_s = config.gateway.max_age_s
         while age_s is not None:
             await asyncio.sleep(spread_s(age_s))
@@ -179,7 +179,7 @@ class Front:
             self.security.rules.want_keys(issuer)
 
     def _follow(self) -> None:
-        """Go by the files and the admin port of now; who is being answered there is answered."""
+        """Follow the present files and serve the present admin port. Answers under way are completed."""
         for task in (self._following, self._administrating):
             if task is not None:
                 task.cancel(FOLLOWED)
@@ -191,6 +191,6 @@ class Front:
 
 
 def longest_s(config: Config) -> float:
-    """The most seconds that a request may take: a gateway that is replaced has so long to finish."""
+    """The longest time of a request in seconds: a gateway that was replaced has this time to finish."""
     models = [*config.models.values(), *([config.wildcard] if config.wildcard is not None else [])]
     return max(config.gateway.drain_s, config.gateway.max_stream_s or 0.0, *(model.timeout_s for model in models))

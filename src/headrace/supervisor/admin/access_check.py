@@ -32,7 +32,7 @@ _CHALLENGE = 'Basic realm="headrace: any name, and an API key as the password", 
 
 
 class AccessCheck:
-    """ASGI middleware: 401 for who shows nothing or what is wrong, 403 for who lacks the role.
+    """ASGI middleware: 401 if a request has no valid credentials, 403 if its role is not sufficient.
 
     What reads needs `read`, everything else `operate`; so a route that is added is never open by accident. Webhooks are
     signed. Probes are answered to everybody where that is set, with nothing but their status. A browser that has signed
@@ -50,7 +50,7 @@ class AccessCheck:
         self._on_refused = on_refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or hand on."""
+        """Refuse the request, or pass it on."""
         rules = self._rules()
         if rules is None or scope["type"] != "http" or scope["path"].startswith(SIGNED) or is_open(scope["path"]):
             await self._app(scope, receive, send)
@@ -91,14 +91,14 @@ class AccessCheck:
 
 
 def _session(scope: Scope, headers: Headers, rules: AccessRules) -> Session | None:
-    """The session of a browser; what is shown beside it counts instead. A page that is open does nothing by itself."""
+    """The session of a browser. Credentials in the request take precedence. Events of an open page are no activity."""
     if "authorization" in headers:
         return None
     return signed_in(scope, rules, used=not scope["path"].endswith(_EVENTS))
 
 
 def _who(scope: Scope, headers: Headers, judge: Judge) -> Grant:
-    """Who it is; raises Untrusted for who has shown what is none."""
+    """The caller; raises Untrusted if its credentials are not valid."""
     given = headers.getlist("authorization")
     if len(given) > 1:
         raise Untrusted("send one Authorization header, and not several")
@@ -109,7 +109,7 @@ def _who(scope: Scope, headers: Headers, judge: Judge) -> Grant:
 
 
 def _is_page(scope: Scope, headers: Headers) -> bool:
-    """Whether somebody looks at it in a browser."""
+    """Whether the request asks for a page in a browser."""
     return scope["method"] in {"GET", "HEAD"} and "text/html" in headers.get("accept", "")
 
 
@@ -127,12 +127,12 @@ def needed(method: str) -> Role:
 
 
 def is_probe(method: str, path: str) -> bool:
-    """Whether it is an orchestrator's question for the whole; one for a model would say that there is this model."""
+    """Whether it is a probe of headrace as a whole. A probe of one model would reveal that this model exists."""
     return method in {"GET", "HEAD"} and path in _PROBES
 
 
 def _while_signed_in(send: Send, scope: Scope, rules: AccessRules) -> Send:
-    """What goes on being sent, such as the events of a page, ends with the session."""
+    """End an answer that is sent bit by bit, such as the events of a page, when its session ends."""
     ended = False
 
     async def sending(message: Message) -> None:
@@ -148,7 +148,7 @@ def _while_signed_in(send: Send, scope: Scope, rules: AccessRules) -> Send:
 
 
 def _without_body(send: Send) -> Send:
-    """Names and reasons are for those who may read: others are told the status."""
+    """Remove names and reasons, which only callers with `read` may see: the status remains."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":

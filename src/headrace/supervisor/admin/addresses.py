@@ -10,11 +10,11 @@ _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced
 
 
 class Addresses(Protocol):
-    """Who has bound the ports."""
+    """The owner of the bound ports."""
 
     @property
     def config(self) -> Config:
-        """How: by plain HTTP, or with TLS."""
+        """The configuration, which says whether there is TLS."""
 
     def address(self, name: str | None) -> tuple[str, int] | None:
         """Where a model (None: the shared port) is served; None if it has no port of its own."""

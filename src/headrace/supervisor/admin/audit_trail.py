@@ -1,4 +1,4 @@
-"""Writes into the audit file what is asked of the admin port: before it is done, and what came of it."""
+"""Writes requests to the admin port into the audit file: each before it is carried out, and then its result."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class AuditTrail:
         self._audit = audit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on; what cannot be written down is not done."""
+        """Pass the request on, after its entry is written. If the entry cannot be written, the request is refused."""
         if scope["type"] != "http" or scope["method"] in READING or _changes_nothing(scope["path"]):
             await self._app(scope, receive, send)
             return
@@ -68,7 +68,7 @@ class AuditTrail:
             self._audit.note("answered", {"of": number, "status": status, "is": self._state(path)})
 
     def _state(self, path: str) -> dict[str, Any] | None:
-        """What an operator may change of the model that a path names."""
+        """The part of the state of the model in the path that an operator may change."""
         parts = path.split("/")
         model = self._server.models.get(parts[3]) if path.startswith("/api/models/") and len(parts) > 3 else None
         if model is None:
@@ -82,9 +82,9 @@ class AuditTrail:
 
 
 class RefusalNotes:
-    """Notes who was refused: the first at once, others of that kind and address every ten seconds, counted.
+    """Records refused requests: the first at once, more of the same kind and address as a count every ten seconds.
 
-    Of more than 1,000 addresses in that time the rest are one, `others`: what strangers send is bounded.
+    Beyond 1,000 addresses in that time, the rest count as one, `others`: strangers cannot fill the disk.
     """
 
     def __init__(self, audit: AuditFile) -> None:
@@ -92,7 +92,7 @@ class RefusalNotes:
         self._noted: dict[tuple[str, str], tuple[float, int]] = {}
 
     def note(self, scope: Scope, why: str, who: str) -> None:
-        """One has been refused."""
+        """Record one refused request."""
         key, now_s = (whence(scope), why), time.monotonic()
         if key not in self._noted and len(self._noted) >= _MOST_REFUSED:
             kept = {known: noted for known, noted in self._noted.items() if now_s - noted[0] < _REFUSALS_EACH_S}

@@ -1,4 +1,4 @@
-"""Every number that headrace shows: what its gateways count, what the supervisor itself knows, what processes take."""
+"""Every metric that headrace shows: counters of gateways, state of the supervisor, usage of processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WORKER_STATES = ("loading", "starting", "ready", "leaving")
 
 
 class Readings:
-    """Reads one server. What it counts itself goes through `Totals`, too: versions and models come and go."""
+    """Reads the metrics of one server. Its own counters go through `Totals`, too: versions and models come and go."""
 
     def __init__(self, server: ServerState) -> None:
         self._server = server
@@ -44,7 +44,7 @@ class Readings:
         return [*counted, *self._totals.samples(), *used]
 
     async def _weigh(self) -> None:
-        """Read what takes longer than a scrape may: the next one has it."""
+        """Read what takes too long for a scrape. The next scrape has the result."""
         due = self._usage.due(time.monotonic())
         if due:
             self._usage.keep(await asyncio.to_thread(weigh, due), time.monotonic())
@@ -136,7 +136,7 @@ def _info(uri: str, version: Version) -> Labels:
 
 
 def processes_of(server: ServerState) -> Iterator[Process]:
-    """Every process that runs, the first one first."""
+    """Every running process of headrace, the keeper first."""
     if server.kept is not None:
         yield Process(server.kept.pid, "keeper")
     yield Process(os.getpid(), "supervisor")

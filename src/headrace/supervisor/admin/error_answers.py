@@ -1,4 +1,4 @@
-"""How the admin port says no: one form for all of it, and one place that looks for the model that a request names."""
+"""Error answers of the admin port, in one form; and the lookup of the model that a request names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from headrace.supervisor.served_model import ServedModel
 
 
 class Refused(HeadraceError):
-    """The admin port does not do what it was asked to; `code` is one of `core.errors.HTTP_STATUS`."""
+    """A request to the admin port was refused; `code` is one of `core.errors.HTTP_STATUS`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -25,7 +25,7 @@ def refusal(error: HeadraceError) -> Response:
 
 
 async def answer_refused(_: Request, error: Exception) -> Response:
-    """What Starlette calls for a HeadraceError that a handler raises."""
+    """The exception handler for a HeadraceError, called by Starlette."""
     assert isinstance(error, HeadraceError)  # noqa: S101 - it is registered for nothing else
     return refusal(error)
 

@@ -1,4 +1,4 @@
-"""What operators may ask of a model by the admin API: each is a POST, and answers with what happens now in words."""
+"""The orders that operators may give for a model by the admin API. Each is a POST; the answer says what happens."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _reason(request: Request) -> str:
 
 
 def _check_seen(model: ServedModel, request: Request) -> None:
-    """Refuse where something else serves by now than who asks has seen (`from`)."""
+    """Refuse if the version that serves is not the one that the caller has seen (`from`)."""
     seen, serves = request.query_params.get("from"), model.current.label if model.current else ""
     if seen is not None and seen != serves:
         raise Refused("CONFLICT", f"{serves or 'nothing'} serves now, not {seen}")

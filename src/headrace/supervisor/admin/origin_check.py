@@ -1,4 +1,4 @@
-"""Keeps other web sites out of the admin port: an operator's browser reaches it, and may have a key."""
+"""Keeps other web sites out of the admin port: a page in an operator's browser could use the operator's key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OPEN = ("/livez", "/readyz", "/startedz", "/hooks/")
 
 
 class Guard:
-    """ASGI middleware: 421 for a name that the port does not have, 403 for what another site may have sent.
+    """ASGI middleware: 421 for a host name that is not the port's, 403 for a request that another site may have sent.
 
     `host` is where the port is bound, `names` are further ones that it is known by.
     """
@@ -38,7 +38,7 @@ class Guard:
         self._loopback = is_loopback(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or hand on."""
+        """Refuse the request, or pass it on."""
         if scope["type"] != "http" or scope["path"].startswith(_OPEN):
             await self._app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""Everything that serves as data: what `GET /api/models` and the dashboard tell."""
+"""The state of all models as data, for `GET /api/models` and the dashboard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from headrace.supervisor.served_model import ServedModel
 
 
 def describe_all(server: ServerState) -> dict[str, Any]:
-    """The whole; times are Unix seconds."""
+    """The state of headrace; times are Unix seconds."""
     return {
         "headrace": __version__,
         "started": server.started_s,
@@ -35,7 +35,7 @@ def describe_all(server: ServerState) -> dict[str, Any]:
 
 
 def warnings(server: ServerState) -> list[str]:
-    """What operators should change, in sentences."""
+    """Warnings for operators: what they should change."""
     found = [f"{one.path}: {one.trouble}" for one in server.certificates if one.trouble is not None]
     if server.access is not None and server.access.trouble is not None:
         found.append(f"what the files of keys hold now is not taken: {server.access.trouble}")
@@ -51,7 +51,7 @@ def warnings(server: ServerState) -> list[str]:
 
 
 def describe_model(server: ServerState, model: ServedModel) -> dict[str, Any]:
-    """One model: what it is, where it is, and what happened in the last seconds, in all and by version."""
+    """One model: its versions, its address, and its figures of the last seconds, in total and by version."""
     recent = server.sampler.recent
     address = server.address(model.name)
     return {
@@ -64,7 +64,7 @@ def describe_model(server: ServerState, model: ServedModel) -> dict[str, Any]:
 
 
 def describe_recent(server: ServerState, name: str) -> dict[str, Any]:
-    """The last 15 minutes of a model, for charts: parallel lists, in all and by version."""
+    """The last 15 minutes of a model, for charts: parallel lists, in total and by version."""
     recent = server.sampler.recent
     offset_s = time.time() - time.monotonic()
 

@@ -1,6 +1,6 @@
-"""What each process of headrace takes of the machine: CPU time and memory, as Linux' /proc has it.
+"""CPU time and memory of each process of headrace, from /proc of Linux.
 
-Where there is no /proc there are no numbers.
+Without /proc there are no figures.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PSS_EVERY_S = 60.0
 
 
 class Process(NamedTuple):
-    """One process and what it is: `number` counts those of the same role and version."""
+    """One process; `number` counts those of the same role and version."""
 
     pid: int
     role: str
@@ -33,13 +33,13 @@ Source = tuple[int, int]
 
 @dataclass
 class Usage:
-    """Reads what processes take, and adds up the CPU time of those that follow one another in the same place."""
+    """Reads the usage of processes, and adds up the CPU time of processes that replaced each other."""
 
     totals: Totals = field(default_factory=Totals)
     _pss_bytes: dict[Source, tuple[int | None, float]] = field(default_factory=dict)
 
     def samples(self, processes: Iterable[Process]) -> list[Sample]:
-        """The newest numbers; PSS as it was last weighed. Blocks for about 50 us a process."""
+        """The newest figures; PSS as last measured. Blocks for about 50 us a process."""
         living = set()
         for process in processes:
             stat = _stat(process.pid)
@@ -72,7 +72,7 @@ class Usage:
 
 
 def describe(processes: Iterable[Process]) -> list[dict[str, Any]]:
-    """Each process that runs as data: who it is, `since` when (Unix seconds), and what it takes. Reads /proc."""
+    """Each running process as data: its role, its start (`since`, Unix seconds) and its usage. Reads /proc."""
     booted_s, told = _booted_s(), []
     for process in processes:
         stat = _stat(process.pid)
@@ -93,12 +93,12 @@ def describe(processes: Iterable[Process]) -> list[dict[str, Any]]:
 
 
 def weigh(sources: Iterable[Source]) -> dict[Source, int | None]:
-    """The proportional share of each process's memory. Blocks: the kernel walks all pages, about 10 ms for 500 MB."""
+    """The proportional set size (PSS) of each process. Blocks: the kernel walks all pages, about 10 ms for 500 MB."""
     return {source: proportional_bytes(source[0]) for source in sources}
 
 
 def _booted_s() -> float:
-    """When the machine was started, in Unix seconds by its clock of now; 0 where it is not told."""
+    """When the machine was started, in Unix seconds of its present clock; 0 if it is not known."""
     try:
         lines = (_PROC / "stat").read_text().splitlines()
     except OSError:
@@ -113,7 +113,7 @@ class _Stat(NamedTuple):
 
 
 def _stat(pid: int) -> _Stat | None:
-    """The line of /proc/PID/stat (proc(5)); None for a process that is gone, or only waits to be collected."""
+    """The line of /proc/PID/stat (proc(5)); None if the process has ended or is a zombie."""
     try:
         text = (_PROC / str(pid) / "stat").read_bytes()
     except OSError:
@@ -128,7 +128,7 @@ def _stat(pid: int) -> _Stat | None:
 
 
 def proportional_bytes(pid: int) -> int | None:
-    """The PSS of a process; None for one that is gone, or may not be looked at. Blocks as `weigh` does."""
+    """The PSS of a process; None if it has ended or may not be read. Blocks as `weigh` does."""
     try:
         for line in (_PROC / str(pid) / "smaps_rollup").read_bytes().splitlines():
             if line.startswith(b"Pss:"):

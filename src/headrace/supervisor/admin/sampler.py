@@ -1,4 +1,4 @@
-"""Takes the gateways' counters every two seconds, so that the admin port can tell the last 15 minutes."""
+"""Reads the counters of the gateways every two seconds, so that the admin port can show the last 15 minutes."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class Sampler:
             await asyncio.sleep(due_s - time.monotonic())
 
     async def past(self, model: str, version: str) -> Figures:
-        """All that is kept of a version, up to now."""
+        """All figures of a version that are kept, up to now."""
         self.recent.feed(await self._samples(), time.monotonic())
         return self.recent.figures(model, version, steps=self.recent.fed)
 
     def wake(self) -> None:
-        """Let everyone who waits look again, whether it was fed or not."""
+        """Wake all that wait for `news`, although there may be none."""
         self.news.set()
         self.news = asyncio.Event()

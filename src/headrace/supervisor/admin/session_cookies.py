@@ -21,12 +21,12 @@ _NAME = "headrace-session"
 
 
 def is_open(path: str) -> bool:
-    """Whether a path is there for those who have not signed in yet; nothing there says what is served."""
+    """Whether a path is open without a session; nothing there shows what is served."""
     return path in {SIGN_IN, SIGN_OUT} or path.startswith((f"{SIGN_IN}/", "/static/"))
 
 
 def is_secure(scope: Scope, rules: AccessRules) -> bool:
-    """Whether the browser speaks HTTPS: with this port, or with a proxy that is trusted to say so."""
+    """Whether the browser uses HTTPS: to this port, or to a trusted proxy that says so."""
     if scope["scheme"] == "https":
         return True
     client = scope.get("client")
@@ -35,12 +35,12 @@ def is_secure(scope: Scope, rules: AccessRules) -> bool:
 
 
 def cookie_of(scope: Scope, rules: AccessRules) -> str:
-    """What the session's cookie holds; empty: there is none."""
+    """The value of the session cookie; empty if there is none."""
     return Request(scope).cookies.get(_name(secure=is_secure(scope, rules)), "")
 
 
 def signed_in(scope: Scope, rules: AccessRules, *, used: bool) -> Session | None:
-    """The session that a request belongs to; None: to none that goes on. `used`: somebody does something."""
+    """The session of a request; None if there is none or it has ended. `used`: the request counts as activity."""
     cookie = cookie_of(scope, rules)
     session = rules.sessions.find(cookie, time.monotonic(), used=used) if cookie else None
     if session is not None and session.key is not None and not rules.judge.holds(session.key):
@@ -50,12 +50,12 @@ def signed_in(scope: Scope, rules: AccessRules, *, used: bool) -> Session | None
 
 
 def give_session(response: Response, cookie: str, *, secure: bool) -> None:
-    """Sign a browser in: with a cookie that no script reads, and that no other site has it send."""
+    """Sign a browser in. No script can read its cookie, and no other site can have it sent (HttpOnly, SameSite)."""
     response.set_cookie(_name(secure=secure), cookie, path="/", secure=secure, httponly=True, samesite="strict")
 
 
 def take_session(response: Response, *, secure: bool) -> None:
-    """Sign it out, and have it forget what it kept of the pages."""
+    """Sign a browser out, and have it delete the pages that it has cached."""
     response.delete_cookie(_name(secure=secure), path="/", secure=secure, httponly=True, samesite="strict")
     response.headers["Clear-Site-Data"] = '"cache"'
 

@@ -36,7 +36,7 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 class SignIn:
-    """`routes` are open to everybody. `on_refused` is told of who was not let in, and why."""
+    """`routes` are open without a session. `on_refused` is called with each refused attempt and its reason."""
 
     def __init__(
         self,
@@ -194,7 +194,7 @@ def _issuer(rules: AccessRules, name: str) -> IssuerKeys | None:
 
 
 async def _came_back(keys: IssuerKeys, client: Client, flow: code_flow.Flow, told: Mapping[str, str]) -> Grant:
-    """What somebody may do whom the issuer sends back with this. Raises Untrusted or Unanswered."""
+    """The grants of a user whom the issuer sends back with this answer. Raises Untrusted or Unanswered."""
     if told.get("iss", keys.section.issuer) != keys.section.issuer:  # RFC 9207
         raise Untrusted("Another issuer than the one that was asked has answered.")
     if "code" not in told:
@@ -206,7 +206,7 @@ async def _came_back(keys: IssuerKeys, client: Client, flow: code_flow.Flow, tol
 
 
 async def _form_of(request: Request) -> dict[str, str]:
-    """The fields of a form; what is no form, or too large to be one, has none."""
+    """The fields of a form; empty if the body is no form or is too large."""
     body = b""
     async for chunk in request.stream():
         body += chunk

@@ -1,4 +1,4 @@
-"""What the admin side may see of a running headrace: everything, and change nothing but by what operators ask for."""
+"""The read-only interface of the supervisor for the admin port. Only orders of operators change anything."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ServerState(Protocol):
 
     @property
     def config(self) -> Config:
-        """The configuration that it has now: that of the start, or of the last reload."""
+        """The present configuration: that of the start, or of the last reload."""
 
     @property
     def started_s(self) -> float:
@@ -36,7 +36,7 @@ class ServerState(Protocol):
 
     @property
     def kept(self) -> Kept | None:
-        """The process that has started this one, and would start another; None where nothing would."""
+        """The keeper, which has started this process and would start another; None without one."""
 
     @property
     def reloads(self) -> Reloads:
@@ -44,11 +44,11 @@ class ServerState(Protocol):
 
     @property
     def draining(self) -> bool:
-        """Whether it takes no more requests, and is about to end."""
+        """Whether headrace takes no more requests and is about to end."""
 
     @property
     def listed(self) -> bool:
-        """Whether it is known which models there are."""
+        """Whether the list of models is known."""
 
     @property
     def models(self) -> Mapping[str, ServedModel]:
@@ -56,7 +56,7 @@ class ServerState(Protocol):
 
     @property
     def wildcard(self) -> Wildcard | None:
-        """What adds models that the registry lists; None where nothing does."""
+        """Adds the models that the registry lists; None without a wildcard."""
 
     @property
     def gateways(self) -> Gateways:
@@ -80,7 +80,7 @@ class ServerState(Protocol):
 
     @property
     def sampler(self) -> Sampler:
-        """The last minutes of what was counted."""
+        """The counters of the last minutes."""
 
     @property
     def webhooks(self) -> Verifier | None:
@@ -92,10 +92,10 @@ class ServerState(Protocol):
 
     @property
     def access(self) -> AccessRules | None:
-        """Who may do what; None: everybody may do everything."""
+        """The access rules; None: every caller may do everything."""
 
     def changes(self) -> dict[str, Any]:
-        """What a reload has not yet brought into force: see `Fleet.describe`."""
+        """The settings of a reload that are not in force yet: see `Fleet.describe`."""
 
     def own_context(self) -> ssl.SSLContext | None:
         """What to speak to our own data ports with: it trusts their certificate alone; None where they have no TLS."""
@@ -104,4 +104,4 @@ class ServerState(Protocol):
         """Where a model (None: the shared port) is served; None if it has no port of its own."""
 
     async def samples(self) -> list[Sample]:
-        """What the gateways have counted, added up."""
+        """The sums of the counters of all gateways."""

@@ -1,4 +1,4 @@
-"""Sends one request to a model as a client would, for the admin port's try box: bounded in size, time and number."""
+"""Sends one request to a model as a client does, for the try box of the dashboard. Bounded in size, time and number."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Trying:
         self._running = 0
 
     async def answer(self, request: Request, model: ServedModel) -> Response:
-        """Take the body to the model's own port and bring back what came; raises Refused, before it reads too much."""
+        """Send the body to the port of the model and return its answer. Raises Refused before it reads too much."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in _TYPES:
             raise Refused("UNSUPPORTED_MEDIA_TYPE", "send application/json or text/csv")

@@ -1,4 +1,4 @@
-"""What the processes of each version hold of the machine's memory, for pages that are open."""
+"""The memory of the processes of each version, for pages that are open."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class VersionMemory:
         self._weighing: asyncio.Task[None] | None = None
 
     def of(self, versions: Iterable[Version]) -> int | None:
-        """Bytes of these versions together; None before any of them was weighed."""
+        """Bytes of these versions together; None before any of them was measured."""
         found = [w.found_bytes for v in versions if (w := self._weighed.get(v.key)) and w.found_bytes is not None]
         return sum(found) if found else None
 
