@@ -1,7 +1,7 @@
-"""A chain of entries of what was changed: lines of JSON, each of which holds the hash of the one before.
+"""A chain of audit entries: lines of JSON, each with the hash of the line before.
 
-Whoever changes, removes, inserts or moves a line breaks the chain there. Two things no chain shows by itself: that the
-newest lines were cut off, and that all were written anew. Both show beside one hash that was kept elsewhere.
+A line that was changed, removed, inserted or moved breaks the chain. A chain alone does not show that its newest lines
+were removed, or that all of it was written again. A hash that was kept in another place shows both.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ _SEALED = re.compile(rb'(\{.*),"sha256":"([0-9a-f]{64})"\}', re.DOTALL)
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """The `number` of the last entry and its hash; of nothing yet: 0 and `FIRST`."""
+    """The `number` and the hash of the last entry; 0 and `FIRST` without any."""
 
     number: int = 0
     sha256: str = FIRST
 
 
 class Broken(ValueError):
-    """A line that does not go on where the one before ended; says why."""
+    """A line does not continue the chain; the message says why."""
 
 
 class NoEntry(Broken):
-    """A line that is no entry: it may have been cut off by a crash, or by a disk that was full."""
+    """A line is no entry: a crash or a full disk may have cut it off."""
 
 
 def seal(entry: Mapping[str, Any], last: Seen) -> tuple[bytes, Seen]:
-    """The line of an entry that comes after `last`, with its end of line, and what has been seen then."""
+    """(the line of an entry that follows `last`, with its end of line; the new end of the chain)."""
     number = last.number + 1
     data = msgspec.json.encode({"number": number, **entry, "before": last.sha256})
     digest = sha256(data).hexdigest()
@@ -45,7 +45,7 @@ def seal(entry: Mapping[str, Any], last: Seen) -> tuple[bytes, Seen]:
 
 
 def read(line: bytes) -> tuple[dict[str, Any], str]:
-    """(the entry, its hash) of a line without its end. Raises NoEntry, and Broken where it was changed."""
+    """(the entry, its hash) of a line without its line feed. Raises NoEntry, or Broken if the line was changed."""
     match = _SEALED.fullmatch(line)
     if match is None:
         raise NoEntry("is no entry")
@@ -60,7 +60,7 @@ def read(line: bytes) -> tuple[dict[str, Any], str]:
 
 
 class Chain:
-    """Checks lines one after the other; `last` is where it is, `torn` how many lines were cut off."""
+    """Checks lines one after the other. `last` is the last good entry, `torn` the number of incomplete lines."""
 
     def __init__(self) -> None:
         self.last = Seen()
@@ -90,17 +90,17 @@ class Chain:
         return entry
 
     def end(self) -> None:
-        """There are no more lines; the last may have been cut off."""
+        """Finish: there are no more lines. The last one may be incomplete."""
         self.torn += len(self._torn)
 
 
 def continued(torn: Sequence[bytes]) -> dict[str, Any]:
-    """What the entry after lines that were cut off says."""
+    """The content of the entry after incomplete lines."""
     return {"what": CONTINUED, "torn": _hash_of(torn)}
 
 
 def end_of(lines: Sequence[bytes]) -> tuple[Seen, list[bytes]]:
-    """(the last entry, the lines after it that are none) of the end of a file. Raises Broken."""
+    """(the last entry, the incomplete lines after it) of the end of a file. Raises Broken."""
     torn: list[bytes] = []
     for line in reversed(lines):
         try:

@@ -1,4 +1,4 @@
-"""Which models of a registry are not served, in a few lines, however many they are. Pure."""
+"""Summarises which models of a registry are not served, in a bounded number of lines. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _MOST_NAMES = 10
 
 
 def by_reason(left_out: Mapping[str, str]) -> list[tuple[str, str]]:
-    """[(which models, why)]: those that are left out for the same reason together, the first of them by name."""
+    """[(models, reason)]: models with the same reason together, the first of them by name."""
     reasons: dict[str, list[str]] = {}
     for name, why in left_out.items():
         reasons.setdefault(why, []).append(name)

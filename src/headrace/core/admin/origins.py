@@ -1,4 +1,4 @@
-"""Which requests to the admin port another web site may have made in an operator's browser."""
+"""Which requests to the admin port another web site may have sent through an operator's browser."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def is_known_host(header: str, names: Collection[str], *, loopback: bool) -> boo
 
 
 def forgery(method: str, headers: Mapping[str, str], *, form: bool = False) -> str | None:
-    """Why a request that changes something may be another site's doing; None where it is not.
+    """Why another site may have sent a request that changes something; None if it cannot have.
 
-    Browsers say with each such request where it comes from; programs do not, and are believed. `form`: what is asked
-    takes a form of our own, which has a token that no other site knows.
+    Browsers add the origin to each such request. Programs do not, and are trusted. `form`: the request comes from a
+    form of headrace's, with a token that no other site knows.
     """
     if method in _SAFE_METHODS:
         return None

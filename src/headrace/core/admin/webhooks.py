@@ -1,4 +1,4 @@
-"""Whether a webhook delivery is MLflow's own, fresh, and not one that was seen before.
+"""Verifies that a webhook delivery comes from MLflow, is fresh, and is not a repetition.
 
 MLflow signs ``{delivery id}.{unix time}.{body}`` with HMAC-SHA256 and sends ``v1,<base64>`` (its webhooks guide).
 """
@@ -17,11 +17,11 @@ _MOST_REMEMBERED = 4096
 
 
 class Rejected(Exception):
-    """The delivery is not to be believed; the message says why."""
+    """The delivery is not authentic; the message says why."""
 
 
 class Verifier:
-    """Checks deliveries signed with one secret. A delivery is fresh for `tolerance_s` around now, and good once."""
+    """Checks deliveries signed with one secret. A delivery is fresh for `tolerance_s` around now, and accepted once."""
 
     def __init__(self, secret: str, tolerance_s: float = 300.0) -> None:
         self._secret = secret.encode()
@@ -29,7 +29,7 @@ class Verifier:
         self._seen: OrderedDict[str, float] = OrderedDict()
 
     def verify(self, headers: Mapping[str, str], body: bytes, now_s: float) -> None:
-        """Raise Rejected unless `body` came with a good signature, now, and for the first time.
+        """Raise Rejected unless the signature of `body` is valid and fresh, and the delivery is new.
 
         `headers` maps lower-case names; `now_s` is Unix time.
         """

@@ -1,1 +1,1 @@
-"""What the client library decides: which address, when to ask again, when to send a copy."""
+"""Decisions of the client library: which address to use, when to retry, when to hedge."""

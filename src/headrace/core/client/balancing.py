@@ -1,8 +1,8 @@
-"""Which of several addresses a client asks: the one with the least outstanding of those that are well.
+"""Chooses among the addresses of a client: the healthy one with the fewest outstanding requests.
 
-An address that failed is passed over for a while (longer each time in a row), one that said Retry-After for as long as
-it said; when all are passed over, the one that is soonest due is asked. With a circuit breaker, an address that failed
-too often in a row is not asked at all until `open_s` have passed, and then by one request only.
+An address that failed is skipped for a while (longer after each failure in a row); one that answered with Retry-After,
+for that long. If all are skipped, the one that is due first is used. With a circuit breaker, an address that failed too
+often in a row gets no request for `open_s`, and then one only.
 
 Pure: time is a number of seconds on a clock that does not go back, chance a number in [0, 1).
 """
@@ -29,7 +29,7 @@ class BreakerPolicy:
 
 
 class Address:
-    """What is known about one address. `outstanding` counts tries in the air, `failures` those that failed in a row."""
+    """The state of one address. `outstanding` counts tries under way, `failures` those that failed in a row."""
 
     __slots__ = ("failures", "index", "open_until_s", "outstanding", "rests_until_s", "trial", "url")
 
@@ -47,7 +47,7 @@ class Address:
 
 
 class Fleet:
-    """The addresses of one client; the one owner of what is known about them. `breaker` None: no circuit breaker."""
+    """The addresses of one client, and the owner of their state. `breaker` None: no circuit breaker."""
 
     __slots__ = ("_breaker", "_turn", "addresses")
 
@@ -90,14 +90,14 @@ class Fleet:
         return any(a.index not in tried and a.rests_until_s <= now_s and self._closed(a, now_s) for a in self.addresses)
 
     def worked(self, address: Address) -> None:
-        """The address answered, be it with an error of the caller's or the model's."""
+        """The address has answered, perhaps with an error of the caller or the model."""
         address.outstanding -= 1
         address.failures = 0
         address.rests_until_s = address.open_until_s = 0.0
         address.trial = False
 
     def failed(self, address: Address, now_s: float, retry_after_s: float | None = None) -> None:
-        """The address could not be reached, broke off, or said that it cannot answer now."""
+        """The address could not be reached, closed the connection, or reported that it cannot answer now."""
         address.outstanding -= 1
         address.failures += 1
         address.trial = False
@@ -107,7 +107,7 @@ class Fleet:
             address.open_until_s = now_s + self._breaker.open_s
 
     def abandoned(self, address: Address) -> None:
-        """The try was given up by its caller and says nothing about the address."""
+        """The caller has cancelled the try, which says nothing about the address."""
         address.outstanding -= 1
         address.trial = False
 

@@ -38,14 +38,14 @@ class Latencies:
         self._sorted: list[float] = []
 
     def add(self, took_s: float) -> None:
-        """Note one more duration; the oldest leaves."""
+        """Add a duration; the oldest is removed."""
         self._recent.append(took_s)
         insort(self._sorted, took_s)
         if len(self._recent) > self._policy.window:
             del self._sorted[bisect_left(self._sorted, self._recent.popleft())]
 
     def hedge_after_s(self, policy: HedgePolicy | None = None) -> float | None:
-        """Return after how many seconds a copy is sent; None while too little is known.
+        """Return after how many seconds a copy is sent; None while there are too few durations.
 
         `policy` None stands for its own; of another one, the window is not looked at.
         """

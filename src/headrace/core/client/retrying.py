@@ -1,10 +1,10 @@
-"""When a client may ask again, how long it waits before, and how much all of its calls together may repeat.
+"""When a client may retry, how long it waits, and how many retries all of its calls together may make.
 
 Pure: time is a number of seconds on a clock that does not go back, chance a number in [0, 1).
 
 Two questions are kept apart. *May* this be repeated at all (`may_retry`): never what the caller or the model got wrong,
-and, where a call must not run twice, nothing that may have reached a model. And *when* (`back_off_s`, `Budget`): a sick
-server is given time, and all calls of a client together repeat only a share of what they ask.
+and, where a call must not run twice, nothing that may have reached a model. And *when* (`back_off_s`, `Budget`): a
+server in trouble gets time, and all calls of a client together repeat only a share of their requests.
 """
 
 from __future__ import annotations
@@ -141,12 +141,12 @@ class Budget:
         return f"<Budget {self._tokens:.2f} tokens>"
 
     def asked(self, now_s: float) -> None:
-        """Count a call's first try."""
+        """Count the first try of a call."""
         self._fill(now_s)
         self._tokens = min(self._policy.burst, self._tokens + self._policy.ratio)
 
     def take(self, now_s: float, at_most_s: float) -> float | None:
-        """Reserve one retry; return in how many seconds it may go, None (nothing reserved) if after `at_most_s`."""
+        """Reserve one retry; return in how many seconds it may start, None (not reserved) if after `at_most_s`."""
         self._fill(now_s)
         wait = max(0.0, (1.0 - self._tokens) / self._policy.per_s)
         if wait > at_most_s:

@@ -1,1 +1,1 @@
-"""What a model takes and gives, told in the words of others: tensors of the Open Inference Protocol, OpenAPI. Pure."""
+"""The inputs and outputs of a model in the terms of other standards: Open Inference Protocol, OpenAPI, MCP. Pure."""

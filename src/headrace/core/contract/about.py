@@ -1,4 +1,4 @@
-"""What can be told of a model without asking it: its signature and an example, as they go to the gateways. Pure."""
+"""What is known of a model without asking it: its signature and an example, as they are sent to the gateways. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def encode(facts: Mapping[str, Any], example: bytes | None, description: str = "") -> str:
-    """What the gateways are told of a version with these facts; `example` is the body of a request."""
+    """The description of a version with these facts, for the gateways; `example` is the body of a request."""
     signature = facts.get("signature")
     speaks = [kind for kind in facts.get("speaks") or () if kind in dialect.PATHS]
     is_hint, streams = bool(facts.get("type_hint")), bool(facts.get("streams"))
@@ -54,7 +54,7 @@ def encode(facts: Mapping[str, Any], example: bytes | None, description: str = "
 
 
 def decode(text: str) -> About:
-    """Undo `encode`; nothing is known where `text` is empty."""
+    """Undo `encode`; nothing is known if `text` is empty."""
     return msgspec.json.decode(text, type=About) if text else About()
 
 

@@ -1,1 +1,1 @@
-"""What a model requires, and how well an environment fits it."""
+"""The requirements of a model, and how well an environment meets them."""

@@ -1,4 +1,4 @@
-"""Whether a model is well, from probes that passed or failed: one failure alone says nothing."""
+"""Whether a model is healthy, from probes that passed or failed. One failure alone decides nothing."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Health:
 
     @property
     def well(self) -> bool:
-        """Whether it may be sent traffic."""
+        """Whether it may get traffic."""
         return not self.reason
 
     def saw(self, failure: str | None) -> bool:
-        """Take one probe's outcome (None: it passed); True where that makes it unwell or well again."""
+        """Take the result of a probe (None: it passed). Returns whether that has changed `well`."""
         was = self.well
         if failure is None:
             self.failed, self.passed = 0, self.passed + 1
@@ -37,5 +37,5 @@ class Health:
         return self.well is not was
 
     def forget(self) -> None:
-        """Begin anew: another version serves."""
+        """Reset: another version serves."""
         self.reason, self.failed, self.passed = "", 0, 0

@@ -1,4 +1,4 @@
-"""Which variables each kind of process inherits: what it needs of the machine, and no credentials but its own.
+"""Which environment variables each kind of process inherits: what it needs, and no credentials of others.
 
 A model is code, and so is what a build runs: a worker and a builder get what is named here, what the configuration
 names (`pass_env`), and nothing else. All functions take the environment that headrace itself was started with.
@@ -72,7 +72,7 @@ def for_agent(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def for_gateway(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a gateway gets."""
+    """The variables of a gateway."""
     return _chosen(environ, (*_MACHINE, *_NETWORK))
 
 
@@ -83,7 +83,7 @@ def for_recorder(environ: Mapping[str, str], *, mlflow: bool = False) -> dict[st
 
 
 def kept_back(environ: Mapping[str, str], wanted: Sequence[str]) -> frozenset[str]:
-    """The names of the variables that a model's processes do not get."""
+    """The names of the variables that the processes of a model do not get."""
     return frozenset(environ) - frozenset(for_worker(environ, wanted))
 
 

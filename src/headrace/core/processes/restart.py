@@ -1,4 +1,4 @@
-"""When a process that ended may start again: exponential back-off with jitter, and a limit of tries."""
+"""When a process that has ended may be started again: exponential back-off with jitter, and a limit of tries."""
 
 from __future__ import annotations
 

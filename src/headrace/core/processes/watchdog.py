@@ -1,4 +1,4 @@
-"""Whether another event loop still turns: it is asked again and again, and must not stay silent for too long.
+"""Detects an event loop that hangs: it is pinged at intervals, and must not be silent for too long.
 
 Pure: time is a number of seconds on a clock that does not go back. A watcher that was itself kept from running
 (stopped, frozen with its container, starved) has heard nothing for a reason of its own: it begins to count anew.
@@ -20,11 +20,11 @@ class Watchdog:
         self._ticked_s = now_s
 
     def heard(self, now_s: float) -> None:
-        """It has said something."""
+        """The process has sent something."""
         self._heard_s = now_s
 
     def tick(self, now_s: float) -> float | None:
-        """None: ask it again. A number: it has been silent for so many seconds, and is to be replaced."""
+        """None: ping it. A number: it has been silent for that many seconds, and is to be replaced."""
         away = now_s - self._ticked_s > 2 * self.every_s
         self._ticked_s = now_s
         if away:

@@ -1,1 +1,1 @@
-"""What the processes say to each other, and how messages are framed."""
+"""The messages between the processes, and their framing."""

@@ -14,7 +14,7 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
 class FramingError(Exception):
-    """The peer sent something that is not one of our messages."""
+    """The peer has sent something that is no message."""
 
 
 def encode(message: Any) -> bytes:

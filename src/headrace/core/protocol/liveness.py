@@ -1,4 +1,4 @@
-"""Whether another process's event loop turns: the one question that the supervisor asks all of them alike."""
+"""The liveness check: the one question that the supervisor asks every kind of process."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import msgspec
 
 
 class Ping(msgspec.Struct, frozen=True, tag=True):
-    """Answer with `Pong` as soon as the event loop comes to it."""
+    """Answer with `Pong` as soon as the event loop gets to it."""
 
 
 class Pong(msgspec.Struct, frozen=True, tag=True):
-    """The event loop turns."""
+    """The event loop runs."""

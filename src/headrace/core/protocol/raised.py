@@ -20,11 +20,11 @@ class Raised(msgspec.Struct):
     places: list[int] = []
 
     def __str__(self) -> str:
-        """As Python writes the last line of a traceback."""
+        """The last line of the traceback, as Python writes it."""
         return f"{self.type}: {self.text}" if self.text else self.type
 
     def failure(self, status: int, error_code: str = "") -> Failure:
-        """The same as a failure of one request that was answered so, and that no client has sent."""
+        """The same as the failure of one request with this answer, which no client has sent."""
         return Failure(
             type=self.type,
             where=self.where,

@@ -1,4 +1,4 @@
-"""What a gateway tells the recorder of a request that is over, and what the recorder and the supervisor say.
+"""Messages of gateways to the recorder about finished requests, and messages between recorder and supervisor.
 
 Gateways know everything about a request and may spend a microsecond or two on telling it; the recorder, a process of
 its own, does all that takes longer: lines, files, exports. Framing as everywhere (`core.protocol.framing`).
@@ -92,7 +92,7 @@ class ModelSpans(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def size_bytes(self) -> int:
-        """About what it holds in memory."""
+        """The approximate size in memory."""
         return 256 + len(self.told)
 
 
@@ -120,7 +120,7 @@ class PredictionLog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Feedback(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody thinks of an answer of `model`; either `trace_id` or `request_id` says which."""
+    """An assessment of an answer of `model`; either `trace_id` or `request_id` identifies it."""
 
     model: str
     trace_id: str | None = None
@@ -133,7 +133,7 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeedbackDone(msgspec.Struct, frozen=True):
-    """MLflow has it, or an error's `code` and why it has not."""
+    """MLflow has stored the feedback; or the `code` of an error, and why not."""
 
     code: str = ""
     message: str = ""
@@ -182,7 +182,7 @@ class AskSamples(msgspec.Struct, frozen=True, tag=True):
 
 
 class Finish(msgspec.Struct, frozen=True, tag=True):
-    """The gateways are gone: write what is there and end with exit code 0."""
+    """The gateways have ended: write what is there and end with exit code 0."""
 
 
 class Samples(msgspec.Struct, frozen=True, tag=True):
@@ -193,7 +193,7 @@ class Samples(msgspec.Struct, frozen=True, tag=True):
 
 
 class Told(msgspec.Struct, frozen=True, tag=True):
-    """Something for the log."""
+    """An event for the log."""
 
     level: Literal["info", "warning", "error"]
     event: str

@@ -1,1 +1,1 @@
-"""Which version serves: the states of a version, the decisions, and how a new one is judged."""
+"""Which version of a model serves: the states of a version, the decisions, and the checks of a new one."""

@@ -1,4 +1,4 @@
-"""What a rollout decides to do: carried out by its shell (`supervisor/rollout/executor.py`)."""
+"""The actions of a rollout, carried out by `supervisor/rollout/executor.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a version that has just taken over does well: its errors and latency beside those of another.
+"""Judges a version that has just taken over: compares its errors and latency with those of another version.
 
 Pure: counters go in, a verdict comes out.
 """
@@ -28,7 +28,7 @@ class BakeLimits:
 
 @dataclass(frozen=True)
 class Conduct:
-    """How a version did: so many answers, the share of errors in them, the median latency (None: not known)."""
+    """Figures of a version: number of answers, share of errors, median latency (None: not known)."""
 
     requests: float = 0.0
     error_rate: float = 0.0
@@ -36,12 +36,12 @@ class Conduct:
 
     @classmethod
     def of(cls, figures: Figures) -> Conduct:
-        """What happened in the last minutes."""
+        """The figures of the last minutes."""
         return cls(round(figures.requests_per_s * figures.over_s), figures.error_rate or 0.0, figures.p50_s)
 
     @classmethod
     def counted(cls, counts: VersionCounts) -> Conduct:
-        """What these counts come to."""
+        """The figures of these counts."""
         error_rate = counts.errors / counts.requests if counts.requests else 0.0
         return cls(counts.requests, error_rate, counts.median_s())
 
@@ -55,7 +55,7 @@ def baseline(past: Conduct, same: Conduct, limits: BakeLimits) -> Conduct:
 
 
 def verdict(before: Conduct, after: Conduct, limits: BakeLimits, former: str) -> str | None:
-    """Why the new version should go, or None: it does well so far, or too little is known. `before` is `former`'s."""
+    """Why the new version is to be sent back; None if it does well or too little is known. `before`: of `former`."""
     if after.requests < limits.min_requests:
         return None
     if after.error_rate > before.error_rate + limits.max_error_rate:

@@ -1,4 +1,4 @@
-"""Whether a version fails most of what it is asked: then it is there and ready, and yet of no use."""
+"""Detects a version that fails on most requests: it is ready, but of no use."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class FailureWatch:
         return self._failed / answers if answers else 0.0
 
     def example_failed(self, now_s: float) -> None:
-        """The version's own example failed when it came up: nothing better is known of it yet."""
+        """The example of the version failed at its bring-up, and nothing newer is known."""
         self.feed(0.0, LEAST_FAILURES, now_s)
 
     def feed(self, good: float, failed: float, now_s: float) -> bool:
-        """Take so many more answers; returns whether it has begun or ended to be failing."""
+        """Add answers. Returns whether the version has begun or stopped failing."""
         if good <= 0 and failed <= 0:
             return False
         was = self.since_s is not None

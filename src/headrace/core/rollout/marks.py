@@ -1,4 +1,4 @@
-"""Which versions are not to be brought up, why, and until when."""
+"""Versions that must not be brought up, with the reason and until when."""
 
 from __future__ import annotations
 
@@ -40,31 +40,31 @@ class Marks(Generic[Identity]):
         return identity in self._marks
 
     def restore(self, sent_back: Mapping[Identity, str], refused: Mapping[Identity, str]) -> None:
-        """Take over what was known before a restart. What a check has refused is due to be checked again."""
+        """Restore the marks from before a restart. Versions that a check has refused are to be checked again."""
         self._marks = {identity: _Mark(0.0, reason, refused=True) for identity, reason in refused.items()}
         self._marks |= {identity: _Mark(None, reason, sent_back=True) for identity, reason in sent_back.items()}
 
     def failed(self, identity: Identity, reason: str, now_s: float, *, refused: bool) -> None:
-        """It could not be brought up, or a check has refused it."""
+        """Mark a version that could not be brought up, or that a check has refused."""
         mark = self._marks.get(identity)
         attempts = mark.attempts + 1 if mark else 1
         wait_s = min(self._most_s, self._first_s * 2 ** (attempts - 1))
         self._marks[identity] = _Mark(None if refused else now_s + wait_s, reason, attempts, refused=refused)
 
     def send_back(self, identity: Identity, reason: str) -> None:
-        """It has served, and did badly."""
+        """Mark a version that has served and did badly."""
         self._marks[identity] = _Mark(None, reason, sent_back=True)
 
     def remove(self, identity: Identity) -> None:
-        """Nothing is held against it any more."""
+        """Remove the mark of a version."""
         self._marks.pop(identity, None)
 
     def clear(self) -> None:
-        """Nothing is held against any version."""
+        """Remove all marks."""
         self._marks.clear()
 
     def retry(self, now_s: float) -> None:
-        """What waits for a time is due now."""
+        """Make all versions due that wait for a time."""
         for mark in self._marks.values():
             mark.until_s = None if mark.until_s is None else min(mark.until_s, now_s)
 
@@ -85,7 +85,7 @@ class Marks(Generic[Identity]):
 
     @property
     def bad(self) -> dict[Identity, str]:
-        """What is not brought up until the registry changes, and why."""
+        """Versions that are not brought up until the registry changes, with the reason."""
         return {i: mark.reason for i, mark in self._marks.items() if mark.until_s is None}
 
     @property
@@ -95,5 +95,5 @@ class Marks(Generic[Identity]):
 
     @property
     def sent_back(self) -> dict[Identity, str]:
-        """What has served and did badly, and how."""
+        """Versions that have served and did badly, with the reason."""
         return {i: mark.reason for i, mark in self._marks.items() if mark.sent_back}

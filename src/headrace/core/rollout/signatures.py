@@ -15,7 +15,7 @@ _WIDER = {"integer": {"long", "float", "double"}, "long": {"double"}, "float": {
 
 
 def incompatibilities(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:
-    """Why requests and readers of `old` would break with `new`; empty where nothing does.
+    """What would break for clients of `old` with `new`; empty if nothing does.
 
     A model without a signature promises nothing: from or to none is compatible.
     """

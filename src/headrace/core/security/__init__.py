@@ -1,1 +1,1 @@
-"""Who may connect, and who may do what."""
+"""Authentication, authorization, quotas, and which web pages may send requests."""

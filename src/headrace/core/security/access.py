@@ -1,4 +1,4 @@
-"""Who somebody is, by what they have shown; and what is open to those who have shown nothing."""
+"""Authentication: which grant the credentials of a request have, and what is allowed without credentials."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from headrace.core.security.untrusted import Untrusted
 
 
 class Access(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """All that decides who may do what: a whole state, which takes the place of the one before.
+    """All access rules. A new message replaces the one before as a whole.
 
     `grants` are for identities that certificates and a proxy vouch for: their `name` is a pattern, the first that fits
-    holds. `anonymous` is what those may who show nothing, `open_probes` whether they are told if models are ready.
-    `proxy_header` (lower case) is believed from `proxy_addresses` (networks, such as ``10.0.0.0/8``) alone. `issuers`
-    are those whose tokens count.
+    holds. `anonymous` is the grant without credentials; `open_probes` lets probes be answered without credentials.
+    `proxy_header` (lower case) is trusted from `proxy_addresses` (networks, such as ``10.0.0.0/8``) only. `issuers` are
+    the issuers whose tokens are accepted.
     """
 
     keys: tuple[Key, ...] = ()
@@ -37,7 +37,7 @@ class Access(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 class Judge:
-    """Says who somebody is, by one `Access`."""
+    """Authenticates requests by one `Access`."""
 
     def __init__(self, access: Access) -> None:
         self.access = access
@@ -47,11 +47,11 @@ class Judge:
 
     @property
     def asks_peers(self) -> bool:
-        """Whether who somebody is may depend on their connection, and not on what they send alone."""
+        """Whether the grant may depend on the connection (certificate, address), not on headers alone."""
         return bool(self.access.grants)
 
     def by_credentials(self, authorization: bytes, now_s: float) -> Grant:
-        """Whose key or token an Authorization header holds, at this Unix time; raises Untrusted: nobody's."""
+        """The grant of the key or token in an Authorization header, now (Unix time). Raises Untrusted if not valid."""
         shown = token_of(authorization)
         key = self._keys.find(shown) if shown is not None else None
         if key is not None:
@@ -61,15 +61,15 @@ class Judge:
         return self._tokens.find(shown, now_s)
 
     def key_of(self, token: bytes) -> Key | None:
-        """The key that `token` is; None: it is none."""
+        """The key for `token`; None if there is none."""
         return self._keys.find(token)
 
     def holds(self, key: Key) -> bool:
-        """Whether a key counts still."""
+        """Whether a key is still valid."""
         return self._keys.holds(key)
 
     def by_identity(self, identities: Iterable[str]) -> Grant | None:
-        """What the first of `identities` that is known may do; None: none is."""
+        """The grant of the first of `identities` that is known; None if none is."""
         for identity in identities:
             for grant in self.access.grants:
                 if fnmatchcase(identity, grant.name):
@@ -77,7 +77,7 @@ class Judge:
         return None
 
     def trusts(self, address: str) -> bool:
-        """Whether the proxy's header counts from this address."""
+        """Whether the header of the proxy is trusted from this address."""
         try:
             peer = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
@@ -86,17 +86,14 @@ class Judge:
         return any((mapped or peer) in network for network in self._networks)
 
     def judge(self, authorization: bytes | None, identities: Iterable[str], now_s: float) -> Grant:
-        """Who it is: `NOBODY` for who has shown nothing that counts; raises Untrusted for what is wrong.
-
-        Nothing else counts where credentials are shown that are wrong.
-        """
+        """The grant of a request; `NOBODY` without credentials. Raises Untrusted for wrong ones, also beside valid ones."""
         if authorization is not None:
             return self.by_credentials(authorization, now_s)
         return self.by_identity(identities) or self.access.anonymous or NOBODY
 
 
 def names_in(certificate: Any) -> list[str]:
-    """Who a verified certificate (as `ssl.SSLSocket.getpeercert` gives it) is for: URIs, DNS names, the common name."""
+    """The identities in a verified certificate (of `ssl.SSLSocket.getpeercert`): URIs, DNS names, the common name."""
     if not certificate:
         return []
     alternative = certificate.get("subjectAltName", ())

@@ -1,4 +1,4 @@
-"""Which addresses may be asked who somebody is."""
+"""Which addresses may be asked to identify a user."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 
 def is_safe_url(url: str) -> bool:
-    """Whether nobody on the way can change what is answered there: HTTPS, or HTTP on this machine."""
+    """Whether answers cannot be changed on their way: HTTPS, or HTTP on this machine."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -19,7 +19,7 @@ def is_safe_url(url: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Whether an address can be reached from this machine only."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

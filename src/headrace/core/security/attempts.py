@@ -1,4 +1,4 @@
-"""How often somebody may fail to sign in before they have to wait."""
+"""Limits failed attempts to sign in."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Attempts:
         return max(0.0, since_s + self._within_s - now_s) if count >= self._most else 0.0
 
     def failed(self, address: str, now_s: float) -> None:
-        """One was refused."""
+        """Count a refused attempt."""
         origin = _origin(address)
         count, since_s = self._failed.pop(origin, (0, now_s))
         if now_s - since_s >= self._within_s:

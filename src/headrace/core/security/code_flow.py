@@ -1,7 +1,7 @@
 """Signing in at an OIDC issuer by an authorization code with a proof key (OpenID Connect Core 3.1, RFC 7636).
 
-Nothing is kept while somebody is there: what must be known when they come back is in a cookie of their own, sealed so
-that nobody has written it but this headrace. So strangers who begin and never come back cost nothing.
+Nothing is stored while the user is at the issuer. What is needed afterwards is in a cookie of the browser, with a MAC
+that only this headrace can make. So users who never come back cost nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PATIENCE_S = 600.0
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
-    """What was begun: with which issuer (its name), where the browser is sent back to, and then to which page."""
+    """A sign-in that has begun: the name of the issuer, where it sends the browser back to, and which page follows."""
 
     issuer: str
     redirect_uri: str
@@ -34,7 +34,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def begin(chance: bytes, issuer: str, redirect_uri: str, next_: str, now_s: float) -> Flow:
-    """A new one, of 96 bytes of chance."""
+    """Begin a sign-in; takes 96 random bytes."""
     if len(chance) != CHANCE_BYTES:
         raise ValueError("96 bytes are needed")
     state, nonce, verifier = (_encoded(chance[at : at + 32]) for at in (0, 32, 64))
@@ -50,7 +50,7 @@ def begin(chance: bytes, issuer: str, redirect_uri: str, next_: str, now_s: floa
 
 
 def authorization_url(endpoint: str, flow: Flow, client_id: str, scopes: tuple[str, ...]) -> str:
-    """Where the browser is sent."""
+    """The URL at the issuer that the browser is sent to."""
     asked = {
         "response_type": "code",
         "client_id": client_id,
@@ -65,13 +65,13 @@ def authorization_url(endpoint: str, flow: Flow, client_id: str, scopes: tuple[s
 
 
 def seal(flow: Flow, secret: bytes) -> str:
-    """What the cookie holds."""
+    """The value of the cookie."""
     text = _encoded(msgspec.json.encode(flow))
     return f"{text}.{_encoded(_mac(text, secret))}"
 
 
 def opened(cookie: str, secret: bytes, now_s: float) -> Flow | None:
-    """What a cookie holds; None: it is not ours, or too old."""
+    """The sign-in of a cookie; None if headrace has not made it or it is too old."""
     text, _, mac = cookie.partition(".")
     if not hmac.compare_digest(mac.encode("utf-8", "replace"), _encoded(_mac(text, secret)).encode()):
         return None

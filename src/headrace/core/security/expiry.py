@@ -1,4 +1,4 @@
-"""When it is time to say that a certificate will soon be none."""
+"""When to warn that a certificate will expire."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def notice_s(begins_s: float, ends_s: float) -> float:
 
 
 def trouble(begins_s: float, ends_s: float, now_s: float) -> str | None:
-    """What is wrong with the time of a certificate (Unix seconds); None: nothing."""
+    """The problem with the validity of a certificate (Unix seconds); None if there is none."""
     if now_s < begins_s:
         return f"it is not valid for another {spell(begins_s - now_s)}; is this machine's clock right?"
     if now_s >= ends_s:
@@ -27,7 +27,7 @@ def trouble(begins_s: float, ends_s: float, now_s: float) -> str | None:
 
 
 def spell(seconds: float) -> str:
-    """A time as people say it."""
+    """A duration in words."""
     for unit, name in ((_DAY_S, "day"), (3600.0, "hour"), (60.0, "minute")):
         count = int(seconds / unit)
         if count:

@@ -1,4 +1,4 @@
-"""API keys: made, written as lines of a file that says nothing of them, and found again.
+"""API keys: how they are made, stored without their secrets, and looked up.
 
 A key is ``hr_ID_SECRET``. The file has a line of JSON for each: the id, by which it is found, and a salted SHA-256 of
 the secret. The secret is 256 bits of chance, so that there is nothing to guess: a slow hash, which makes guessing of
@@ -44,13 +44,13 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BadKeys(ValueError):
-    """A file of keys that cannot be taken; the message names the line and what is wrong with it, never its content."""
+    """A file of keys cannot be read; the message has the line and what is wrong with it, never its content."""
 
 
 def make(
     chance: bytes, grant: Grant, *, created_s: float | None = None, expires_s: float | None = None
 ) -> tuple[Key, str]:
-    """(what to keep, the key itself, which is kept nowhere) of 56 bytes of chance."""
+    """(what is stored, the key itself, which is stored nowhere) from 56 random bytes."""
     if len(chance) != ID_BYTES + SALT_BYTES + SECRET_BYTES:
         raise ValueError("56 bytes are needed")
     name, salt = chance[:ID_BYTES].hex(), chance[ID_BYTES : ID_BYTES + SALT_BYTES].hex()
@@ -67,7 +67,7 @@ def make(
 
 
 def write(keys: Iterable[Key]) -> str:
-    """The file of these keys."""
+    """The content of a file with these keys."""
     return "".join(msgspec.json.encode(key).decode() + "\n" for key in keys)
 
 
@@ -87,7 +87,7 @@ def parse(text: str) -> list[Key]:
 
 
 class KeyTable:
-    """Finds keys. Of a wrong one, how long that takes says nothing of the right ones."""
+    """Looks keys up. The time that it takes for a wrong key reveals nothing of the right ones."""
 
     def __init__(self, keys: Iterable[Key]) -> None:
         self._keys = {key.id: key for key in keys}
@@ -96,11 +96,11 @@ class KeyTable:
         return len(self._keys)
 
     def holds(self, key: Key) -> bool:
-        """Whether it is one of these."""
+        """Whether the key is one of these."""
         return self._keys.get(key.id) == key
 
     def find(self, token: bytes) -> Key | None:
-        """The key that `token` is; None: it is none of these."""
+        """The key for `token`; None if it is none of these."""
         match = _TOKEN.fullmatch(token) if len(token) <= _LONGEST_TOKEN else None
         if match is None:
             return None

@@ -1,4 +1,4 @@
-"""How much a client may ask for: by second, at a time, and by day; for all gateway processes of a machine together.
+"""Quotas of clients: per second, at a time, and per day; for all gateway processes of a machine together.
 
 Each process writes what its clients use into a part of a shared memory that only it writes, and reads all parts. So
 no lock is needed, which a stopped process could hold for ever: of two that look in the same moment both may take the
@@ -40,7 +40,7 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def counts_rows(self) -> bool:
-        """Whether the rows of a request matter."""
+        """Whether the number of rows of a request is needed."""
         return self.rows_per_s is not None or self.rows_per_day is not None
 
 
@@ -95,7 +95,7 @@ class Part:
         return free
 
     def begin(self) -> None:
-        """Its process is new: nothing of it is under way."""
+        """The process of this part is new: it has no request under way."""
         for at in range(0, len(self.tags), _WIDTH):
             if self.tags[at]:
                 self.numbers[at + _UNDER_WAY] = 0.0
@@ -112,7 +112,7 @@ class _Bucket:
         self._at_s = 0.0
 
     def left(self, used: float, now_s: float, last: tuple[float, float] | None) -> float:
-        """What is in it; below 0 after a request that was larger than the bucket. `last`: (when, what it was)."""
+        """The level; below 0 after a request that was larger than the bucket. `last`: (when, the level then)."""
         if self._seen is None:
             self._seen, self._at_s = used, now_s
             if last is not None:
@@ -167,7 +167,7 @@ class Usage:
 
 
 class Use:
-    """What one request has taken."""
+    """What one request has taken from its quotas."""
 
     __slots__ = ("_account", "day", "rows", "taken_s")
 

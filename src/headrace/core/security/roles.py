@@ -1,4 +1,4 @@
-"""What somebody may do: roles, and the models that they hold for."""
+"""Authorization: roles, and the models that they apply to."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     until_s: float | None = None
 
     def has(self, role: Role) -> bool:
-        """Whether one of its roles holds this one."""
+        """Whether one of its roles includes this one."""
         return any(role in _HOLDS[mine] for mine in self.roles)
 
     def predicts(self, model: str) -> bool:
-        """Whether it may ask this model for predictions."""
+        """Whether it may request predictions of this model."""
         return self.has("predict") and any(fnmatchcase(model, pattern) for pattern in self.models)
 
     def sees(self, model: str) -> bool:
-        """Whether it may know that there is this model."""
+        """Whether it may know that this model exists."""
         return self.has("read") or self.predicts(model)
 
     def visible(self, models: Iterable[str]) -> list[str]:
-        """Those of `models` that it may know of."""
+        """The models among `models` that it may know of."""
         return [model for model in models if self.sees(model)]
 
 

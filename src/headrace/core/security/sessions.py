@@ -46,7 +46,7 @@ class Sessions:
         return len(self._sessions)
 
     def begin(self, chance: bytes, grant: Grant, key: Key | None, now_s: float) -> str:
-        """Sign somebody in; returns what their cookie holds. `chance` is 64 bytes of it."""
+        """Begin a session and return the value of its cookie. `chance`: 64 random bytes."""
         if len(chance) != CHANCE_BYTES:
             raise ValueError("64 bytes are needed")
         cookie, csrf = (urlsafe_b64encode(half).rstrip(b"=").decode() for half in (chance[:32], chance[32:]))
@@ -57,7 +57,7 @@ class Sessions:
         return cookie
 
     def find(self, cookie: str, now_s: float, *, used: bool = True) -> Session | None:
-        """The session of a cookie; None: there is none, or not any more. `used`: somebody does something."""
+        """The session of a cookie; None if there is none or it has ended. `used`: this counts as activity."""
         held = self._sessions.get(_hash(cookie))
         if held is None:
             return None
@@ -69,7 +69,7 @@ class Sessions:
         return held[0]
 
     def end(self, cookie: str) -> None:
-        """Sign somebody out."""
+        """End a session."""
         self._sessions.pop(_hash(cookie), None)
 
     def _holds(self, held: tuple[Session, float], now_s: float) -> bool:

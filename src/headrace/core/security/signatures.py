@@ -1,4 +1,4 @@
-"""The keys that an issuer signs with, and whether a token was signed with one of them (RFC 7515, RFC 7517)."""
+"""The signing keys of an issuer, and the check of a token's signature (RFC 7515, RFC 7517)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _entries(keys: bytes) -> list[dict[str, Any]]:
 
 
 def _public(one: dict[str, Any]) -> RSAKey | ECKey | None:
-    """A key that signatures can be checked with; None: of another kind, or damaged. Others count on all the same."""
+    """A key for checking signatures; None if it is of another kind or damaged: the others are still used."""
     if one.get("kty") not in {"RSA", "EC"} or one.get("use", "sig") != "sig" or "d" in one:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Tokens (JWT) of OIDC issuers: whether they count, and what who shows one may do (RFC 7519, RFC 8725)."""
+"""Tokens (JWT) of OIDC issuers: whether they are valid, and what they allow (RFC 7519, RFC 8725)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verifier:
-    """Says whether tokens of one issuer count."""
+    """Verifies the tokens of one issuer."""
 
     def __init__(self, issuer: Issuer) -> None:
         # Only where there are issuers: it loads what 20 MB of memory are needed for.
@@ -53,7 +53,7 @@ class Verifier:
         self._ring = KeyRing(issuer.name, issuer.keys, issuer.algorithms)
 
     def until_s(self, token: bytes, header: Mapping[str, Any], claims: Mapping[str, Any], now_s: float) -> float:
-        """Until when (Unix time) a token counts that has this header and these claims; raises Untrusted."""
+        """Until when (Unix time) a token with this header and these claims is valid. Raises Untrusted."""
         if claims.get("iss") != self.issuer.issuer:
             raise Untrusted("Tokens of this issuer do not count here.")
         self._ring.check(token, header)
@@ -63,14 +63,14 @@ class Verifier:
 
 
 class Tokens:
-    """Says who a token is for. What was verified is remembered, until it ends: a signature is checked once."""
+    """Finds the grant of a token. A verified token is remembered until it expires: its signature is checked once."""
 
     def __init__(self, issuers: Iterable[Issuer]) -> None:
         self._verifiers = {one.issuer: Verifier(one) for one in issuers}
         self._verified: dict[bytes, Grant] = {}
 
     def find(self, token: bytes, now_s: float) -> Grant:
-        """What who shows `token` may do, until `Grant.until_s`; `now_s` is a Unix time. Raises Untrusted."""
+        """The grant of `token`, valid until `Grant.until_s`; `now_s` is a Unix time. Raises Untrusted."""
         digest = sha256(token).digest()
         grant = self._verified.get(digest)
         if grant is None or grant.until_s is None or now_s >= grant.until_s:
@@ -91,7 +91,7 @@ class Tokens:
 
 
 def parts_of(token: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(header, claims) of a token, of which nothing is believed yet; raises Untrusted for what is none."""
+    """(header, claims) of a token, not verified yet. Raises Untrusted if it is no token."""
     parts = token.split(b".")
     if len(parts) != 3 or len(token) > _LONGEST_TOKEN:
         raise Untrusted(_NEITHER)
@@ -99,7 +99,7 @@ def parts_of(token: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def granted(issuer: Issuer, claims: Mapping[str, Any], until_s: float) -> Grant:
-    """What the claims of a token that counts allow; raises Untrusted where they do not say who it is for."""
+    """The grant by the claims of a valid token. Raises Untrusted if they do not name its subject."""
     name = _claim(claims, issuer.name_claim)
     if not isinstance(name, str) or not name or len(name) > _LONGEST_NAME:
         raise Untrusted(f"This token does not say who it is for, in its claim {issuer.name_claim!r}.")
@@ -120,7 +120,7 @@ def granted(issuer: Issuer, claims: Mapping[str, Any], until_s: float) -> Grant:
 
 
 def _valid_until_s(issuer: Issuer, claims: Mapping[str, Any], now_s: float) -> float:
-    """When it ends, with the leeway; raises Untrusted where it is not for us, or not for now."""
+    """When it expires, with the leeway. Raises Untrusted if its audience or its time is not right."""
     told = claims.get("aud")
     if not any(audience in issuer.audiences for audience in (told if isinstance(told, list) else [told])):
         raise Untrusted("This token is for another audience.")

@@ -1,10 +1,10 @@
-"""Why what somebody has shown does not count."""
+"""Why credentials are not accepted."""
 
 from __future__ import annotations
 
 
 class Untrusted(Exception):
-    """What was shown counts for nothing. The message says why, as far as its sender may know."""
+    """Credentials are not valid. The message says why, as far as the client may know."""
 
 
 class UnknownKey(Untrusted):
