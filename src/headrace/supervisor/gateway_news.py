@@ -1,4 +1,4 @@
-"""What gateways say of workers and models without being asked, and what is done about it."""
+"""Handles what gateways report of workers and models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asks the version that serves for a prediction, again and again, so that 'ready' means 'it can predict'."""
+"""Sends the version that serves a prediction request at intervals, so that 'ready' means 'it can predict'."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from headrace.telemetry.logs import Log
 
 
 class Asking(Protocol):
-    """What it needs of the gateways."""
+    """The part of the gateways that a probe needs."""
 
     async def probe(self, pool: str, body: bytes, within_s: float) -> Probed:
-        """Have a pool answer; raises nothing."""
+        """Send a request to a pool. Raises nothing."""
 
 
 class Prober:
     """The owner of one model's health. `on_change` is called when the model turns unwell, or well again.
 
-    Only the version that serves is asked: one that has a share of the traffic beside it must not take the model down.
+    Only the version that serves is probed: a canary must not make the model unready.
     """
 
     def __init__(self, config: Probe, traffic: Asking, log: Log, on_change: Callable[[], None]) -> None:
@@ -49,7 +49,7 @@ class Prober:
         return self._health.reason
 
     def flipped(self) -> None:
-        """Another version serves: nothing is known of it but that it has passed its checks."""
+        """Reset: another version serves, which has passed its checks."""
         was_unwell = not self._health.well
         self._health.forget()
         self._last = None
@@ -57,7 +57,7 @@ class Prober:
             self._on_change()
 
     async def run(self, serving: Callable[[], Version | None]) -> None:
-        """Ask every `every_s` seconds until cancelled."""
+        """Probe every `every_s` seconds until cancelled."""
         while True:
             await asyncio.sleep(spread_s(self._config.every_s))
             version = serving()

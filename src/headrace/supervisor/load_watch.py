@@ -1,7 +1,4 @@
-"""Has the replicas of versions follow the load.
-
-Puts together what the gateways report; `core.processes.scaling` decides.
-"""
+"""Adapts the number of replicas to the load. Adds up what gateways report; `core.processes.scaling` decides."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ class LoadWatch:
         self._reports: dict[str, dict[int, tuple[float, PoolLoad]]] = {}
 
     def heed(self, report: PoolLoad) -> None:
-        """A gateway has said what it has to do for one pool; who sleeps is woken at once."""
+        """Take the load that a gateway reports for one pool. A version that sleeps is woken at once."""
         now_s = clock.now_s()
         self._reports.setdefault(report.pool, {})[report.gateway] = now_s, report
         version = self._followed.get(report.pool)
@@ -38,13 +35,13 @@ class LoadWatch:
             self._follow(version, now_s)
 
     async def run(self) -> None:
-        """Look twice a second until cancelled."""
+        """Adapt twice a second until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_S)
             self.look(clock.now_s())
 
     def look(self, now_s: float) -> None:
-        """Have each version in as many replicas as it needs now."""
+        """Give each version as many replicas as it needs now."""
         here: dict[str, Version] = {}
         for model in self._models():
             for version in model.versions:
@@ -63,7 +60,7 @@ class LoadWatch:
             self._log.info("follows the load", **told, reason=scaling.why)
 
     def _load(self, version: Version, now_s: float) -> Load:
-        """What all gateways have to do for a version."""
+        """The load of a version over all gateways."""
         reports = self._reports.get(version.key, {})
         for gateway in [gateway for gateway, (at_s, _) in reports.items() if at_s < now_s - _HOLDS_S]:
             del reports[gateway]

@@ -1,4 +1,4 @@
-"""Makes served models: what each works with, from the configuration and the parts of the running headrace."""
+"""Creates served models from the configuration and the parts of the running headrace."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ModelMaker:
         self._tell_kept_back(config)
 
     def become(self, config: Config) -> None:
-        """Make environments by these settings from now on."""
+        """Use these settings for environments from now on."""
         self._environments.configure(config.environments)
 
     def make(
@@ -78,7 +78,7 @@ class ModelMaker:
         lenient: bool = False,
         policy: AliasPolicy | None = None,
     ) -> ServedModel:
-        """A model that nobody runs yet; `lenient` and `policy`: see `ServedModel`."""
+        """Create a model, which does not run yet. `lenient` and `policy`: see `ServedModel`."""
         history = History(self._home, self._registry_key, model.uri, name)
         history.listener = self._audit.note_entry if self._audit is not None else None
         return ServedModel(
@@ -110,7 +110,7 @@ class ModelMaker:
         return Wildcard(wildcard, self._agent, self._store, poll_s, models, make, running, publish, self._log)
 
     def configure(self, served: ServedModel, model: Model, config: Config, *, follows: bool = True) -> None:
-        """Have a model go by other settings; those of processes hold for processes that are started from now on."""
+        """Apply new settings to a model. Settings of processes apply to processes that are started from now on."""
         served.configure(
             model,
             self._dependencies(model, config, follows=follows),

@@ -1,7 +1,7 @@
-"""The file that headrace was started with, read again: what it would change, and having that done.
+"""Reloads the configuration file: what it would change, and the change itself.
 
-The whole file is read and checked before anything is done. What is wrong with it changes nothing, is told to who asked,
-and stays in the status until a good one comes.
+The whole file is read and checked before anything is done. A mistake in it changes nothing, is reported to the caller,
+and stays in the status until the next good reload.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ class NotReloaded(UsageError):
 
 
 class Running(Protocol):
-    """What is reloaded: the supervisor."""
+    """The supervisor, as the object of a reload."""
 
     @property
     def config(self) -> Config:
-        """The configuration that it has now."""
+        """The present configuration."""
 
     async def become(self, config: Config, made: Plan) -> None:
-        """Have this configuration instead. Raises HeadraceError where it cannot, and has then changed nothing."""
+        """Change to this configuration. Raises HeadraceError if that fails; then nothing was changed."""
 
     def note(self, name: str, reason: str) -> None:
-        """Put into the history of a model that its settings have changed."""
+        """Add to the history of a model that its settings have changed."""
 
 
 class Reloads:
-    """One at a time. `source` None: there is no file. `problem` is what was wrong at the last reload, or empty."""
+    """Reloads, one at a time. `source` None: there is no file. `problem` is the error of the last reload, or empty."""
 
     def __init__(self, source: Source | None, running: Running, log: Log) -> None:
         self.problem = ""
@@ -68,7 +68,7 @@ class Reloads:
         return self._source.file if self._source is not None else None
 
     def remember(self, home: Path, registry_key: str, listener: Listener | None) -> None:
-        """Keep a history of the reloads below `home`; `listener` is told of each entry. Without a file: nothing."""
+        """Keep a history of the reloads below `home`; `listener` gets each entry. Does nothing without a file."""
         if self.file is not None:
             self.history = History(home, registry_key, f"file:{self.file.absolute()}", "@reloads")
             self.history.listener = listener
@@ -92,9 +92,9 @@ class Reloads:
         return {**told, "problem": refused or None, "changes": describe(made, self._running.config, after)}
 
     async def reload(self, who: str) -> dict[str, Any]:
-        """Read the file and have it so; returns what that changes, as data.
+        """Read the file and change to it; returns the changes as data.
 
-        What has to be brought up goes on afterwards. Raises HeadraceError where nothing was changed, and why.
+        Models that it needs are brought up afterwards. Raises HeadraceError, with the reason, if nothing was changed.
         """
         self._its()
         async with self._turn:
@@ -141,7 +141,7 @@ class Reloads:
 
 
 def _refusal(made: Plan) -> str:
-    """What of a plan cannot be done; empty where all of it can."""
+    """The changes of a plan that cannot be made, as a message; empty if all can."""
     if not made.refused:
         return ""
     names = ", ".join(change.setting for change in made.refused)

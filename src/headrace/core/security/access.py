@@ -86,7 +86,7 @@ class Judge:
         return any((mapped or peer) in network for network in self._networks)
 
     def judge(self, authorization: bytes | None, identities: Iterable[str], now_s: float) -> Grant:
-        """The grant of a request; `NOBODY` without credentials. Raises Untrusted for wrong ones, also beside valid ones."""
+        """The grant of a request; `NOBODY` without credentials. Raises Untrusted for wrong ones."""
         if authorization is not None:
             return self.by_credentials(authorization, now_s)
         return self.by_identity(identities) or self.access.anonymous or NOBODY

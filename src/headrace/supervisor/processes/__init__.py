@@ -1,1 +1,1 @@
-"""The child processes: started, heard, watched, replaced."""
+"""The child processes: how they are started, watched and replaced."""

@@ -1,4 +1,4 @@
-"""How many processor cores and how much memory there are for us: the machine's, or less in a container."""
+"""The processor cores and the memory that headrace may use: those of the machine, or of the container."""
 
 from __future__ import annotations
 

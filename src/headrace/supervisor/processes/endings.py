@@ -1,4 +1,4 @@
-"""How a process of ours ended, in words: by itself, by headrace and why, by the kernel for memory, or by others."""
+"""Describes how a child process ended: by itself, by headrace and why, by the kernel (out of memory), or by others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts the gateways, tells them what should be, and starts a new one when one dies: workers stay as they are."""
+"""Starts the gateways, sends them the route table, and replaces one that dies. Workers are not affected."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ class _QuotaMemory:
         os.ftruncate(self._fd, memory_bytes(2 * gateways))
 
     def told(self, configure: Configure, half: int) -> Configure:
-        """The message to a gateway that has it."""
+        """The message to a gateway that uses this memory."""
         part = configure.index + half * self.gateways
         return structs.replace(configure, processes=2 * self.gateways, quota_part=part, quota_fd=self._fd)
 
     def close(self) -> None:
-        """No gateway is started any more."""
+        """Close it: no further gateway is started."""
         os.close(self._fd)
 
 
@@ -231,13 +231,13 @@ class Gateways:
             slot.process.say(certificate)
 
     def admit_by(self, access: Access) -> None:
-        """Have every gateway decide by this who may ask what."""
+        """Have every gateway use these access rules."""
         self._access = access
         for slot in self._all:
             slot.process.say(access)
 
     def publish(self, table: Table) -> None:
-        """Make this the table that should be in force."""
+        """Send this table to every gateway."""
         self._table = table
         for slot in self._all:
             slot.told |= {p.key for p in table.pools}
@@ -255,7 +255,7 @@ class Gateways:
                 await self.until(condition)
 
     async def drained(self, pool: str) -> None:
-        """Wait until no gateway has anything of a pool that was taken out of the table."""
+        """Wait until no gateway has requests of a pool that was taken out of the table."""
         await self.until(lambda: all(pool not in s.told for s in self._all))
 
     async def stats(self, within_s: float = 1.0) -> list[Stats]:
@@ -278,7 +278,7 @@ class Gateways:
         return [f.result() for f in done if not f.cancelled()]
 
     async def samples(self) -> list[Sample]:
-        """What all gateways have counted since headrace started; sums never go back."""
+        """The sums of the counters of all gateways since the start of headrace. They never decrease."""
         await self.stats()
         return self._totals.samples()
 

@@ -1,4 +1,4 @@
-"""Notices event loops that stand still: those of the other processes, and the supervisor's own."""
+"""Detects event loops that hang: those of other processes, and of the supervisor itself."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Pulse:
             self._task = asyncio.create_task(_watch(self._watchdog, ask, on_hung))
 
     def heard(self) -> None:
-        """It has said something."""
+        """Note that the process has sent something."""
         if self._watchdog is not None:
             self._watchdog.heard(time.monotonic())
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop watching."""
         if self._task is not None:
             self._task.cancel()
         self._task = self._watchdog = None

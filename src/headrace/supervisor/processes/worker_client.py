@@ -1,4 +1,4 @@
-"""Asks one worker directly, as a gateway does, for checks before any traffic reaches it."""
+"""Sends requests to one worker directly, as a gateway does, for the checks before it gets any traffic."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Workers:
 
     @property
     def ready(self) -> tuple[WorkerRef, ...]:
-        """The replicas that can be given requests, oldest first."""
+        """The replicas that can get requests, oldest first."""
         return tuple(WorkerRef(r.id, r.socket) for r in self._replicas.values() if r.ready and not r.leaving)
 
     @property
@@ -110,7 +110,7 @@ class Workers:
         return self._zygotes.describe(self._prepared, self.spec.environ)
 
     def scale(self, replicas: int) -> None:
-        """Have so many replicas from now on. Those that are too many finish what they have, the newest first."""
+        """Set the number of replicas. Surplus ones finish their requests and end, the newest first."""
         self.spec = replace(self.spec, replicas=replicas)
         staying = sorted(self._staying, key=lambda replica: not replica.ready)
         for replica in staying[replicas:]:
@@ -147,7 +147,7 @@ class Workers:
             self._on_change()
 
     def kill(self, replica_id: str, why: str, end: EndReason) -> None:
-        """Kill one replica that is of no use any more; the loop replaces it."""
+        """Kill one replica that no longer works; the loop replaces it."""
         replica = self._replicas.get(replica_id)
         if replica and replica.reporter:
             self._log.warning("worker killed", worker=replica_id, pid=replica.reporter.pid, reason=why)
@@ -164,7 +164,7 @@ class Workers:
         return [replica for replica in self._replicas.values() if not replica.leaving]
 
     def _dismiss(self, replica: Replica) -> None:
-        """Have a replica end that gateways give nothing any more."""
+        """End a replica that gets no more requests from gateways."""
         if replica.id not in self._replicas:
             return
         if replica.reporter is not None and replica.ready:

@@ -1,6 +1,6 @@
-"""What one alias of a model serves: the registry says what it should be, the rollout decides, the executor does it.
+"""The roll-out of one alias of a model: the registry says what should serve, the rollout decides, the executor acts.
 
-This joins the three, and keeps what is told of them: the status, the history, what the next start must know.
+This module connects the three, and keeps the status, the history and the state for the next start.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class AliasRollout:
         return f"<AliasRollout {self.model} {self.uri.text} {list(self.executor.versions.values())}>"
 
     def configure(self, config: Model, dependencies: Dependencies) -> None:
-        """Go by other settings from now on. Those of processes hold for processes that are started from now on."""
+        """Apply new settings. Settings of processes apply to processes that are started from now on."""
         self.config, self._dependencies = config, dependencies
         self._rollout.keep_old_s = config.rollout.keep_old_s
         self._rollout.marks.configure(*_retries(config))
@@ -102,12 +102,12 @@ class AliasRollout:
 
     @property
     def status(self) -> Status:
-        """What there is to say beside that."""
+        """The status of the alias."""
         return self.record.status
 
     @property
     def held(self) -> bool:
-        """Whether it was rolled back, and stays so until the registry points elsewhere."""
+        """Whether it was rolled back and stays so until the registry points to another version."""
         return self._rollout.held is not None
 
     @property
@@ -117,12 +117,12 @@ class AliasRollout:
 
     @property
     def offered(self) -> list[str]:
-        """What a rollback may go back to, the newest first."""
+        """The versions that a rollback may choose, the newest first."""
         return [str(identity) for identity in self._rollout.offered]
 
     @property
     def bad(self) -> list[tuple[str, str]]:
-        """(version, reason) of what is not brought up until the registry changes."""
+        """(version, reason) of versions that are not brought up until the registry changes."""
         return [(str(identity), reason) for identity, reason in self._rollout.marks.bad.items()]
 
     @property
@@ -132,7 +132,7 @@ class AliasRollout:
 
     @property
     def blocked(self) -> bool:
-        """Whether something else should serve than does, and could not be brought up."""
+        """Whether the version that should serve could not be brought up."""
         wanted, serving = self._rollout.wanted, self.serving
         return bool(self.status.problem) and (serving is None or (wanted is not None and serving.resolved != wanted))
 
@@ -143,7 +143,7 @@ class AliasRollout:
         return self._has_started
 
     def why_sent_back(self, resolved: Resolved) -> str:
-        """Why this version has served and does not any more; empty where it has done nothing wrong."""
+        """Why this version was taken out of service; empty if it was not."""
         return self._rollout.marks.sent_back.get(resolved, "")
 
     def why_not(self) -> str:
@@ -217,7 +217,7 @@ class AliasRollout:
                 self.broke("a tick broke", error)
 
     def fares(self, *, well: bool) -> None:
-        """How the version that serves does now: see `Rollout.fares_well`."""
+        """How well the version that serves does now: see `Rollout.fares_well`."""
         self._rollout.fares_well = well
 
     # What the follower tells: see `follower.Listener`.
@@ -260,14 +260,14 @@ class AliasRollout:
     # What the executor tells: see `executor.Owner`.
 
     def serves(self, version: Version, old: Version | None, reason: str) -> None:
-        """A version has the traffic now: keep that, and watch how it does."""
+        """A version has taken over: remember that, and watch it."""
         self.record.serves(version, old, reason)
         self.changed()
         self._watcher.begin(version, old)
         self._on_change()
 
     def shares(self, version: Version, percent: int) -> None:
-        """A version has a part of the traffic: watch how it does."""
+        """A version has a share of the traffic: watch it."""
         self.record.shares(version, percent)
         self.executor.publish()
         self._watcher.step(version, percent)
@@ -295,6 +295,6 @@ class AliasRollout:
 
 
 def _retries(config: Model) -> tuple[float, float]:
-    """After how many seconds what failed is tried again, at first and at most."""
+    """The seconds until a failed version is tried again: the first and the longest."""
     retry_s = config.rollout.retry_s
     return retry_s, max(retry_s, _RETRY_MOST_S)

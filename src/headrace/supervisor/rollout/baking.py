@@ -1,4 +1,4 @@
-"""Watches a version that has just taken over, beside the one that it replaced."""
+"""Watches a version that has just taken over, and compares it with the one that it replaced."""
 
 from __future__ import annotations
 

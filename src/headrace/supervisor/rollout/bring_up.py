@@ -1,4 +1,4 @@
-"""How a version comes up: fetched, its environment made ready, loaded, warmed up, checked."""
+"""Brings a version up: fetches it, prepares its environment, loads it, warms it up and checks it."""
 
 from __future__ import annotations
 
@@ -104,5 +104,5 @@ async def bring_up(
 
 
 def _exception(failures: Sequence[Failure]) -> dict[str, str]:
-    """The traceback, as a field of a log event. No client has sent what is in it."""
+    """The traceback, as a field of a log event. It contains no data of a client."""
     return {"exception": failures[0].traceback} if failures and failures[0].traceback else {}

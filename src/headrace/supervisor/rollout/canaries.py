@@ -1,4 +1,4 @@
-"""The aliases of a served model beside its main one: each is followed in a task of its own, and may come or go."""
+"""The canary and shadow aliases of a served model. Each is followed in its own task, and may be added and removed."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Canaries:
             self._add(alias)
 
     def run(self, tasks: asyncio.TaskGroup) -> None:
-        """Follow each, now and when it is added."""
+        """Follow each alias, also those that are added later."""
         self._tasks = tasks
         for alias, canary in self.by_alias.items():
             self._start(alias, canary)
 
     @property
     def going(self) -> list[Version]:
-        """Versions that are given nothing any more, and have not ended."""
+        """Versions that get no requests any more and have not ended yet."""
         return [version for canary in self._going for version in canary.executor.versions.values()]
 
     def configure(self, config: Model, dependencies: Dependencies, poll_s: float) -> None:

@@ -1,4 +1,4 @@
-"""A canary: an alias with a share, or a copy, of another alias's traffic. Everything that it does otherwise is here.
+"""A canary: an alias with a share, or a copy, of the traffic of another alias. Its special rules are here.
 
 What serves beside it, or was sent back there, is not brought up again. It is compared with the main version all the
 time, and gives its share back to that one when it does badly or its alias is deleted.
@@ -24,10 +24,10 @@ class Neighbour(Protocol):
 
     @property
     def serving(self) -> Version | None:
-        """The version that it serves."""
+        """The version that this alias serves."""
 
     def why_sent_back(self, resolved: Resolved) -> str:
-        """Why it has stopped serving a version; empty where nothing is held against it."""
+        """Why it has stopped serving a version; empty if there was no problem."""
 
 
 class Neighbours:
@@ -42,7 +42,7 @@ class Neighbours:
 
     @property
     def main(self) -> Version | None:
-        """What the main alias serves: whose traffic the share is taken from."""
+        """The version that the main alias serves, which gives the share of its traffic."""
         return self._aliases[0].serving
 
     def serving(self, resolved: Resolved) -> Version | None:
@@ -51,18 +51,18 @@ class Neighbours:
         return next((version for version in served if version is not None and version.resolved == resolved), None)
 
     def why_sent_back(self, resolved: Resolved) -> str:
-        """Why one of them has stopped serving this version; empty where nothing is held against it."""
+        """Why one of them has stopped serving this version; empty if there was no problem."""
         return next((reason for alias in self._aliases if (reason := alias.why_sent_back(resolved))), "")
 
 
 class CanaryPolicy(AliasPolicy):
-    """The rules of a canary beside its neighbours."""
+    """The rules of a canary."""
 
     def __init__(self, neighbours: Neighbours) -> None:
         self._neighbours = neighbours
 
     def objection(self, resolved: Resolved) -> Objection | None:
-        """It serves beside this alias already, or was sent back there."""
+        """The version serves under another alias already, or was sent back there."""
         if self._neighbours.serving(resolved) is not None:
             shared = Status(Kind.SHARED, "another alias serves it already", str(resolved), shared=resolved)
             return Objection(shared, "resting", "it serves elsewhere")

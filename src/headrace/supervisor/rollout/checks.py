@@ -1,4 +1,4 @@
-"""What a new version must show before any traffic reaches it."""
+"""The checks of a new version before it gets any traffic."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_TOLD = 300
 
 
 class Refused(ModelLoadError):
-    """A check found what must not serve; the version stays out until the registry changes."""
+    """A check has refused the version; it is not tried again until the registry changes."""
 
 
 class Wrong(Refused):
@@ -33,7 +33,7 @@ class Wrong(Refused):
 
 @dataclass(frozen=True)
 class Former:
-    """What a version is compared with: what serves, or (`serves` is False) what served last.
+    """The version for comparison: the one that serves or, if `serves` is False, that served last.
 
     `signature` is as MLflow writes it, `example_s` the median time of its example in seconds; None: it has none.
     """
@@ -55,7 +55,7 @@ class MadeUp:
 
     @property
     def failed(self) -> bool:
-        """Whether it was answered with an error, or not at all."""
+        """Whether the answer was an error, or there was none."""
         return bool(self.reason)
 
 

@@ -1,4 +1,4 @@
-"""The time that rollouts are decided by. It goes on evenly, also when the machine's clock is set."""
+"""The clock of rollouts. It runs evenly, also when the clock of the machine is set."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _BEGAN_S = time.time() - time.monotonic()
 
 
 def now_s() -> float:
-    """Unix time, as it was when this process was started and with all that has passed since."""
+    """Unix time at the start of this process plus the time since then."""
     return _BEGAN_S + time.monotonic()
 
 
 def unix_s(moment_s: float) -> float:
-    """When such a moment was by what the machine's clock says now: for people, who compare it with that."""
+    """A time of this clock as Unix time of the machine's present clock, for people."""
     return moment_s - now_s() + time.time()

@@ -1,4 +1,4 @@
-"""What a rollout works with: processes, the registry, the cache, environments and the gateways, each as it needs it.
+"""The interfaces that a rollout needs: processes, registry, cache, environments and gateways.
 
 Tests of a rollout put plain objects in their place; `app` gives the real ones.
 """
@@ -31,7 +31,7 @@ class Traffic(Protocol):
         """Send every model's current route to all gateways."""
 
     async def drained(self, pool: str) -> None:
-        """Wait until nothing of a pool, taken out of the table before, is in any gateway."""
+        """Wait until no gateway has requests of a pool that was taken out of the table."""
 
     async def samples(self) -> list[Sample]:
         """Every gateway's counters."""
@@ -40,7 +40,7 @@ class Traffic(Protocol):
         """What a version did in the last 15 minutes, up to now."""
 
     async def probe(self, pool: str, body: bytes, within_s: float) -> Probed:
-        """Have a pool answer as if a client asked; raises nothing."""
+        """Have a pool answer a request as it answers clients. Raises nothing."""
 
 
 class Registry(Protocol):
@@ -60,13 +60,13 @@ class ModelStore(Protocol):
     """The cache of artifacts. Its methods read files: call them in a thread."""
 
     def last(self, uri: str) -> Resolved | None:
-        """What `uri` pointed at last."""
+        """The version that `uri` pointed to last."""
 
     def find(self, resolved: Resolved) -> Stored | None:
-        """A version's artifacts; None where they are not there whole."""
+        """The artifacts of a version; None if they are not complete."""
 
     def is_whole(self, stored: Stored) -> bool:
-        """Whether a version's files are still what was fetched."""
+        """Whether the files of a version are unchanged since they were fetched."""
 
 
 class EnvironmentMaker(Protocol):

@@ -1,4 +1,4 @@
-"""Carries out what the rollout decides: starts, flips and ends versions, and tells the rollout what became of them."""
+"""Carries out the decisions of the rollout: starts, flips and ends versions, and reports the results to the rollout."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Refused: by a check, or for how it did with its first share. Abandoned: another 
 
 
 class ExecutorEvents(Protocol):
-    """What the executor tells its alias."""
+    """The events that the executor reports to its alias."""
 
     def serves(self, version: Version, old: Version | None, reason: str) -> None:
         """A version has the traffic now."""
@@ -47,10 +47,10 @@ class ExecutorEvents(Protocol):
         """A version has so many percent of the traffic now."""
 
     def changed(self) -> None:
-        """What the rollout knows has changed: it is to be kept, and published."""
+        """The state of the rollout has changed: keep and publish it."""
 
     def broke(self, what: str, error: Exception) -> None:
-        """An error of headrace's own happened in a task that nobody awaits."""
+        """An error of headrace's own in a task that nothing awaits."""
 
 
 class Executor:
@@ -154,7 +154,7 @@ class Executor:
         self.publish()
 
     def publish(self) -> None:
-        """Have the gateways know what there is now."""
+        """Publish the present state to the gateways."""
         if not self._closing:
             self._dependencies.traffic.publish()
 
@@ -361,5 +361,5 @@ _serials = iter(range(1, sys.maxsize))
 
 
 def _serial() -> int:
-    """A number that no other version of this process has."""
+    """A number that is unique in this process."""
     return next(_serials)

@@ -1,4 +1,4 @@
-"""Asks the registry what a URI points at, at intervals and when told to, and says what it answers."""
+"""Asks the registry what a URI points to, at intervals and on request, and reports the answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headrace.telemetry.logs import Log
 
 
 class Listener(Protocol):
-    """Who is told."""
+    """The receiver of the answers."""
 
     @property
     def is_new(self) -> bool:

@@ -1,4 +1,4 @@
-"""How what serves stops: nothing new is given to it, what it was given is answered, and only then its task ends."""
+"""Ends what serves: it gets no new requests, answers those that it has, and only then its task ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from headrace.supervisor.rollout.version import Version
 
 
 async def drain(traffic: Traffic, versions: Iterable[Version]) -> None:
-    """Publish that these versions are given nothing any more, and wait until no gateway has anything of them."""
+    """Take these versions out of the table, and wait until no gateway has requests of them."""
     traffic.publish()
     for version in [*versions]:
         await traffic.drained(version.key)

@@ -1,4 +1,4 @@
-"""What an operator may ask of one alias: ask the registry now, go back, pause, go on."""
+"""The orders of an operator for one alias: refresh, roll back, pause, resume."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Orders:
 
 
 def why_no_rollback(model: str, rollout: Rollout[Resolved], error: CannotRollBack) -> str:
-    """Say why, and what to do next."""
+    """The reason, and what to do next."""
     if rollout.paused:
         next_step = f"; 'headrace resume {model}' first"
     elif rollout.held is not None:

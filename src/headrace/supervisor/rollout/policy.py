@@ -1,4 +1,4 @@
-"""What an alias with all the traffic of a model does where a canary does otherwise: see `canary`."""
+"""The rules of an alias that has all the traffic of a model. For those of a canary see `canary`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class AliasPolicy:
         return None
 
     def absent(self, why: str) -> Objection | None:  # noqa: ARG002 - as above
-        """What it means that the alias is gone; None: nothing, what serves goes on serving."""
+        """The status if the alias is gone; None: what serves goes on serving."""
         return None
 
     def hint(self, last_asked: Resolved | None, last_pointed: Resolved | None) -> Resolved | None:  # noqa: ARG002

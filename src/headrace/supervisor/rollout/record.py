@@ -1,4 +1,4 @@
-"""What is told of one alias, now and later: its status, the log, the history, and what the next start must know."""
+"""Records what happens to one alias: in its status, the log, the history and the state for the next start."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class AliasRecord:
         self._history.add("serving", version.label, reason, replaced=old.label if old else None)
 
     def failed(self, version: Version, reason: str, *, refused: bool) -> None:
-        """A version did not come up, or a check said no."""
+        """A version did not come up, or a check has refused it."""
         self.status = Status(Kind.REFUSED if refused else Kind.FAILED, reason, version.label)
         environment = version.prepared.describe() if version.prepared else None
         self.failure = Failure(version.label, reason, time.time(), environment)
@@ -42,7 +42,7 @@ class AliasRecord:
         self._history.add("step", version.label, f"{percent} % of the traffic{why}")
 
     def sent_back(self, version: Version | None, sent_back: SentBack) -> None:
-        """Something else is to serve than a version that does badly, or that an operator does not want."""
+        """A version is sent back, because it does badly or by an order."""
         self.status = sent_back.status or self.status
         self.rollbacks += 1
         label = version.label if version else None
@@ -106,5 +106,5 @@ class AliasRecord:
         )
 
     def recall(self) -> Memory:
-        """What the last run kept. Reads a file."""
+        """The state that the last run has kept. Reads a file."""
         return self._history.recall()

@@ -1,4 +1,4 @@
-"""What an alias has to say beside which version serves: one status with a kind, so that nobody parses its text."""
+"""The status of an alias beside the version that serves. It has a kind, so that its text is never parsed."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ class Status:
 
     @property
     def text(self) -> str:
-        """It in one line for people, with the version that it is about."""
+        """The status in one line for people, with the version that it is about."""
         if not self.version or self.kind is Kind.SHARED:
             return self.reason
         return f"{self.version}: {'withdrawn: ' if self.kind is Kind.WITHDRAWN else ''}{self.reason}"
 
     @property
     def problem(self) -> str:
-        """What somebody may have to do something about; empty where there is nothing."""
+        """A problem that may need an operator; empty if there is none."""
         return "" if self.kind in _NO_PROBLEM else self.text
 
     @property
     def missing(self) -> str:
-        """Why there is nothing to follow; empty where there is."""
+        """Why there is no alias to follow; empty if there is one."""
         return self.text if self.kind is Kind.MISSING else ""
 
 

@@ -1,4 +1,4 @@
-"""Who may load now: what takes all of a core and much memory is done by a few at a time."""
+"""Limits how many models are loaded at a time, for a load takes a whole core and much memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn, and have it within the block. Cancelling gives it back, or the place in the line."""
+        """Wait for a turn and hold it within the block. Cancelling gives up the turn, or the place in the queue."""
         await self._free.acquire()
         passed_on = False
 

@@ -1,4 +1,4 @@
-"""One version of a model with everything that belongs to it: where it came from, its processes, how it is."""
+"""One version of a model with its source, its processes and its state."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Version:
         self.workers = workers
 
     def follow(self, load: Load, now_s: float) -> bool:
-        """Have as many replicas as this load needs; returns whether that is another number now."""
+        """Set the number of replicas by this load; returns whether the number has changed."""
         return self._scaled(changed=self.scaling.look(load, self.ready, now_s))
 
     def bound(self, bounds: Bounds, now_s: float) -> None:
@@ -189,7 +189,7 @@ class Version:
         return self._about or ""
 
     def _identity(self) -> str:
-        """Name what computes this version's answers; see `Pool.identity`."""
+        """The identity of what computes the answers of this version; see `Pool.identity`."""
         if self.stored is None or self.prepared is None or self.workers is None:
             return ""
         facts = self.workers.facts

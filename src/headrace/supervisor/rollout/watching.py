@@ -1,4 +1,4 @@
-"""Watches a version that has just taken over, or a part of the traffic, and has it sent back where it does badly."""
+"""Watches a version that has just got all or a share of the traffic, and sends it back if it does badly."""
 
 from __future__ import annotations
 

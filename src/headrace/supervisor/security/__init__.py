@@ -1,1 +1,1 @@
-"""Who may do what on the ports, and what they show: keys, issuers, certificates."""
+"""Security of the ports: access rules, keys, issuers, certificates."""

@@ -1,4 +1,4 @@
-"""Which ports everyone who reaches them may use, without the configuration saying so."""
+"""Finds ports that are open to every client although the configuration does not say so."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from headrace.core.security.addresses import is_loopback
 
 
 def anonymous_ports(config: Config) -> list[str]:
-    """A sentence for each port that is not on loopback and asks nobody who they are."""
+    """A sentence for each port that is not on loopback and needs no credentials."""
     if config.auth is not None:
         return []  # it says what who shows nothing may do
     own = {name: model for name, model in config.models.items() if model.port is not None}
