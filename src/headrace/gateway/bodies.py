@@ -1,4 +1,4 @@
-"""JSON bodies that the gateway itself reads, where they and not the path say which model they are about."""
+"""JSON bodies that the gateway itself reads, because they, and not the path, name the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the gateway tells of models in the words of other protocols: the Open Inference Protocol (V2), KServe's V1.
+"""Descriptions of models for other protocols: the Open Inference Protocol (V2) and V1 of KServe.
 
 All of it is known from the newest table; no worker is asked.
 """
@@ -31,7 +31,7 @@ REFUSED_LOAD = (
 
 
 class Missing(Exception):
-    """There is no such version; the message says which there are."""
+    """There is no such version. The message lists those that exist."""
 
 
 class Descriptions:
@@ -44,11 +44,11 @@ class Descriptions:
         self._pools: Mapping[str, Pool] = {}
 
     def configure(self, routes: Mapping[str, messages.Route], pools: Mapping[str, Pool]) -> None:
-        """This is what the newest table says."""
+        """Apply the newest table."""
         self._routes, self._pools = routes, pools
 
     def versions(self, model: str) -> dict[str, Pool]:
-        """The versions that a request for `model` may name, and who answers for each."""
+        """The versions that a request for `model` may name, with the pool of each."""
         route = self._routes.get(model)
         found = [self._pools[key] for key in route.pools if key in self._pools] if route is not None else []
         return {version_of(pool): pool for pool in found if pool.queues}

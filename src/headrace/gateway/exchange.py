@@ -1,4 +1,4 @@
-"""One request and its answer, between the connection it came on and the pool that works on it.
+"""One request and its answer, between its connection and the pool that works on it.
 
 The protocols say what either side is to a request: neither side's module is imported here.
 """
@@ -33,7 +33,7 @@ class ClientPort(Protocol):
         """See the class's docstring."""
 
     def count_forbidden(self) -> None:
-        """A request was read whose sender may not ask this."""
+        """Count a request that its client is not allowed to send."""
 
 
 class Writer(Protocol):
@@ -57,7 +57,7 @@ class Writer(Protocol):
     def stream_head(
         self, request: RequestHead, request_id: bytes, label: bytes, status: int, content_type: bytes
     ) -> bytes:
-        """What comes before the pieces of a streamed answer."""
+        """The head of a streamed answer."""
 
     def error_body(self, request: RequestHead, request_id: bytes, code: str, message: str) -> bytes:
         """The body of an error of the gateway's own."""
@@ -82,7 +82,7 @@ class Line(Protocol):
 
 
 class Client(Protocol):
-    """The connection, or the call on one, that a request came on."""
+    """The connection or gRPC call that a request came on."""
 
     @property
     def transport(self) -> Line:
@@ -90,18 +90,18 @@ class Client(Protocol):
 
     @property
     def writer(self) -> Writer:
-        """Who makes the bytes of its answers."""
+        """The writer that makes the bytes of its answers."""
 
     @property
     def recording(self) -> RequestLog | None:
-        """Who is told of it."""
+        """Where its requests are recorded."""
 
     @property
     def port(self) -> ClientPort:
-        """Where it was accepted."""
+        """The port that has accepted it."""
 
     def peer(self) -> bytes:
-        """Where the client comes from, without its port."""
+        """The address of the client, without its port."""
 
     def complete(self, exchange: Exchange, output: bytes, now_s: float) -> None:
         """Take the whole answer; it is written when all before it are."""
@@ -144,7 +144,7 @@ class Reply(Protocol):
 
 
 class RequestLog(Protocol):
-    """Is told of every request that is over."""
+    """Gets every request that is over."""
 
     def answered(
         self, exchange: Exchange, answer: Answer, source: Source, request_id: bytes, now_s: float, cached: bytes
@@ -162,11 +162,11 @@ class RequestLog(Protocol):
         """A stream has ended; `code` is that of its last event, if that is an error of the gateway's."""
 
     def left(self, exchange: Exchange, now_s: float) -> None:
-        """The client has gone before its answer came."""
+        """The client has left before its answer came."""
 
 
 class SpanLog(Protocol):
-    """Is told of what models trace, where that is collected."""
+    """Gets the spans of models, if they are collected."""
 
     def contexts(self, works: Sequence[Job]) -> list[bytes]:
         """What a worker is told of the traced requests among these; empty where there are none."""
@@ -200,7 +200,7 @@ class Job(Work):
     counted: ClassVar[bool] = True
 
     def asked_by(self) -> Sequence[Job]:
-        """Those who are answered when it is, each to be counted."""
+        """The requests that are answered by it, each of which counts."""
         return (self,)
 
     def answer(self, answer: Answer, source: Source, now_s: float) -> None:
@@ -208,7 +208,7 @@ class Job(Work):
         raise NotImplementedError
 
     def fail(self, code: str, message: str, now_s: float, *, retry_after_s: int = 0) -> None:
-        """There is no answer: an error of the gateway's own instead."""
+        """Answer with an error of the gateway's own."""
         raise NotImplementedError
 
     def fail_for(
@@ -225,7 +225,7 @@ class Job(Work):
         raise NotImplementedError
 
     def outlives_pool(self) -> bool:
-        """Its pool is gone before a worker was asked: whether another version may answer; if not, it ends here."""
+        """Whether another version may answer, because its pool was removed before a worker was asked; else end it."""
         return True
 
 

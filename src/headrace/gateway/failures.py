@@ -1,4 +1,4 @@
-"""What a model fails with, gathered for a second and then told to the supervisor: kinds, counts, a few request ids."""
+"""Collects the failures of a model for a second, and then reports them: kinds, counts, a few request ids."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class FailureReports:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, answer: Answer, request_id: bytes) -> None:
-        """A request was answered with a failure."""
+        """Add a request that was answered with a failure."""
         self._of_frame.append((answer, request_id.decode("ascii")))
 
     def settle(self, whole: list[Answer], raised: list[Raised]) -> None:
@@ -54,7 +54,7 @@ class FailureReports:
             self._timer = asyncio.get_running_loop().call_later(TELL_S, self._due)
 
     def tell(self) -> None:
-        """Tell the supervisor what there is."""
+        """Report what was collected."""
         kinds, self._kinds = self._kinds, {}
         if kinds:
             told = (
@@ -73,7 +73,7 @@ class FailureReports:
             self._report(ModelFailed(self._pool, tuple(told)))
 
     def close(self) -> None:
-        """Tell what is left; nothing comes after it."""
+        """Report the rest. Nothing comes after it."""
         if self._timer is not None:
             self._timer.cancel()
         self.tell()

@@ -1,4 +1,4 @@
-"""``POST /feedback``: what somebody thinks of an answer goes to its trace in MLflow, by way of the recorder.
+"""``POST /feedback``: an assessment of an answer is sent to its trace in MLflow, through the recorder.
 
 Answered is when MLflow has it. The gateway waits for that beside everything else, and never for longer than `WAIT_S`.
 """
@@ -56,7 +56,7 @@ class FeedbackDesk:
         self._under_way = 0
 
     def open(self, recorder: str) -> None:
-        """Traces are kept: the recorder listens at this socket."""
+        """Take feedback from now on: the recorder listens at this socket."""
         self._socket = feedback_socket(recorder)
 
     def take(self, exchange: Exchange, now_s: float) -> None:
@@ -114,7 +114,7 @@ async def _ask(socket: str, given: Feedback) -> FeedbackDone:
 
 
 def read(head: RequestHead, body: bytes) -> Feedback:
-    """What a request says; raises Refused."""
+    """The feedback in a request. Raises Refused."""
     if len(body) > MOST_BYTES:
         raise Refused("BAD_REQUEST", f"The body has {len(body)} bytes; feedback may have {MOST_BYTES}.")
     told = bodies.decode(head, body, _Body, "feedback")

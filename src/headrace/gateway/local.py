@@ -1,4 +1,4 @@
-"""What the gateway answers by itself: health, lists, mistakes, and that no version can answer."""
+"""Answers of the gateway itself: health, lists, errors of clients, and models that cannot answer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LocalAnswers:
     def configure(
         self, routes: Mapping[str, messages.Route], serving: Mapping[str, Pool], pools: Mapping[str, Pool], ready: str
     ) -> None:
-        """This is what the newest table says."""
+        """Apply the newest table."""
         self._routes, self._serving, self._ready = routes, serving, ready
         self._described.configure(routes, pools)
         for model in routes:
@@ -88,7 +88,7 @@ class LocalAnswers:
         return self._serving.get(model) if model is not None else None
 
     def overloaded(self, exchange: Exchange, now_s: float) -> None:
-        """There is no memory for a request."""
+        """Refuse a request because there is no memory for it."""
         message = "The gateway holds as many bytes of requests as it may; try again in a moment."
         self._fail(exchange, "OVERLOADED", message, now_s, retry_after_s=1)
 
@@ -110,7 +110,7 @@ class LocalAnswers:
         self._fail(exchange, "NOT_FOUND", message, now_s)
 
     def versions(self, model: str) -> dict[str, Pool]:
-        """The versions that a request for `model` may name, and who answers for each."""
+        """The versions that a request for `model` may name, with the pool of each."""
         return self._described.versions(model)
 
     def why_not(self, model: str) -> str:

@@ -177,7 +177,7 @@ class Call:
 
     @property
     def port(self) -> Port:
-        """Where it was accepted."""
+        """The port that has accepted it."""
         return self._connection.port
 
     @property
@@ -187,11 +187,11 @@ class Call:
 
     @property
     def recording(self) -> RequestLog | None:
-        """Who is told of it."""
+        """Where its requests are recorded."""
         return self._connection.recording
 
     def peer(self) -> bytes:
-        """Where the client comes from, without its port."""
+        """The address of the client, without its port."""
         return self._connection.peer()
 
     def swap(self, exchange: Exchange, other: Exchange) -> None:  # noqa: ARG002 - it has only one
@@ -315,7 +315,7 @@ class Call:
             port.application.overloaded(exchange, now_s)
 
     def _vet(self) -> None:
-        """Refuse who may ask for nothing at all before more of the message is kept."""
+        """Refuse a client without any rights before more of its message is kept."""
         self._vetted = True
         if self._connection.port.guard is not None:
             head = requests.head_of(self._connection.port, self._connection, self.fields, NOBODY)

@@ -69,7 +69,7 @@ class GrpcConnection(asyncio.Protocol):
         return f"<GrpcConnection calls={len(self._calls)} leaving={self._leaving}>"
 
     def peer(self) -> bytes:
-        """Where the client comes from, without its port."""
+        """The address of the client, without its port."""
         if self._peer is None:
             address = self.transport.get_extra_info("peername")
             self._peer = str(address[0]).encode() if isinstance(address, tuple) and address else b""
@@ -132,7 +132,7 @@ class GrpcConnection(asyncio.Protocol):
     # What the owner of all connections asks for.
 
     def on_refused(self, code: str, message: str) -> None:  # noqa: ARG002 - HTTP/2 has other codes
-        """Say why there is no place for this client, and close."""
+        """Report the limit that was met, and close."""
         self._begin()
         self._end(frames.NO_ERROR, message)
 
@@ -399,14 +399,14 @@ class GrpcConnection(asyncio.Protocol):
         self.deadline_s = monotonic() + (LINGER_S if self._leaving else self._limits.keep_alive_s)
 
     def _leave(self) -> None:
-        """Nobody waits for the answers any more."""
+        """The client does not wait for answers any more."""
         calls = list(self._calls.values())
         self._calls.clear()
         for call in calls:
             call.leave()
 
     def _end(self, code: int, message: str) -> None:
-        """Say what is wrong, and close."""
+        """Report the error, and close."""
         if not self._closed:
             self._closed = True
             self.transport.write(frames.goaway(self._last, code, message.encode()))

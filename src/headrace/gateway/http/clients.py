@@ -1,4 +1,4 @@
-"""All connections of clients: how many there may be, who leaves too much unread, whose time is up, and their end."""
+"""All connections of clients: their number, their unread answers, their timeouts, and their end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Peer(Protocol):
     deadline_s: float
 
     def peer(self) -> bytes:
-        """Where the client comes from, without its port."""
+        """The address of the client, without its port."""
 
     def on_refused(self, code: str, message: str) -> None:
         """One error answer, after those of earlier requests; then close."""
@@ -62,7 +62,7 @@ class Clients:
         return len(self._open)
 
     def opened(self, connection: Peer, descriptor: int) -> None:
-        """A client has connected; it is turned away where there are too many."""
+        """Add a connection. It is refused if there are too many."""
         counters, crowd = self._state.counters, self._crowd
         counters.connections += 1
         self._open.add(connection)
@@ -84,7 +84,7 @@ class Clients:
         self._state.counters.open_connections = len(self._open)
 
     def relieve(self) -> None:
-        """Where clients leave so much unread that there is no memory for it, cut off the one that leaves most."""
+        """If unread answers exceed the memory for them, close the connection with most of them."""
         memory = self._state.memory
         if memory.unread_bytes <= memory.limit_bytes:
             return
@@ -94,7 +94,7 @@ class Clients:
         worst.transport.abort()
 
     def expire(self, now_s: float) -> None:
-        """End those whose time is up (a look at each: 30 ns)."""
+        """Close connections whose deadline has passed (30 ns for each that is checked)."""
         late = [connection for connection in self._open if connection.deadline_s <= now_s]
         for connection in late:
             connection.expire(now_s)

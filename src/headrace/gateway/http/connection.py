@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
         return f"<Connection phase={phase} exchanges={len(self.exchanges)} closing={self._closing}>"
 
     def peer(self) -> bytes:
-        """Where the client comes from, without its port."""
+        """The address of the client, without its port."""
         if self._peer is None:
             address = self.transport.get_extra_info("peername")
             self._peer = str(address[0]).encode() if isinstance(address, tuple) and address else b""

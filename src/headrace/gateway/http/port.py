@@ -1,4 +1,4 @@
-"""A listening socket's context: whose port it is, and the heads that were seen on it."""
+"""The context of a listening socket: its model, and the request heads that were seen on it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_HEAD_BYTES = 2048
 
 
 class Application(Protocol):
-    """Who answers requests."""
+    """The application that answers requests."""
 
     def handle(self, exchange: Exchange, now_s: float) -> None:
         """Answer a request, now or later."""
@@ -30,7 +30,7 @@ class Application(Protocol):
         """Answer a request now, without its body."""
 
     def overloaded(self, exchange: Exchange, now_s: float) -> None:
-        """Say that there is no memory for a request."""
+        """Refuse a request because there is no memory for it."""
 
     def takes_body(self, target: Target) -> bool:
         """Whether the body of a request for `target` is needed."""
@@ -66,7 +66,7 @@ class Port:
         self.heads: dict[bytes, RequestHead] = {}
 
     def admit(self, connection: Client) -> Admit | None:
-        """Who looks at the heads of a connection; None: nobody, all may ask."""
+        """The check of the request heads of a connection; None: every client may ask."""
         return partial(self._admit, connection) if self.guard is not None or self.pages is not None else None
 
     def remember(self, data: bytes, head: RequestHead) -> None:
@@ -93,7 +93,7 @@ class Port:
         self.heads[key] = head
 
     def count_forbidden(self) -> None:
-        """A request was read whose sender may not ask this."""
+        """Count a request that its client is not allowed to send."""
         if self.guard is not None:
             self.guard.failures["forbidden"] += 1
 

@@ -1,4 +1,4 @@
-"""What a request wants, of whom, and in which protocol: what routing finds out and everybody else goes by."""
+"""The target of a request: what it wants, of which model, and in which protocol. The result of routing."""
 
 from __future__ import annotations
 

@@ -57,16 +57,16 @@ class Caller:
 
     @property
     def recording(self) -> RequestLog | None:
-        """Who is told of it."""
+        """Where its requests are recorded."""
         return self._connection.recording
 
     @property
     def port(self) -> ClientPort:
-        """Where it was accepted."""
+        """The port that has accepted it."""
         return self._connection.port
 
     def peer(self) -> bytes:
-        """Where the client comes from, without its port."""
+        """The address of the client, without its port."""
         return self._connection.peer()
 
     def complete(self, exchange: Exchange, output: bytes, now_s: float) -> None:
