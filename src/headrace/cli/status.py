@@ -118,7 +118,8 @@ def _left_out(wildcard: dict[str, Any]) -> list[Text]:
         return []
     count, served = len(left_out), len(wildcard["models"])
     others = ", and still others" if wildcard.get("more") else ""
-    told = f"{count:,} of {count + served:,} models of {wildcard['uri']} are left out{others}:"
+    verb = "is" if count == 1 else "are"
+    told = f"{count:,} of {count + served:,} models of {wildcard['uri']} {verb} left out{others}:"
     lines = [f"  {names}: {why}" for names, why in by_reason(left_out)]
     return [plain(line, "yellow") for line in (told, *lines)]
 
