@@ -1,1 +1,1 @@
-"""What a gateway decides of a request: admission, batches, caching, splitting, shadows."""
+"""Decisions of a gateway about requests: admission, batches, caching, traffic splits, shadows."""

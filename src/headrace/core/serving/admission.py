@@ -1,4 +1,4 @@
-"""How much may wait, and when a client that was turned away should come again.
+"""How much may wait, and when a client that was refused should retry.
 
 Pure: time is a number of seconds on a clock that does not go back.
 """
@@ -16,10 +16,10 @@ _LONGEST_S = 30
 
 
 class Charge(Protocol):
-    """What one request has taken of something that is bounded."""
+    """What one request has taken from a bounded resource."""
 
     def release(self, rows: int = 0) -> None:
-        """The request is over, however it ended, and had so many rows (0: not known). A second time changes nothing."""
+        """Give it back: the request has ended and had this many rows (0: not known). A second call has no effect."""
 
 
 class ShareCharge:
@@ -79,14 +79,14 @@ class Admission:
         self._window_started_s = now_s
 
     def admits(self, queued_rows: int, queued_bytes: int, rows: int, size_bytes: int) -> bool:
-        """Say whether a request may wait too. A queue that is empty takes any: else a large one could never run."""
+        """Whether a request may wait, too. An empty queue takes any request: otherwise a large one could never run."""
         if queued_rows == 0:
             return True
         options = self.options
         return queued_rows + rows <= options.max_rows and queued_bytes + size_bytes <= options.max_bytes
 
     def served(self, rows: int, now_s: float) -> None:
-        """Note that workers have finished `rows` rows."""
+        """Record that workers have finished `rows` rows."""
         self._window_rows += rows
         elapsed_s = now_s - self._window_started_s
         if elapsed_s >= _WINDOW_S:
@@ -96,7 +96,7 @@ class Admission:
             self._window_started_s = now_s
 
     def retry_after_s(self, queued_rows: int) -> int:
-        """Whole seconds after which what waits now will be worked off, between 1 and 30."""
+        """Whole seconds until the present queue will be worked off, between 1 and 30."""
         if self._rate_rows_s <= 0.0:
             return _SHORTEST_S
         return max(_SHORTEST_S, min(_LONGEST_S, math.ceil(queued_rows / self._rate_rows_s)))

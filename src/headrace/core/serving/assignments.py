@@ -1,4 +1,4 @@
-"""The workers of one pool, and what each of them has in hand. It knows nothing of queues.
+"""The workers of one pool, and the frames that each of them has. It knows nothing of queues.
 
 Pure: time is a number of seconds on any clock that does not go back.
 """
@@ -48,12 +48,12 @@ class Frame(Generic[W]):
         return f"<Frame {self.number} of {len(self.works)} with {self.worker}>"
 
     def is_silent(self, now_s: float, timeout_s: float) -> bool:
-        """Whether its worker has shown no sign of life for so long."""
+        """Whether its worker has shown no sign of life for that long."""
         return self.progress_s + timeout_s <= now_s
 
 
 class Assignments(Generic[W]):
-    """Who works on what.
+    """The workers and their frames.
 
     A worker is in `idle`, the most recently used one last, or it is in `busy` with its frames by their numbers, in the
     order in which they were begun. `ahead` has the frame that a busy worker was sent but has not begun. `solo` and
@@ -84,7 +84,7 @@ class Assignments(Generic[W]):
         return [*(frame for frames in self.busy.values() for frame in frames.values()), *self.ahead.values()]
 
     def begun_by(self, worker: str) -> list[Frame[W]]:
-        """What `worker` works on."""
+        """The frames that `worker` works on."""
         return list(self.busy.get(worker, _NOTHING).values())
 
     def find(self, worker: str, number: int) -> Frame[W] | None:
@@ -113,15 +113,15 @@ class Assignments(Generic[W]):
                 self.idle.append(worker)
 
     def retire(self, worker: str) -> None:
-        """Never give `worker` anything again; it is not idle."""
+        """Give `worker` nothing new from now on; it is not idle."""
         self._retiring.add(worker)
 
     def is_retiring(self, worker: str) -> bool:
-        """Whether it finishes what it has, and gets nothing new."""
+        """Whether it finishes its frames and gets no new ones."""
         return worker in self._retiring
 
     def remove(self, worker: str) -> None:
-        """The worker is gone. What it had is the caller's business, before."""
+        """Remove a worker that has ended. The caller deals with its frames first."""
         if worker in self.idle:
             self.idle.remove(worker)
         self._retiring.discard(worker)

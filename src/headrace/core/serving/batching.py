@@ -1,4 +1,4 @@
-"""The queue of one pool: what waits for a worker, and what goes into the next frame.
+"""The queue of one pool: the requests that wait for a worker, and the choice of the next frame.
 
 Two lanes. The *shared* lane holds requests that may travel together; they leave in the order they came, as many as
 fit a frame. The *solo* lane holds those that travel alone: requests larger than a frame, streams, and requests whose
@@ -150,13 +150,13 @@ class Lanes(Generic[W]):
         self._count_in(work)
 
     def put_back(self, work: W) -> None:
-        """Put `work` before everything else in the shared lane: it was sent, but nobody has begun with it."""
+        """Put `work` before everything else in the shared lane: it was sent, but no worker has begun with it."""
         self._shared.appendleft(work)
         self._shared_live += 1
         self._count_in(work)
 
     def give_up(self, work: W) -> None:
-        """Nobody waits for `work` any more: it never reaches a worker, and its body is let go at once."""
+        """The client does not wait for `work` any more: it never reaches a worker, and its body is released at once."""
         self._count_out(work)
         work.state = GONE
         work.body = b""

@@ -1,4 +1,4 @@
-"""Whether a helper that may be slow or dead is asked at all: the second level of the prediction cache.
+"""The circuit breaker of the second level of the prediction cache, which may be slow or dead.
 
 Closed, it is asked. After `failures` in a row it opens, and is not asked by anybody; what tries it again is a probe of
 the caller's own, after the times that `next_probe_s` says, so that no request is made to wait for the answer
@@ -14,7 +14,7 @@ _MOST_S = 10.0
 
 
 class Breaker:
-    """`closed` says whether to ask."""
+    """`closed`: it may be asked."""
 
     __slots__ = ("_failures", "_in_a_row", "_wait_s", "closed")
 
@@ -44,6 +44,6 @@ class Breaker:
         return False
 
     def next_probe_s(self) -> float:
-        """Say in how many seconds to probe: half a second after it opened, then twice as long each time, at most 10."""
+        """The seconds until the next probe: half a second after it opened, then twice as long each time, at most 10."""
         self._wait_s = min(_MOST_S, self._wait_s * 2.0) if self._wait_s else _FIRST_S
         return self._wait_s

@@ -69,7 +69,7 @@ class Cache(Generic[K, V]):
         self._shrink()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all entries."""
         self._entries.clear()
         self.size_bytes = 0
 

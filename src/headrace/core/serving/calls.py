@@ -1,4 +1,4 @@
-"""How many calls the workers of one pool have beside each other, as set or as found out (`concurrency`).
+"""How many calls a worker of one pool has at a time, as set or as measured (`concurrency`).
 
 Pure, and without a clock.
 """
@@ -33,7 +33,7 @@ class Calls(Generic[W]):
         self._finder: ConcurrencyFinder | None = None
 
     def configure(self, concurrency: int | None) -> None:
-        """Have so many calls in a worker; None: find out."""
+        """Set the number of calls in a worker; None: measure it."""
         if concurrency is None and not self.alone:
             self._finder = self._finder or ConcurrencyFinder()
             self._heed(self._finder)
@@ -76,11 +76,11 @@ class Calls(Generic[W]):
 
     @property
     def trial_waits(self) -> bool:
-        """Whether the trial waits for a worker that does nothing else."""
+        """Whether the trial waits for an idle worker."""
         return self.trial is not None and self.trial.state == QUEUED
 
     def waits(self, wall_us: int, cpu_us: int, delay_us: int) -> None:
-        """A worker says of what it is at that it mostly waits."""
+        """A worker reports that its present call mostly waits."""
         finder = self._finder
         if finder is not None:
             finder.goes_on(wall_us / 1e6, cpu_us / 1e6, delay_us / 1e6)

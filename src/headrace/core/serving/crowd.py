@@ -1,6 +1,6 @@
-"""Which connections a gateway takes: a bound on all, one on each client's, and one on file descriptors.
+"""Limits of connections: of all, of each client, and by file descriptors. Pure.
 
-Pure. A connection that is turned away is in the crowd until it is closed, and counts: it has a descriptor.
+A connection that is refused counts until it is closed: it has a descriptor.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TOLD_EVERY_S = 60.0
 
 
 class Crowd:
-    """The connections that are open. None for `most_of_a_client` stands for no limit of its own.
+    """The open connections. None for `most_of_a_client` stands for no limit of its own.
 
     `descriptors`: how many the process may have, `reserved` how many of them are kept free for what is no client's
     (workers, files) and for telling clients that there are no more.
@@ -50,7 +50,7 @@ class Crowd:
         return self._most_of_a_client is not None
 
     def enter(self, client: bytes, descriptor: int) -> Reason | None:
-        """A connection has come; why it must be turned away, or None.
+        """Add a connection. Returns why it must be refused, or None.
 
         The kernel gives out the lowest free descriptor: a high number says that nearly all are in use, by whomever.
         """
@@ -69,7 +69,7 @@ class Crowd:
         return reason
 
     def samples(self) -> Iterator[Sample]:
-        """Yield how many were turned away, by reason."""
+        """Yield how many were refused, by reason."""
         for reason, count in self.turned_away.items():
             yield "headrace_turned_away_total", (("reason", reason),), count
 
@@ -78,7 +78,7 @@ class Crowd:
         return descriptor < self._usable + self._reserved // 2
 
     def leave(self, client: bytes) -> None:
-        """A connection has ended, also one that was turned away."""
+        """Remove a connection, also one that was refused."""
         self.count -= 1
         if self._most_of_a_client is not None:
             self._of[client] -= 1
@@ -86,7 +86,7 @@ class Crowd:
                 del self._of[client]
 
     def worth_telling(self, reason: Reason, now_s: float) -> bool:
-        """Whether somebody should be told that connections are turned away: for each reason at most once a minute."""
+        """Whether to report that connections are refused: for each reason at most once a minute."""
         if now_s - self._told_s.get(reason, -_TOLD_EVERY_S) < _TOLD_EVERY_S:
             return False
         self._told_s[reason] = now_s

@@ -1,4 +1,4 @@
-"""Which worker of a pool gets what, and what becomes of requests whose worker is lost.
+"""Assigns requests to the workers of a pool, and decides about requests whose worker is lost.
 
 One `Dispatcher` is one pool's state: the lanes, the workers, the frames in flight. It decides; the gateway's pool
 acts (sends, answers, closes) and reports back.
@@ -80,7 +80,7 @@ class Dispatcher(Generic[W]):
 
     @property
     def idle(self) -> bool:
-        """Whether a worker waits for something to do."""
+        """Whether a worker is idle."""
         return bool(self.workers.idle)
 
     @property
@@ -98,7 +98,7 @@ class Dispatcher(Generic[W]):
 
     @property
     def empty(self) -> bool:
-        """Whether nothing waits and nothing is in flight."""
+        """Whether no request waits or is in flight."""
         return not self.workers.busy and not self.lanes.count and not len(self.parking)
 
     def frames(self) -> list[Frame[W]]:
@@ -280,7 +280,7 @@ class Dispatcher(Generic[W]):
         return late, hung
 
     def evict(self) -> list[W]:
-        """Take everything that waits out, for another pool to finish."""
+        """Remove and return all waiting requests, for another pool."""
         return self.lanes.clear()
 
     def _next_ahead(self, now_s: float) -> Frame[W] | None:

@@ -1,4 +1,4 @@
-"""Whether a burst of requests is over, or the next look at the sockets is likely to bring more of it.
+"""Decides whether a burst of requests is over, or the next look at the sockets will probably bring more of it.
 
 Clients that were answered by one frame ask again at nearly the same time, but not within one look at the sockets: a
 frame that goes to an idle worker after the first look takes a few of them, and the others wait until it is done. So it

@@ -1,6 +1,6 @@
-"""How many bytes clients may make a gateway hold, all together, and how much of that one connection may have.
+"""The budget of bytes that a gateway holds for clients, and the part of it that one connection may have. Pure.
 
-Pure. What is counted and when is the caller's business.
+The caller decides what is counted, and when.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class MemoryBudget:
 
     @property
     def largest_bytes(self) -> int:
-        """The most that a connection may have while no other has anything."""
+        """The most that a connection may have if no other has anything."""
         return self.limit_bytes // 2
 
     def allows(self, own_bytes: int) -> bool:
@@ -71,7 +71,7 @@ class ConnectionMemory:
         return self._unread_bytes
 
     def hold(self, size_bytes: int) -> None:
-        """Hold more; less with a negative number."""
+        """Add to what is held; a negative number releases."""
         self.held_bytes += size_bytes
         self._budget.held_bytes += size_bytes
 
@@ -89,7 +89,7 @@ class ConnectionMemory:
             self._unread_bytes = size_bytes
 
     def close(self) -> None:
-        """Hold nothing any more."""
+        """Release everything."""
         self.unread(0)
         self.hold(-self.held_bytes)
         self.arriving_bytes = 0

@@ -1,4 +1,4 @@
-"""Streams that have begun and cannot go on: their workers do other things meanwhile, and come back to them.
+"""Streams that cannot go on now. Their workers do other work meanwhile and return to them later.
 
 A stream is *parked* when its reader has not taken what was sent, and *ready* when it has. The rule of fairness: a
 stream that is ready goes on before what is queued, but after its worker has left a stream it does one thing of the

@@ -1,4 +1,4 @@
-"""Which requests are looked at closer: decided by the request's id, so that everybody decides alike, and again alike.
+"""Sampling of requests by their id, so that all processes decide alike, and always alike.
 
 The rule, to repeat it elsewhere: ``crc32(id) * 2654435761 mod 2**32 < share * 2**32``. The
 multiplication (Knuth's) spreads ids that differ in their last digits only.

@@ -1,6 +1,6 @@
-"""What is copied to a shadow version, and what its answers are worth: pure.
+"""Which requests are copied to a shadow version, and how its answers compare. Pure.
 
-A copy is a favour: it is made only while the real requests have room to spare, and few are under way at a time.
+A copy must not slow down requests: it is made only if there is room to spare, and few are under way at a time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Shadowing:
     _credit: float = 0.0
 
     def due(self) -> bool:
-        """Whether this request is one of the share."""
+        """Whether this request belongs to the share."""
         self._credit += self.share
         if self._credit < 1.0 - 1e-9:
             return False
@@ -45,7 +45,7 @@ class Shadowing:
         return True
 
     def done(self, size_bytes: int) -> None:
-        """A copy that was admitted is over."""
+        """An admitted copy has ended."""
         self.copies -= 1
         self.size_bytes -= size_bytes
 

@@ -1,4 +1,4 @@
-"""Which version a request goes to where several share a model's traffic.
+"""Chooses the version for a request if several share the traffic of a model.
 
 A request with a key (a header that names a user, a request id) always lands on the same point of the line that the
 weights divide; requests without one visit every point in turn, so that each run of as many requests as the weights sum

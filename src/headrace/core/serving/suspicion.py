@@ -1,4 +1,4 @@
-"""Whether a model fails because calls of it are beside each other: what failed then succeeds alone.
+"""Detects a model that fails because its calls run in parallel: what failed then succeeds alone.
 
 That a failure alone succeeds says little of a model that fails now and then whatever is beside it (its provider does).
 So what is asked is whether so many failures alone would have been seen, were it not for the company.
@@ -43,7 +43,7 @@ class Suspicion:
         return failed and self._beside_failed >= self._next
 
     def tried(self, *, failed: bool) -> None:
-        """What was tried alone is over."""
+        """A trial alone has ended."""
         self._alone += 1
         self._alone_failed += failed
         self._passed = 0 if failed else self._passed + 1
@@ -52,7 +52,7 @@ class Suspicion:
 
     @property
     def is_proven(self) -> bool:
-        """Whether calls must not be beside each other."""
+        """Whether calls must not run in parallel."""
         if self._passed < _TRIALS:
             return False
         expected = self._alone * self._beside_failed / self._beside
