@@ -147,5 +147,5 @@ def test_the_commands_of_operators(shown: Shown) -> None:
         assert_obeyable_by_nobody(done.stderr)
     status = shown.run("status", *at).stdout.decode()
     assert printable(f"{WRITING}/1") in status
-    assert "are left out" in status
+    assert " left out" in status
     assert f"{printable(FOLDED)}: the name 'pair' is that of another registered model" in status
