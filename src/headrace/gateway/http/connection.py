@@ -277,15 +277,15 @@ class Connection(asyncio.Protocol):
             self._stop_reading()
             self.on_refused("REQUEST_TIMEOUT", f"The request's {part} did not arrive in time.")
             self.deadline_s = now_s + LINGER_S
-        elif not self.exchanges:
+        elif not self.exchanges and not self._flow.has_unread:
             self.transport.close()
 
     def close_when_done(self) -> None:
-        """Draining: close now if nothing is in flight, else after the last answer."""
+        """Draining: close now if nothing is in flight or has come, else after the last answer."""
         if self._closing:
             return
         phase = self._reader.phase if self._reader is not None else IDLE
-        if not self.exchanges and not self._parked and phase == IDLE:
+        if not self.exchanges and not self._parked and phase == IDLE and not self._flow.has_unread:
             self._closing = self._special = True
             self.transport.close()
 

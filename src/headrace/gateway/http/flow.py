@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import struct
+import termios
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +16,7 @@ LINGER_S = 2.0
 _LINGER_BYTES = 64 * 1024 * 1024
 _PROBE_S = 0.01
 _PROBE_LONGEST_S = 0.5
+_INT_BYTES = struct.calcsize("i")
 
 
 class Flow:
@@ -27,6 +31,14 @@ class Flow:
         self._unwritten_bytes = 0
         self.read_paused = False
         self.write_paused = False
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether the client has sent something that was not read yet: closed now, it would be reset unanswered."""
+        if self._transport.is_closing():
+            return False
+        descriptor = self._transport.get_extra_info("socket").fileno()
+        return fcntl.ioctl(descriptor, termios.FIONREAD, bytes(_INT_BYTES)) != bytes(_INT_BYTES)
 
     def pause_reading(self) -> None:
         """Read nothing more for now."""
