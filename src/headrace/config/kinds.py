@@ -41,7 +41,7 @@ def bounds(kind: Any) -> msgspec.Meta:
 
 
 def section_of(kind: Any) -> type[Section] | None:
-    """The section among the options of a type, also where it is the entry of a mapping; None: there is none."""
+    """The section among the options of a type; None if there is none. For a mapping of sections see `mapping_of`."""
     for option in options(kind):
         if isinstance(option, type) and issubclass(option, Section):
             return option

@@ -79,7 +79,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 def parse_model_uri(text: str) -> ModelUri:
-    """Take a model URI apart; raises UsageError with the forms there are (PROTOCOL: Model URIs)."""
+    """Take a model URI apart; raises UsageError with the forms that MLflow knows."""
     if not text.strip():
         raise UsageError("an empty model URI; write for example models:/classification@production")
     if not text.startswith("models:/"):

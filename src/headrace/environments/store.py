@@ -51,7 +51,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EnvironmentStore:
-    """Finds, locks, completes and removes environments. Every call may block on the disk: not for an event loop.
+    """Finds, locks, completes and removes environments. All calls but `release` may block: not for an event loop.
 
     `prebuilt` is a directory of environments that are found as well, and never written to or removed.
     """

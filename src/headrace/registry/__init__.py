@@ -1,1 +1,1 @@
-"""What is registered, and its artifacts; the agent is the only process that imports mlflow."""
+"""What is registered, and its artifacts. The agent asks the registry, so the supervisor never imports mlflow."""

@@ -1,4 +1,4 @@
-"""Asks MLflow what a URI points at and brings a version's artifacts: the only module that imports mlflow."""
+"""Asks MLflow what a URI points to and fetches a version's artifacts: the only module here that imports mlflow."""
 
 from __future__ import annotations
 

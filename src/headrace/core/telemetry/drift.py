@@ -41,7 +41,7 @@ class Tally:
         return self.counts.total()
 
     def add(self, label: str, times: int = 1) -> None:
-        """Count one prediction of `label`."""
+        """Count `times` predictions of `label`."""
         if label not in self.counts and len(self.counts) >= MAX_TRACKED:
             label = OTHER
         self.counts[label] += times
