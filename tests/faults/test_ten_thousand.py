@@ -28,7 +28,7 @@ HALF = post(b"never").partition(b"Content-Length")[0]
 
 
 def harm(kind: str, chance: random.Random) -> Iterator[bytes]:
-    """What a connection of this kind sends, a piece a round; "" is nothing. When it ends, the connection is closed."""
+    """What a connection of this kind sends, a piece a round (b"": nothing). At its end the connection is closed."""
     match kind:
         case "silence":
             while True:
@@ -67,6 +67,8 @@ def harm(kind: str, chance: random.Random) -> Iterator[bytes]:
         case "short lives":
             for _ in range(chance.randint(1, 3)):
                 yield get("/ping")[: chance.randint(1, 30)]
+        case _:
+            raise ValueError(kind)
 
 
 KINDS = (
@@ -110,22 +112,15 @@ class Harm:
         """Send the next piece, and read what there is, unless this kind never reads."""
         piece = next(self._pieces, None)
         is_open = piece is not None
-        if piece:
-            with contextlib.suppress(BlockingIOError):  # it has sent more than is taken: that piece is left out
-                try:
+        try:
+            if piece:
+                with contextlib.suppress(BlockingIOError):  # more was sent than is taken: this piece is left out
                     self.socket.send(piece)
-                except OSError as error:
-                    if isinstance(error, BlockingIOError):
-                        raise
-                    is_open = False
-        if self.kind != "answers that nobody reads":
-            with contextlib.suppress(BlockingIOError):
-                try:
+            if self.kind != "answers that nobody reads":
+                with contextlib.suppress(BlockingIOError):
                     is_open = is_open and self.socket.recv(1 << 16) != b""
-                except OSError as error:
-                    if isinstance(error, BlockingIOError):
-                        raise
-                    is_open = False
+        except OSError:
+            is_open = False
         if not is_open:
             self.socket.close()
             self.again += 1

@@ -26,7 +26,7 @@ def test_a_model_without_an_example_is_asked_after_its_signature() -> None:
 
 
 @pytest.mark.parametrize(("size", "is_own"), [(1, True), (500, False)])
-def test_its_own_example_goes_first_unless_it_is_too_long_to_paste(tmp_path: Path, size: int, is_own: bool) -> None:  # noqa: FBT001
+def test_its_own_example_goes_first_unless_it_is_too_long_to_paste(tmp_path: Path, size: int, is_own: bool) -> None:  # noqa: FBT001 - a parameter of the cases
     own = {"inputs": [{"age": 7} for _ in range(size)]}
     (tmp_path / "serving_input_example.json").write_text(json.dumps(own))
     assert (json.loads(_example(model(COLUMNS, tmp_path))) == own) == is_own

@@ -170,7 +170,8 @@ class Gateways:
         They come up beside those that run, and take no client before all of them are up. Those that run then take no
         more connections; each answer ends its connection, and what was asked has `within_s` to be answered. Raises
         HeadraceError where the new ones do not come up: then those that run go on, and no client has met another.
-        Cancelling it before the new ones take clients means the same; after that it has no effect.
+        Cancelling before the new ones take clients means the same. Cancelling after that ends the wait alone: the new
+        ones take over all the same.
 
         What clients have used counts on, unless there are more or fewer gateways than before, or those of the last time
         have not all ended.

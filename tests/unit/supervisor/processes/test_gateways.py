@@ -230,6 +230,15 @@ async def test_a_drain_before_the_start_starts_nothing(make: Any) -> None:
     await asyncio.wait_for(gateways.run(), 60)
 
 
+async def serving(make: Any) -> tuple[Gateways, Process, asyncio.Task[None]]:
+    """One gateway that serves, and the task that runs it."""
+    gateways, (one,) = make(1)
+    running = asyncio.create_task(gateways.run())
+    one.up()
+    one.says(Applied(0))
+    return gateways, one, running
+
+
 async def replacing(gateways: Gateways, *indices: int) -> asyncio.Task[None]:
     """New gateways are being brought up; each has been started, and is not up."""
     made = [Configure(index=index, listeners=(), drain_s=1.0) for index in indices]
@@ -311,10 +320,7 @@ async def test_new_gateways_take_no_client_before_all_of_them_are_up(make: Any) 
 
 
 async def test_a_gateway_that_dies_before_it_takes_clients_is_started_again_and_nothing_goes_back(make: Any) -> None:
-    gateways, (one,) = make(1)
-    running = asyncio.create_task(gateways.run())
-    one.up()
-    one.says(Applied(0))
+    gateways, one, running = await serving(make)
     task = await replacing(gateways, 0)
     two = Process.made[1]
     two.up()
@@ -332,10 +338,7 @@ async def test_a_gateway_that_dies_before_it_takes_clients_is_started_again_and_
 
 
 async def test_a_stop_while_new_gateways_begin_to_take_clients_is_no_wait(make: Any) -> None:
-    gateways, (one,) = make(1)
-    running = asyncio.create_task(gateways.run())
-    one.up()
-    one.says(Applied(0))
+    gateways, one, running = await serving(make)
     await replacing(gateways, 0)
     two = Process.made[1]
     two.up()
@@ -351,10 +354,7 @@ async def test_a_former_gateway_that_says_nothing_is_not_waited_for_without_end(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_LISTENS_ON_S", 0.0)
-    gateways, (one,) = make(1)
-    running = asyncio.create_task(gateways.run())
-    one.up()
-    one.says(Applied(0))
+    gateways, _, running = await serving(make)
     task = await replacing(gateways, 0)
     Process.made[1].up()
     Process.made[1].says(Applied(0))
@@ -366,10 +366,7 @@ async def test_a_former_gateway_that_says_nothing_is_not_waited_for_without_end(
 
 async def test_where_new_gateways_do_not_come_up_the_old_ones_go_on(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_COME_UP_S", 0.0)
-    gateways, (one,) = make(1)
-    running = asyncio.create_task(gateways.run())
-    one.up()
-    one.says(Applied(0))
+    gateways, one, running = await serving(make)
     await asyncio.sleep(0)
     with pytest.raises(HeadraceError, match="did not come up"):
         await gateways.replace([Configure(index=0, listeners=())], None, None, 9.0)
